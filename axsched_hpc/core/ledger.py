@@ -1,0 +1,184 @@
+"""The state of an experiment as the fold of its events.
+
+The same fold serves the living driver (event by event, as they are journaled), a resumed one and ``axsched status``. Work per event does
+not grow with the number of trials: what the loop asks for is kept up to date, not counted anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from axsched_hpc.core.events import (
+    BatchPlanned,
+    BatchSubmitted,
+    CallEnded,
+    CallStarted,
+    DriverClosed,
+    DriverOpened,
+    Event,
+    ObjectiveSet,
+    TrialAdded,
+    TrialEvent,
+)
+from axsched_hpc.core.machine import Action, IllegalTransition, Planned, Submit, Submitted, Trial, step
+from axsched_hpc.core.states import TrialState
+
+
+def arm_key(parameters: Mapping[str, Any]) -> str:
+    """A key that is equal for equal parameters."""
+    return json.dumps(parameters, sort_keys=True)
+
+
+@dataclass
+class Ledger:
+    """All that is known of an experiment, without Ax.
+
+    Attributes
+    ----------
+    trials
+        By trial index.
+    batches
+        Token -> (trial, attempt) by array index.
+    failed_arms
+        How many failed or abandoned trials each arm has, by :func:`arm_key`.
+    calls
+        The public calls of the current session (one run of the user's script, over its restarts), by ordinal.
+    """
+
+    trials: dict[int, Trial] = field(default_factory=dict)
+    batches: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    counts: Counter[TrialState] = field(default_factory=Counter)
+    failed_arms: Counter[str] = field(default_factory=Counter)
+    active: dict[int, None] = field(default_factory=dict)
+    waiting: dict[int, None] = field(default_factory=dict)
+    calls: dict[int, CallStarted] = field(default_factory=dict)
+    ended_calls: dict[int, CallEnded] = field(default_factory=dict)
+    driver: DriverOpened | None = None
+    closed: bool = True
+    objective: ObjectiveSet | None = None
+    last_time: float = 0.0
+
+    def apply(self, event: Event) -> tuple[Action, ...]:
+        """Take one event in; the actions that follow from it.
+
+        Raises
+        ------
+        ValueError
+            The event cannot happen here (:class:`~axsched_hpc.core.machine.IllegalTransition` for a trial's).
+        """
+        self.last_time = max(self.last_time, event.time)
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            return handler(self, event)
+        if not isinstance(event, TrialEvent):
+            raise TypeError(f"no rule for an event of type {type(event).__name__}")
+        return self._step(event)
+
+    def replay(self, events: Iterable[Event]) -> None:
+        """Take many events in; their actions were performed, or are found again from the state."""
+        for event in events:
+            self.apply(event)
+
+    def interrupted(self) -> CallStarted | None:
+        """The call that a driver began and did not end."""
+        if not self.calls:
+            return None
+        last = self.calls[max(self.calls)]
+        return None if last.ordinal in self.ended_calls else last
+
+    def _step(self, event: TrialEvent) -> tuple[Action, ...]:
+        trial = self.trials.get(event.trial)
+        if trial is None:
+            raise IllegalTransition(f"{type(event).__name__} speaks of trial {event.trial}, which is not known")
+        after, actions = step(trial, event)
+        self._put(trial, after)
+        return actions
+
+    def _put(self, before: Trial | None, after: Trial) -> None:
+        self.trials[after.number] = after
+        if before is not None:
+            if before.state is after.state:
+                return
+            self.counts[before.state] -= 1
+        self.counts[after.state] += 1
+        self.active.pop(after.number, None)
+        self.waiting.pop(after.number, None)
+        if after.state.active:
+            self.active[after.number] = None
+        elif after.state is TrialState.WAITING:
+            self.waiting[after.number] = None
+        elif after.state in (TrialState.FAILED, TrialState.ABANDONED):
+            self.failed_arms[arm_key(after.parameters)] += 1
+
+    # ------------------------------------------------------------ events of the experiment
+
+    def _driver_opened(self, event: DriverOpened) -> tuple[Action, ...]:
+        if self.closed:
+            # The script before this one ended by itself; the calls of a new one are counted from the start.
+            self.calls.clear()
+            self.ended_calls.clear()
+        self.driver, self.closed = event, False
+        return ()
+
+    def _driver_closed(self, event: DriverClosed) -> tuple[Action, ...]:
+        self.closed = True
+        return ()
+
+    def _call_started(self, event: CallStarted) -> tuple[Action, ...]:
+        self.calls[event.ordinal] = event
+        self.ended_calls.pop(event.ordinal, None)
+        return ()
+
+    def _call_ended(self, event: CallEnded) -> tuple[Action, ...]:
+        self.ended_calls[event.ordinal] = event
+        return ()
+
+    def _objective_set(self, event: ObjectiveSet) -> tuple[Action, ...]:
+        self.objective = event
+        return ()
+
+    def _trial_added(self, event: TrialAdded) -> tuple[Action, ...]:
+        if event.trial in self.trials:
+            raise IllegalTransition(f"trial {event.trial} is added a second time")
+        trial = Trial(event.trial, event.arm, event.parameters, event.origin, event.time)
+        if event.origin == "external":
+            outcome = event.ax or {}
+            metrics = {name: (pair[0], pair[1]) for name, pair in (outcome.get("metrics") or {}).items()}
+            state = TrialState(outcome.get("state", TrialState.ABANDONED))
+            self._put(None, replace(trial, state=state, ended=event.time, metrics=metrics or None))
+            return ()
+        self._put(None, trial)
+        return (Submit(event.trial),)
+
+    def _batch_planned(self, event: BatchPlanned) -> tuple[Action, ...]:
+        if event.token in self.batches:
+            raise IllegalTransition(f"the token {event.token} is planned a second time")
+        self.batches[event.token] = event.attempts
+        for index, (trial, attempt) in enumerate(event.attempts):
+            self._step(Planned(event.time, trial, attempt, event.token, index))
+        return ()
+
+    def _batch_submitted(self, event: BatchSubmitted) -> tuple[Action, ...]:
+        attempts = self.batches.get(event.token)
+        if attempts is None:
+            raise IllegalTransition(f"the token {event.token} was submitted, but never planned")
+        for index, job in event.jobs.items():
+            trial, attempt = attempts[index]
+            self._step(Submitted(event.time, trial, attempt, job))
+        return ()
+
+
+_HANDLERS: dict[type[Event], Callable[[Ledger, Any], tuple[Action, ...]]] = {
+    DriverOpened: Ledger._driver_opened,
+    DriverClosed: Ledger._driver_closed,
+    CallStarted: Ledger._call_started,
+    CallEnded: Ledger._call_ended,
+    ObjectiveSet: Ledger._objective_set,
+    TrialAdded: Ledger._trial_added,
+    BatchPlanned: Ledger._batch_planned,
+    BatchSubmitted: Ledger._batch_submitted,
+}

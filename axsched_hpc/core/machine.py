@@ -1,0 +1,253 @@
+"""The life of one trial: a table of legal transitions, and the pure step over it.
+
+``step(trial, event)`` returns the trial after the event and the actions that follow from it. It touches nothing; the loop performs the
+actions. An illegal transition is a bug or a damaged journal, and its error tells the trial's whole story.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from axsched_hpc.core.events import (
+    AttemptFailed,
+    AttemptRequeued,
+    AttemptStarted,
+    AttemptSucceeded,
+    AttemptWithdrawn,
+    Failure,
+    TrialAbandoned,
+    TrialEvent,
+)
+from axsched_hpc.core.metrics import Metrics
+from axsched_hpc.core.states import TrialState, Verdict
+
+S = TrialState
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One execution of a trial by one job."""
+
+    number: int
+    token: str
+    index: int
+    planned: float
+    job: str | None = None
+    node: str | None = None
+    submitted: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    failure: Failure | None = None
+    withdrawn: bool = False
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial: its parameters, where it stands, and all its attempts, oldest first."""
+
+    number: int
+    arm: str
+    parameters: dict[str, Any]
+    origin: str
+    added: float
+    state: TrialState = TrialState.WAITING
+    attempts: tuple[Attempt, ...] = ()
+    metrics: Metrics | None = None
+    ended: float | None = None
+    reason: str = ""
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The latest attempt."""
+        return self.attempts[-1] if self.attempts else None
+
+    def failures(self) -> tuple[Failure, ...]:
+        """The failures of its attempts, oldest first."""
+        return tuple(a.failure for a in self.attempts if a.failure is not None)
+
+
+@dataclass(frozen=True)
+class Planned(TrialEvent):
+    """One trial's share of a ``BatchPlanned``."""
+
+    attempt: int
+    token: str
+    index: int
+
+
+@dataclass(frozen=True)
+class Submitted(TrialEvent):
+    """One trial's share of a ``BatchSubmitted``."""
+
+    attempt: int
+    job: str
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something that the loop has to do because of an event."""
+
+    trial: int
+
+
+@dataclass(frozen=True)
+class Submit(Action):
+    """Plan and submit the trial's next attempt."""
+
+
+@dataclass(frozen=True)
+class TellCompleted(Action):
+    """Give Ax the metrics."""
+
+    metrics: Metrics
+    time: float
+
+
+@dataclass(frozen=True)
+class TellFailed(Action):
+    """Tell Ax that the trial failed; its arm may come again."""
+
+    reason: str
+    time: float
+
+
+@dataclass(frozen=True)
+class TellAbandoned(Action):
+    """Tell Ax that the trial is abandoned; its arm will not come again."""
+
+    reason: str
+    time: float
+
+
+@dataclass(frozen=True)
+class CleanUp(Action):
+    """Remove the working files of a completed attempt."""
+
+    attempt: int
+
+
+Step = tuple[Trial, tuple[Action, ...]]
+
+
+class IllegalTransition(ValueError):
+    """An event that cannot happen in the trial's state."""
+
+
+def step(trial: Trial, event: TrialEvent) -> Step:
+    """Apply one event to one trial.
+
+    Raises
+    ------
+    IllegalTransition
+        The event cannot happen in the trial's state, or speaks of another attempt than the latest.
+    """
+    handler = TRANSITIONS.get((trial.state, type(event)))
+    if handler is None:
+        raise IllegalTransition(f"{_short(event)} cannot follow; {story(trial)}")
+    number = getattr(event, "attempt", None)
+    if number is not None:
+        latest = trial.attempt.number if trial.attempt else 0
+        if number != (latest + 1 if isinstance(event, Planned) else latest):
+            raise IllegalTransition(f"{_short(event)} speaks of attempt {number}; {story(trial)}")
+    return handler(trial, event)
+
+
+def story(trial: Trial) -> str:
+    """All that is known of a trial, in one sentence for an error message."""
+    attempts = "; ".join(
+        f"attempt {a.number} (token {a.token}, job {a.job or 'none'}"
+        + (", withdrawn" if a.withdrawn else "")
+        + (f", {a.failure.kind}: {a.failure.message}" if a.failure else "")
+        + ")"
+        for a in trial.attempts
+    )
+    return f"trial {trial.number} is {trial.state}, its story: {attempts or 'no attempt yet'}"
+
+
+def _short(event: TrialEvent) -> str:
+    return f"{type(event).__name__} of trial {event.trial}"
+
+
+def _with_attempt(trial: Trial, state: TrialState, **changes: Any) -> Trial:
+    *before, latest = trial.attempts
+    return replace(trial, state=state, attempts=(*before, replace(latest, **changes)))
+
+
+def _planned(trial: Trial, event: Planned) -> Step:
+    attempt = Attempt(event.attempt, event.token, event.index, event.time)
+    return replace(trial, state=S.PLANNED, attempts=(*trial.attempts, attempt)), ()
+
+
+def _submitted(trial: Trial, event: Submitted) -> Step:
+    return _with_attempt(trial, S.QUEUED, job=event.job, submitted=event.time), ()
+
+
+def _withdrawn(trial: Trial, event: AttemptWithdrawn) -> Step:
+    return _with_attempt(trial, S.WAITING, withdrawn=True, ended=event.time), (Submit(trial.number),)
+
+
+def _started(trial: Trial, event: AttemptStarted) -> Step:
+    return _with_attempt(trial, S.RUNNING, node=event.node, started=event.time), ()
+
+
+def _requeued(trial: Trial, event: AttemptRequeued) -> Step:
+    return _with_attempt(trial, S.QUEUED, started=None), ()
+
+
+def _succeeded(trial: Trial, event: AttemptSucceeded) -> Step:
+    latest = trial.attempts[-1]
+    after = _with_attempt(
+        trial,
+        S.COMPLETED,
+        started=event.started or latest.started,
+        ended=event.ended or event.time,
+        node=event.node or latest.node,
+    )
+    after = replace(after, metrics=event.metrics, ended=event.time)
+    return after, (
+        TellCompleted(trial.number, event.metrics, event.time),
+        CleanUp(trial.number, event.attempt),
+    )
+
+
+def _failed(trial: Trial, event: AttemptFailed) -> Step:
+    latest = trial.attempts[-1]
+    state = {Verdict.RETRY: S.WAITING, Verdict.FAIL: S.FAILED, Verdict.ABANDON: S.ABANDONED}[event.verdict]
+    after = _with_attempt(
+        trial,
+        state,
+        failure=event.failure,
+        started=event.started or latest.started,
+        ended=event.ended or event.time,
+        node=event.failure.node or latest.node,
+    )
+    after = replace(after, reason=event.failure.message)
+    if event.verdict is Verdict.RETRY:
+        return after, (Submit(trial.number),)
+    after = replace(after, ended=event.time)
+    tell = TellFailed if event.verdict is Verdict.FAIL else TellAbandoned
+    return after, (tell(trial.number, event.failure.message, event.time),)
+
+
+def _abandoned(trial: Trial, event: TrialAbandoned) -> Step:
+    after = replace(trial, state=S.ABANDONED, reason=event.reason, ended=event.time)
+    return after, (TellAbandoned(trial.number, event.reason, event.time),)
+
+
+Handler = Callable[[Trial, Any], Step]
+
+#: (state, event) -> what happens. What is not in the table is illegal.
+TRANSITIONS: dict[tuple[TrialState, type[TrialEvent]], Handler] = {
+    (S.WAITING, Planned): _planned,
+    (S.WAITING, TrialAbandoned): _abandoned,
+    (S.PLANNED, Submitted): _submitted,
+    (S.PLANNED, AttemptWithdrawn): _withdrawn,
+    (S.QUEUED, AttemptStarted): _started,
+    (S.RUNNING, AttemptRequeued): _requeued,
+    # A driver that died between the submission and its record learns of the end first.
+    **{(state, AttemptSucceeded): _succeeded for state in (S.PLANNED, S.QUEUED, S.RUNNING)},
+    **{(state, AttemptFailed): _failed for state in (S.PLANNED, S.QUEUED, S.RUNNING)},
+    **{(state, TrialAbandoned): _abandoned for state in (S.PLANNED, S.QUEUED, S.RUNNING)},
+}

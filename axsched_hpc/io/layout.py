@@ -1,0 +1,132 @@
+"""Where everything of one experiment lies, and what its files are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Version of the formats of all files in an experiment directory.
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The experiment directory. Its paths are absolute, since jobs start elsewhere."""
+
+    root: Path
+
+    @classmethod
+    def at(cls, directory: str | Path) -> Layout:
+        """The layout of a directory, which need not exist yet."""
+        return cls(Path(directory).expanduser().absolute())
+
+    @property
+    def snapshot(self) -> Path:
+        """The experiment in Ax's own JSON: a cache of the journal."""
+        return self.root / "experiment.json"
+
+    @property
+    def definition(self) -> Path:
+        """The experiment as it was before the first trial, in Ax's own JSON; written once."""
+        return self.root / "definition.json"
+
+    @property
+    def journal(self) -> Path:
+        """The directory of the journal's segments."""
+        return self.root / "journal"
+
+    @property
+    def lock(self) -> Path:
+        """The file whose lock the driver holds."""
+        return self.root / "driver.lock"
+
+    @property
+    def objective(self) -> Path:
+        """What the trials run: one directory per version of the objective."""
+        return self.root / "objective"
+
+    @property
+    def inbox(self) -> Path:
+        """One small file per finished attempt, until the driver has read it."""
+        return self.root / "inbox"
+
+    @property
+    def trials(self) -> Path:
+        """One directory per trial."""
+        return self.root / "trials"
+
+    @property
+    def submitit(self) -> Path:
+        """submitit's own files, and the manifests of the batches."""
+        return self.root / "submitit"
+
+    def trial(self, trial: int) -> Path:
+        """The directory of a trial."""
+        return self.trials / f"{trial:05d}"
+
+    def parameters(self, trial: int) -> Path:
+        """A trial's parameters, as JSON."""
+        return self.trial(trial) / "parameters.json"
+
+    def attempt(self, trial: int, attempt: int) -> AttemptFiles:
+        """The files of one attempt."""
+        return AttemptFiles(self.trial(trial) / f"attempt-{attempt}")
+
+    def notice(self, trial: int, attempt: int) -> Path:
+        """The file by which a worker announces that an attempt has ended."""
+        return self.inbox / f"{trial:05d}-{attempt}.json"
+
+    def manifest(self, token: str) -> Path:
+        """What a batch's jobs need to know; its name is known before the job id is."""
+        return self.submitit / f"{token}.json"
+
+
+def parse_notice_name(name: str) -> tuple[int, int] | None:
+    """(trial, attempt) of a notice's file name, or None for any other file."""
+    stem, dot, suffix = name.partition(".")
+    trial, dash, attempt = stem.partition("-")
+    if not dot or suffix != "json" or not dash or not trial.isdecimal() or not attempt.isdecimal():
+        return None
+    return int(trial), int(attempt)
+
+
+@dataclass(frozen=True)
+class AttemptFiles:
+    """The directory of one attempt, and what lies in it."""
+
+    root: Path
+
+    @property
+    def claim(self) -> Path:
+        """Made with O_EXCL by the one process that may run the attempt (or by the driver, to close it for ever)."""
+        return self.root / "claim.json"
+
+    @property
+    def metrics(self) -> Path:
+        """What the objective reported."""
+        return self.root / "metrics.json"
+
+    @property
+    def result(self) -> Path:
+        """The attempt's outcome, published whole by the worker; the notice has the same content."""
+        return self.root / "result.json"
+
+    @property
+    def progress(self) -> Path:
+        """Intermediate values, one JSON line each."""
+        return self.root / "progress.jsonl"
+
+    @property
+    def stdout(self) -> Path:
+        """The objective's standard output."""
+        return self.root / "stdout.log"
+
+    @property
+    def stderr(self) -> Path:
+        """The objective's standard error."""
+        return self.root / "stderr.log"
+
+    @property
+    def work(self) -> Path:
+        """The objective's working directory."""
+        return self.root / "work"

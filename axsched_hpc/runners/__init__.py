@@ -1,0 +1,1 @@
+"""Where attempts run: the interface, and the runners over submitit."""
