@@ -1,0 +1,95 @@
+# Everything is installed into .venv, through the pins of requirements/constraints.txt.
+# A target installs only what it needs, and only when setup.cfg or the pins have changed.
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+CONSTRAINTS := requirements/constraints.txt
+INPUTS := setup.cfg pyproject.toml $(CONSTRAINTS)
+# -qq shows errors, but not warnings about how this machine's pip is configured.
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c $(CONSTRAINTS)
+# The package is built by the pinned setuptools of the environment, not by a second one that pip would
+# fetch: constraints do not reach isolated build environments in every pip.
+INSTALL := $(PIP_INSTALL) --no-build-isolation -e
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# Two pips in one environment would undo each other's work.
+.NOTPARALLEL:
+
+.PHONY: help venv demo test lint format docs build hooks constraints clean
+
+help:  ## list the targets
+	@echo "make TARGET, where TARGET is one of:"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s%s\n", $$1, $$2}'
+	@echo "Settings: PYTHON=$(PYTHON) VENV=$(VENV) PYTEST_ARGS='-k name'"
+
+$(VENV)/.created: requirements/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "axsched-hpc needs Python 3.11 or newer; '$(PYTHON)' is not. Name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "Creating $(VENV) with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "Could not create $(VENV). On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(PIP_INSTALL) pip setuptools
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.created $(INPUTS)
+	@echo "Installing axsched-hpc, Ax and PyTorch (a few minutes and about 2 GB the first time) ..."
+	@$(INSTALL) .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.runtime
+	@echo "Installing what the tests need ..."
+	@$(INSTALL) '.[report,test]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@echo "Installing the developers' tools ..."
+	@$(INSTALL) '.[report,dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.runtime
+	@echo "Installing Sphinx ..."
+	@$(INSTALL) '.[report,docs]'
+	@touch $@
+
+venv: $(VENV)/.runtime  ## make .venv with the package and what it needs to run
+	@echo "Ready: source $(BIN)/activate"
+
+demo: $(VENV)/.runtime  ## tune a real model on this machine, with live progress
+	@$(BIN)/python examples/demo/tune.py
+
+# Exit code 3 of install-system-packages: no test Slurm can be had here, and it has said so.
+test: $(VENV)/.test  ## install what the tests still need, bring up the test Slurm, run the tests
+	@{ tests/install-system-packages && tests/slurm/cluster up; } || [ $$? -eq 3 ]
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev  ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev  ## let ruff format the code and mend what it can
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.docs  ## build docs/_build/html, warnings being errors
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "Ready: docs/_build/html/index.html"
+
+build: $(VENV)/.test  ## build the sdist and the wheel into dist/
+	$(BIN)/python -m build --no-isolation
+
+hooks: $(VENV)/.dev  ## run the checks of `make lint` before each commit
+	$(BIN)/pre-commit install
+
+constraints:  ## write requirements/constraints.txt anew, with the newest versions that the ranges admit
+	PYTHON=$(PYTHON) requirements/refresh
+
+clean:  ## remove .venv, builds and caches
+	rm -rf $(VENV) build dist *.egg-info docs/_build htmlcov .coverage .coverage.*
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find axsched_hpc tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

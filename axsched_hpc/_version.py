@@ -1,0 +1,3 @@
+"""The version of the package, read by setup.cfg, the docs and ``axsched --version``."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,110 @@
+"""The sdist, the wheel and an editable install hold the typing marker and the Slurm templates."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+import zipfile
+from dataclasses import dataclass
+from email.parser import Parser
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from axsched_hpc._version import __version__
+from tests.packaging.metadata import ROOT
+
+pytestmark = pytest.mark.timeout(300)
+
+TEMPLATES = sorted(path.name for path in (ROOT / "slurm_templates").iterdir())
+NOT_SOURCE = (".git", ".venv", "build", "dist", "_build", "*.egg-info", "__pycache__", ".*_cache", "outputs")
+# What an installed package is asked: its template names, whether it is marked as typed, where it lies.
+QUESTION = """
+from importlib.resources import files
+package = files("axsched_hpc")
+print(*sorted(entry.name for entry in (package / "slurm_templates").iterdir()))
+print((package / "py.typed").is_file())
+print(package)
+"""
+
+
+@dataclass(frozen=True)
+class Built:
+    source: Path
+    sdist: Path
+    wheel: Path
+
+
+def run(*command: str | Path, cwd: Path, **environment: str) -> str:
+    """Run a command away from the checkout, so that only what is installed can be imported."""
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | environment
+    done = subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command} failed:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Build an sdist from a copy of the sources, and the wheel from that sdist."""
+    source = tmp_path_factory.mktemp("build") / "source"
+    shutil.copytree(ROOT, source, symlinks=True, ignore=shutil.ignore_patterns(*NOT_SOURCE))
+    # No isolation: it needs no network, and the pinned setuptools does the work.
+    run(sys.executable, "-m", "build", "--no-isolation", source, cwd=source.parent)
+    (sdist,) = (source / "dist").glob("*.tar.gz")
+    (wheel,) = (source / "dist").glob("*.whl")
+    return Built(source, sdist, wheel)
+
+
+def test_templates_are_found_in_the_environment_of_the_tests() -> None:
+    assert "trial.setup.sh" in TEMPLATES
+    folder = files("axsched_hpc") / "slurm_templates"
+    for name in TEMPLATES:
+        assert (folder / name).read_bytes() == (ROOT / "slurm_templates" / name).read_bytes()
+
+
+def test_the_sdist_holds_templates_tests_and_pins(built: Built) -> None:
+    with tarfile.open(built.sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {f"axsched_hpc/slurm_templates/{name}" for name in TEMPLATES} <= names
+    assert {"axsched_hpc/py.typed", "requirements/constraints.txt", "tests/packaging/metadata.py"} <= names
+
+
+def test_the_wheel_holds_the_package_and_nothing_beside_it(built: Built) -> None:
+    with zipfile.ZipFile(built.wheel) as archive:
+        names = set(archive.namelist())
+    assert {f"axsched_hpc/slurm_templates/{name}" for name in TEMPLATES} <= names
+    assert "axsched_hpc/py.typed" in names
+    top_level = {name.partition("/")[0] for name in names}
+    assert top_level == {"axsched_hpc", f"axsched_hpc-{__version__}.dist-info"}
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "axsched_hpc").rglob("*.py")}
+    assert modules == {name for name in names if name.endswith(".py")}, "a folder lacks its __init__.py"
+
+
+def test_the_metadata_says_what_setup_cfg_says(built: Built) -> None:
+    with zipfile.ZipFile(built.wheel) as archive:
+        folder = f"axsched_hpc-{__version__}.dist-info"
+        metadata = Parser().parsestr(archive.read(f"{folder}/METADATA").decode())
+        entry_points = archive.read(f"{folder}/entry_points.txt").decode()
+    assert metadata["Version"] == __version__
+    assert metadata["License-Expression"] == "MIT"
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert "axsched = axsched_hpc.cli:main" in entry_points
+
+
+@pytest.mark.parametrize("kind", ["wheel", "editable"])
+def test_templates_are_found_after_installation(built: Built, tmp_path: Path, kind: str) -> None:
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    what: list[str | Path] = [built.wheel] if kind == "wheel" else ["-e", built.source]
+    options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    site_packages = sysconfig.get_path("purelib")
+    # The new environment has no pip: it borrows this one's, for the installation alone.
+    run(python, "-m", "pip", "install", *options, *what, cwd=tmp_path, PYTHONPATH=site_packages)
+    names, typed, place = run(python, "-c", QUESTION, cwd=tmp_path).splitlines()
+    assert names.split() == TEMPLATES
+    assert typed == "True"
+    assert Path(place).is_relative_to(built.source if kind == "editable" else tmp_path / "venv")
