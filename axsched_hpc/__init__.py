@@ -1,7 +1,9 @@
-"""Bayesian optimisation with Ax on a batch cluster: every evaluation a Slurm job or a local process, and nothing computed is lost.
+"""Bayesian optimisation with Ax on a batch cluster: every evaluation a Slurm job or a local process, and
+nothing computed is lost.
 
-The names below are loaded when they are first used (PEP 562): importing the package costs a few milliseconds and loads neither Ax, torch,
-submitit, pandas nor NumPy, since every job and every ``axsched status`` imports it.
+The names below are loaded when they are first used (PEP 562): importing the package costs a few milliseconds
+and loads neither Ax, torch, submitit, pandas nor NumPy, since every job and every ``axsched status`` imports
+it.
 """
 
 from __future__ import annotations

@@ -1,1 +1,3 @@
-"""The pure part: states, transitions, decisions. Imports nothing but the standard library; touches no file, clock or process."""
+"""The pure part: states, transitions, decisions. Imports nothing but the standard library; touches no file,
+clock or process.
+"""

@@ -27,9 +27,11 @@ class SchedulerConfig:
     synchronous : bool
         Whether trials run in rounds of ``max_parallel``, or a freed slot is filled at once.
     cleanup_after_completion : bool
-        Whether the working files of completed trials are removed. Parameters, metrics and all of failed trials always stay.
+        Whether the working files of completed trials are removed. Parameters, metrics and all of failed
+        trials always stay.
     resume : {"auto", "never", "must"}
-        What to do with what lies in the directory: go on if it is the same experiment; refuse; refuse where nothing lies there.
+        What to do with what lies in the directory: go on if it is the same experiment; refuse; refuse where
+        nothing lies there.
     poll_interval : float
         Seconds between two looks into the inbox, where finished trials announce themselves.
     max_failures : int or None
@@ -74,7 +76,8 @@ class SchedulerConfig:
         Raises
         ------
         ConfigError
-            A key is unknown (the nearest known one is named), or a value has the wrong type or is out of range.
+            A key is unknown (the nearest known one is named), or a value has the wrong type or is out of
+            range.
         """
         if options is None:
             return cls()

@@ -1,8 +1,9 @@
 """What can happen to an experiment: the facts that the journal records, and nothing else.
 
-Each event is a frozen dataclass of plain JSON values with a ``kind`` of its own. The state of an experiment is the fold of its events
-(:mod:`axsched_hpc.core.ledger`); a decision that depends on settings, such as whether to retry, is taken before its event is written and
-stands in the event, so that a replay under other settings gives the same past.
+Each event is a frozen dataclass of plain JSON values with a ``kind`` of its own. The state of an experiment
+is the fold of its events (:mod:`axsched_hpc.core.ledger`); a decision that depends on settings, such as
+whether to retry, is taken before its event is written and stands in the event, so that a replay under other
+settings gives the same past.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class TrialEvent(Event):
 class DriverOpened(Event):
     """A driver took over. First record of every segment.
 
-    ``previous`` maps the names of the segments that it has read to their sizes in bytes: what a superseded driver appends later
-    lies beyond that size and does not count.
+    ``previous`` maps the names of the segments that it has read to their sizes in bytes: what a superseded
+    driver appends later lies beyond that size and does not count.
     """
 
     kind: ClassVar[str] = "driver_opened"
@@ -96,8 +97,9 @@ class ObjectiveSet(Event):
 class TrialAdded(TrialEvent):
     """A trial entered the experiment.
 
-    ``origin`` is ``ax`` (suggested), ``batch`` (the user's own point, to be run) or ``external`` (found in the experiment, with its
-    outcome in ``ax``). ``ax`` is opaque here: what the Ax bridge needs to make the same trial again.
+    ``origin`` is ``ax`` (suggested), ``batch`` (the user's own point, to be run) or ``external`` (found in
+    the experiment, with its outcome in ``ax``). ``ax`` is opaque here: what the Ax bridge needs to make the
+    same trial again.
     """
 
     kind: ClassVar[str] = "trial_added"
@@ -109,7 +111,9 @@ class TrialAdded(TrialEvent):
 
 @dataclass(frozen=True)
 class BatchPlanned(Event):
-    """The intent to submit attempts, written before the scheduler is asked. ``attempts`` are (trial, attempt), by array index."""
+    """The intent to submit attempts, written before the scheduler is asked. ``attempts`` are (trial,
+    attempt), by array index.
+    """
 
     kind: ClassVar[str] = "batch_planned"
     token: str
@@ -118,7 +122,9 @@ class BatchPlanned(Event):
 
 @dataclass(frozen=True)
 class BatchSubmitted(Event):
-    """The scheduler took a batch. ``jobs`` maps array indices to job ids (an index without a job was not submitted)."""
+    """The scheduler took a batch. ``jobs`` maps array indices to job ids (an index without a job was not
+    submitted).
+    """
 
     kind: ClassVar[str] = "batch_submitted"
     token: str
@@ -127,7 +133,9 @@ class BatchSubmitted(Event):
 
 @dataclass(frozen=True)
 class AttemptWithdrawn(TrialEvent):
-    """A planned attempt never became a job, and its claim is closed, so that it never will. It counts as no failure."""
+    """A planned attempt never became a job, and its claim is closed, so that it never will. It counts as no
+    failure.
+    """
 
     kind: ClassVar[str] = "attempt_withdrawn"
     attempt: int
@@ -154,7 +162,9 @@ class AttemptRequeued(TrialEvent):
 
 @dataclass(frozen=True)
 class AttemptSucceeded(TrialEvent):
-    """The objective reported valid metrics: name -> (mean, sem or null). ``started`` and ``ended`` are on the node's clock."""
+    """The objective reported valid metrics: name -> (mean, sem or null). ``started`` and ``ended`` are on the
+    node's clock.
+    """
 
     kind: ClassVar[str] = "attempt_succeeded"
     attempt: int
@@ -243,8 +253,10 @@ def decode(record: dict[str, Any]) -> Event:
             if name in values:
                 values[name] = restore(values[name])
         for name in ("time", "trial", "attempt"):
-            if name in values and (isinstance(values[name], bool) or not isinstance(values[name], int | float)):
-                raise ValueError(f"field {name!r} is not a number")  # noqa: TRY004 - callers expect one type
+            if name in values and (
+                isinstance(values[name], bool) or not isinstance(values[name], int | float)
+            ):
+                raise ValueError(f"field {name!r} is not a number")
         return cls(**values)
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"a field of a record of kind {kind!r} is missing or malformed ({error})") from None

@@ -1,7 +1,8 @@
 """The state of an experiment as the fold of its events.
 
-The same fold serves the living driver (event by event, as they are journaled), a resumed one and ``axsched status``. Work per event does
-not grow with the number of trials: what the loop asks for is kept up to date, not counted anew.
+The same fold serves the living driver (event by event, as they are journaled), a resumed one and ``axsched
+status``. Work per event does not grow with the number of trials: what the loop asks for is kept up to date,
+not counted anew.
 """
 
 from __future__ import annotations
@@ -93,7 +94,9 @@ class Ledger:
     def _step(self, event: TrialEvent) -> tuple[Action, ...]:
         trial = self.trials.get(event.trial)
         if trial is None:
-            raise IllegalTransition(f"{type(event).__name__} speaks of trial {event.trial}, which is not known")
+            raise IllegalTransition(
+                f"{type(event).__name__} speaks of trial {event.trial}, which is not known"
+            )
         after, actions = step(trial, event)
         self._put(trial, after)
         return actions

@@ -1,7 +1,8 @@
 """The life of one trial: a table of legal transitions, and the pure step over it.
 
-``step(trial, event)`` returns the trial after the event and the actions that follow from it. It touches nothing; the loop performs the
-actions. An illegal transition is a bug or a damaged journal, and its error tells the trial's whole story.
+``step(trial, event)`` returns the trial after the event and the actions that follow from it. It touches
+nothing; the loop performs the actions. An illegal transition is a bug or a damaged journal, and its error
+tells the trial's whole story.
 """
 
 from __future__ import annotations

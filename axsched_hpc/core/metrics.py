@@ -1,7 +1,8 @@
 """What an objective may report, and the one place where that is checked.
 
-A metric's value is a number or a pair ``(mean, sem)``; ``sem`` is the standard error of the mean, in the metric's unit, ``None`` where it
-is not known. Everything else is refused, since Ax accepts NaN and missing metrics in silence and spoils its model with them.
+A metric's value is a number or a pair ``(mean, sem)``; ``sem`` is the standard error of the mean, in the
+metric's unit, ``None`` where it is not known. Everything else is refused, since Ax accepts NaN and missing
+metrics in silence and spoils its model with them.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ def require(metrics: Mapping[str, object], required: Iterable[str], *, source: s
     missing = [name for name in required if name not in metrics]
     if missing:
         raise MetricsError(
-            f"{source} lacks {_names(missing)}, which the experiment needs; it has {_names(sorted(metrics))}. "
+            f"{source} lacks {_names(missing)}, which the experiment needs; "
+            f"it has {_names(sorted(metrics))}. "
             "Report it under exactly that name, or name it so in the experiment."
         )
 
@@ -126,7 +128,8 @@ def _pair(value: object, name: str, source: str) -> tuple[float, float | None]:
 
 
 def _number(value: object, name: str, source: str) -> float:
-    # NumPy and torch scalars are accepted through __float__, without importing either; strings and booleans are not.
+    # NumPy and torch scalars are accepted through __float__, without importing either; strings and booleans
+    # are not.
     if isinstance(value, (str, bytes, bool)) or not hasattr(value, "__float__"):
         raise MetricsError(f"{source}: metric {name!r} is {_kind(value)} ({value!r:.80}), not a number.")
     try:
@@ -144,7 +147,13 @@ def _number(value: object, name: str, source: str) -> float:
 
 
 def _kind(value: object) -> str:
-    names = {"NoneType": "null", "str": "a string", "bool": "a boolean", "list": "a list", "dict": "a mapping"}
+    names = {
+        "NoneType": "null",
+        "str": "a string",
+        "bool": "a boolean",
+        "list": "a list",
+        "dict": "a mapping",
+    }
     kind = type(value).__name__
     return names.get(kind, f"a {kind}")
 

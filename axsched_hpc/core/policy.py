@@ -37,8 +37,8 @@ def judge(policy: RetryPolicy, failure: Failure, earlier: Sequence[Failure], arm
     earlier
         The failures of the trial's attempts before it.
     arm_failures
-        Trials with the same parameters that failed before. Ax may suggest a failed arm again, so that a point at which the
-        objective always fails would come back for ever.
+        Trials with the same parameters that failed before. Ax may suggest a failed arm again, so that a point
+        at which the objective always fails would come back for ever.
     """
     retry_class = failure.kind.retry_class
     used = sum(1 for old in earlier if old.kind.retry_class is retry_class)

@@ -32,7 +32,9 @@ _ACTIVE_TRIAL = frozenset({TrialState.PLANNED, TrialState.QUEUED, TrialState.RUN
 
 
 class JobState(StrEnum):
-    """Where a job stands, in one vocabulary for all runners. ``UNKNOWN`` is never final: absence is not an end."""
+    """Where a job stands, in one vocabulary for all runners. ``UNKNOWN`` is never final: absence is not an
+    end.
+    """
 
     UNKNOWN = "unknown"  #: no query knows the job, or the word for its state is new to us
     QUEUED = "queued"

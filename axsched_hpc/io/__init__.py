@@ -1,1 +1,3 @@
-"""Files: where they lie, how they are written whole, and their formats. Loaded by every job, so it imports only what it needs."""
+"""Files: where they lie, how they are written whole, and their formats. Loaded by every job, so it imports
+only what it needs.
+"""

@@ -1,7 +1,8 @@
 """Files that appear whole, on local disks and on NFS.
 
-A file is written under a temporary name in the same directory, synced, renamed, and its directory synced: a reader sees the old content
-or the new one, never a part. Temporary names start with a dot, and readers skip those.
+A file is written under a temporary name in the same directory, synced, renamed, and its directory synced: a
+reader sees the old content or the new one, never a part. Temporary names start with a dot, and readers skip
+those.
 """
 
 from __future__ import annotations
@@ -48,10 +49,12 @@ def write_json(path: Path, value: Any, *, mode: int = FILE_MODE) -> None:
 
 
 def create(path: Path, content: str, *, mode: int = FILE_MODE) -> bool:
-    """Make a file with its whole content, unless it exists: of several callers exactly one gets True, on NFS too.
+    """Make a file with its whole content, unless it exists: of several callers exactly one gets True, on NFS
+    too.
 
-    The content is written under a temporary name and linked to the final one: a reader never sees the file empty, and link(2) fails
-    where the name exists. A lost answer from an NFS server is told from a refusal by the link count.
+    The content is written under a temporary name and linked to the final one: a reader never sees the file
+    empty, and link(2) fails where the name exists. A lost answer from an NFS server is told from a refusal by
+    the link count.
     """
     temporary = _temporary(path)
     try:
@@ -90,7 +93,8 @@ def read_text(path: Path) -> str:
 def listing(directory: Path) -> list[str]:
     """The names in a directory, sorted, without temporary ones; empty where it does not exist.
 
-    Listing also makes names visible that an NFS client remembers as missing (19 to 26 s late without it, measured).
+    Listing also makes names visible that an NFS client remembers as missing (19 to 26 s late without it,
+    measured).
     """
     try:
         return sorted(name for name in os.listdir(directory) if not name.startswith("."))  # noqa: PTH208

@@ -98,7 +98,9 @@ class AttemptFiles:
 
     @property
     def claim(self) -> Path:
-        """Made with O_EXCL by the one process that may run the attempt (or by the driver, to close it for ever)."""
+        """Made with O_EXCL by the one process that may run the attempt (or by the driver, to close it for
+        ever).
+        """
         return self.root / "claim.json"
 
     @property

@@ -1,8 +1,9 @@
 """What a runner is: the four batched calls by which the loop submits, watches, finds and cancels jobs.
 
-To write one, derive from :class:`BaseRunner` and implement ``submit``, ``poll``, ``find`` and ``cancel``. A job has to run
-``batch.command(index)`` and nothing else: that is the worker, which claims the attempt, runs the objective and publishes the outcome
-through files. The contract that a runner has to keep is executable: :mod:`axsched_hpc.testing.runner_contract`.
+To write one, derive from :class:`BaseRunner` and implement ``submit``, ``poll``, ``find`` and ``cancel``. A
+job has to run ``batch.command(index)`` and nothing else: that is the worker, which claims the attempt, runs
+the objective and publishes the outcome through files. The contract that a runner has to keep is executable:
+:mod:`axsched_hpc.testing.runner_contract`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Batch:
     python: str = sys.executable
 
     def command(self, index: int | None = None) -> list[str]:
-        """The worker's argument list; without an index the worker takes that of its Slurm array task, or 0."""
+        """The worker's arguments; without an index the worker takes that of its Slurm array task, or 0."""
         argv = [self.python, "-u", "-m", "axsched_hpc.worker", str(self.manifest)]
         return argv if index is None else [*argv, str(index)]
 
@@ -79,11 +80,11 @@ class BaseRunner(ABC):
     max_parallel
         Bound on the attempts that are queued or running at a time, at least 1.
     cheap_poll
-        Whether ``poll`` costs so little that the loop may ask at every look into the inbox, rather than once per
-        ``monitoring_interval``.
+        Whether ``poll`` costs so little that the loop may ask at every look into the inbox, rather than once
+        per ``monitoring_interval``.
     settle
-        Seconds for which a job has to be seen ended, without an outcome file, before that counts as the end: a scheduler may still
-        requeue it, and a file written on its node may still be on its way.
+        Seconds for which a job has to be seen ended, without an outcome file, before that counts as the end:
+        a scheduler may still requeue it, and a file written on its node may still be on its way.
     """
 
     max_parallel: int = 1
@@ -113,8 +114,9 @@ class BaseRunner(ABC):
         Raises
         ------
         SubmissionError
-            Nothing was submitted. ``transient`` says whether the same may succeed later. Where it is not known whether jobs
-            exist (the answer was lost), ``transient`` is true, and the loop asks :meth:`find` before it tries again.
+            Nothing was submitted. ``transient`` says whether the same may succeed later. Where it is not
+            known whether jobs exist (the answer was lost), ``transient`` is true, and the loop asks
+            :meth:`find` before it tries again.
         """
 
     @abstractmethod
@@ -129,8 +131,8 @@ class BaseRunner(ABC):
 
     @abstractmethod
     def find(self, batches: Sequence[Batch]) -> Mapping[str, Mapping[int, str]]:
-        """The jobs of batches whose submission was interrupted: token -> array index -> job id, in one query. Jobs that have
-        already ended count; a batch of which nothing is known is left out.
+        """The jobs of batches whose submission was interrupted: token -> array index -> job id, in one query.
+        Jobs that have already ended count; a batch of which nothing is known is left out.
 
         Raises
         ------

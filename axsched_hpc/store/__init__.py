@@ -1,0 +1,1 @@
+"""What is kept: the journal, the lock of the driver, the snapshot."""
