@@ -92,4 +92,4 @@ constraints:  ## write requirements/constraints.txt anew, with the newest versio
 clean:  ## remove .venv, builds and caches
 	rm -rf $(VENV) build dist *.egg-info docs/_build htmlcov .coverage .coverage.*
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find axsched_hpc tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
