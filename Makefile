@@ -36,7 +36,7 @@ $(VENV)/.created: requirements/constraints.txt
 	@touch $@
 
 $(VENV)/.runtime: $(VENV)/.created $(INPUTS)
-	@echo "Installing axsched-hpc, Ax and PyTorch (a few minutes and about 2 GB the first time) ..."
+	@echo "Installing axsched-hpc, Ax and PyTorch (some minutes the first time; 2 GB, or 6 GB with a CUDA build) ..."
 	@$(INSTALL) .
 	@touch $@
 
