@@ -45,6 +45,7 @@ class DriverOpened(Event):
     host: str
     pid: int
     definition: str
+    problem: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     previous: dict[str, int] = field(default_factory=dict)
 

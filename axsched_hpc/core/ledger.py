@@ -44,6 +44,8 @@ class Ledger:
         By trial index.
     batches
         Token -> (trial, attempt) by array index.
+    own
+        Trials that this package runs or ran: all but those that the user completed in Ax by himself.
     failed_arms
         How many failed or abandoned trials each arm has, by :func:`arm_key`.
     calls
@@ -61,6 +63,7 @@ class Ledger:
     driver: DriverOpened | None = None
     closed: bool = True
     objective: ObjectiveSet | None = None
+    own: int = 0
     last_time: float = 0.0
 
     def apply(self, event: Event) -> tuple[Action, ...]:
@@ -155,6 +158,7 @@ class Ledger:
             self._put(None, replace(trial, state=state, ended=event.time, metrics=metrics or None))
             return ()
         self._put(None, trial)
+        self.own += 1
         return (Submit(event.trial),)
 
     def _batch_planned(self, event: BatchPlanned) -> tuple[Action, ...]:

@@ -80,6 +80,10 @@ class Layout:
         """What a batch's jobs need to know; its name is known before the job id is."""
         return self.submitit / f"{token}.json"
 
+    def batch(self, token: str) -> Path:
+        """Where the runner keeps its own files of a batch: job scripts and their logs."""
+        return self.submitit / token
+
 
 def parse_notice_name(name: str) -> tuple[int, int] | None:
     """(trial, attempt) of a notice's file name, or None for any other file."""
@@ -112,11 +116,6 @@ class AttemptFiles:
     def result(self) -> Path:
         """The attempt's outcome, published whole by the worker; the notice has the same content."""
         return self.root / "result.json"
-
-    @property
-    def progress(self) -> Path:
-        """Intermediate values, one JSON line each."""
-        return self.root / "progress.jsonl"
 
     @property
     def stdout(self) -> Path:

@@ -37,6 +37,10 @@ class SupersededError(AxSchedError):
     """Another driver has taken the experiment over; this one may not write any more."""
 
 
+class NewerFormatError(ValueError):
+    """The journal was written by a later version; carries its format."""
+
+
 @dataclass(frozen=True)
 class Segment:
     """One segment as read: its complete events, and the size in bytes of the lines that they stand in."""
@@ -116,6 +120,9 @@ def decode_line(line: str, epoch: int, seq: int) -> Event:
     record: Any = json.loads(body)
     if record.pop("epoch", None) != epoch or record.pop("seq", None) != seq:
         raise ValueError(f"it is not record {seq} of epoch {epoch}")
+    newer = record.get("format")
+    if record.get("kind") == DriverOpened.kind and isinstance(newer, int) and newer > FORMAT:
+        raise NewerFormatError(newer)
     return decode(record)
 
 
@@ -142,20 +149,21 @@ def _read_segment(path: Path, epoch: int, limit: int | None) -> Segment:
     for number, line in enumerate(data[:end].splitlines(), 1):
         try:
             event = decode_line(line.decode(), epoch, number)
-        except ValueError as error:
+        except NewerFormatError as error:
             raise JournalError(
-                f"{path}, line {number} is damaged: {error}. Nothing was changed. "
-                "Restore the file from a backup, or move aside the damaged line and all after it to go on from the state before.",
-                file=str(path),
-                line=number,
-            ) from None
-        if isinstance(event, DriverOpened) and event.format > FORMAT:
-            raise JournalError(
-                f"{path} has format {event.format}; this version of axsched_hpc reads up to {FORMAT}. "
+                f"{path} was written in format {error}; this version of axsched_hpc reads up to {FORMAT}. "
                 "Install a newer axsched_hpc to go on with this experiment.",
                 file=str(path),
                 line=number,
-            )
+            ) from None
+        except ValueError as error:
+            raise JournalError(
+                f"{path}, line {number} is damaged: {error}. Nothing was changed. "
+                "Restore the file from a backup, or move aside the damaged line and all that follows, "
+                "to go on from the state before it.",
+                file=str(path),
+                line=number,
+            ) from None
         if number == 1 and not isinstance(event, DriverOpened):
             raise JournalError(f"{path} does not start with a driver's record.", file=str(path), line=number)
         found.append(event)

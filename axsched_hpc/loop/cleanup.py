@@ -1,0 +1,51 @@
+"""Removing the working files of what is completed. Parameters, metrics, outcomes, claims, and all of failed
+trials stay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+from pathlib import Path
+
+from axsched_hpc.core.ledger import Ledger
+from axsched_hpc.core.states import TrialState
+from axsched_hpc.io.layout import Layout
+
+log = logging.getLogger("axsched_hpc")
+
+
+class Cleaner:
+    """Removes a completed attempt's logs, and a batch's files once all its trials are completed.
+
+    The objective's working directory stays where anything lies in it: it is the user's.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def clean(self, ledger: Ledger, trial: int, attempt: int) -> None:
+        """Clean up after a completed attempt; what cannot be removed is logged and left."""
+        files = self._layout.attempt(trial, attempt)
+        for path in (files.stdout, files.stderr):
+            _remove(path)
+        with contextlib.suppress(OSError):
+            files.work.rmdir()
+        token = ledger.trials[trial].attempts[-1].token
+        if all(ledger.trials[number].state is TrialState.COMPLETED for number, _ in ledger.batches[token]):
+            _remove(self._layout.manifest(token))
+            folder = self._layout.batch(token)
+            if folder.is_dir() and not folder.is_symlink():
+                shutil.rmtree(folder, onerror=lambda _, path, info: _left(Path(path), info[1]))
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _left(path, error)
+
+
+def _left(path: Path, error: BaseException) -> None:
+    log.info("%s could not be removed (%s); it is left.", path, error)

@@ -1,0 +1,61 @@
+"""Time, given to the loop from outside, so that its logic can be tested without waiting."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import time
+import weakref
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the loop needs of time."""
+
+    def now(self) -> float:
+        """Seconds since the epoch, for records."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back, for intervals."""
+
+    def wait(self, seconds: float) -> None:
+        """Return after that time, or at once when woken."""
+
+    def wake(self) -> None:
+        """End a wait under way, or else the next one; may be called from a signal handler."""
+
+
+class SystemClock:
+    """The machine's clock. Waits on a pipe, since a threading.Event may deadlock when a signal handler sets
+    it.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+        weakref.finalize(self, _close, self._reader, self._writer)
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds of the monotonic clock."""
+        return time.monotonic()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until woken, for that many seconds at the most."""
+        if select.select([self._reader], [], [], max(0.0, seconds))[0]:
+            os.read(self._reader, 4096)
+
+    def wake(self) -> None:
+        """End the wait."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._writer, b".")
+
+
+def _close(*handles: int) -> None:
+    for handle in handles:
+        os.close(handle)

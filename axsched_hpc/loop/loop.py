@@ -1,0 +1,227 @@
+"""The loop: observe, decide, journal, act, one tick at a time, until the call's goal is reached."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from enum import StrEnum
+
+from axsched_hpc.core.errors import FailureRateError
+from axsched_hpc.core.events import TrialAbandoned, TrialAdded
+from axsched_hpc.core.plan import demand
+from axsched_hpc.core.states import TrialState
+from axsched_hpc.loop.observation import Observer
+from axsched_hpc.loop.session import Session
+from axsched_hpc.loop.signals import Interrupts
+from axsched_hpc.loop.submission import Submitter
+from axsched_hpc.runners.base import BaseRunner
+
+log = logging.getLogger("axsched_hpc")
+
+#: Seconds until the next look right after something happened; it grows to `poll_interval` while nothing does.
+QUICK_LOOK = 0.02
+LOOK_GROWTH = 1.5
+
+#: Seconds for which cancelled attempts may still bring their results in, before they are given up.
+CANCEL_GRACE = 15.0
+
+
+class Stop(StrEnum):
+    """Why a call ended."""
+
+    BUDGET = "budget"  #: all trials that were asked for have ended
+    TIMEOUT = "timeout"  #: the call's time was over
+    EXHAUSTED = "exhausted"  #: Ax has no more points to suggest
+    INTERRUPTED = "interrupted"  #: a signal came
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a call wants.
+
+    Attributes
+    ----------
+    trials
+        The experiment's number of own trials at which nothing new is asked for.
+    deadline
+        On the monotonic clock; None for no limit.
+    cancel
+        Whether attempts still running at the deadline may be cancelled, where the config says so.
+    """
+
+    trials: int
+    synchronous: bool
+    deadline: float | None = None
+    cancel: bool = True
+
+
+class Loop:
+    """Runs an opened experiment with a runner.
+
+    Attributes
+    ----------
+    generating
+        Seconds spent in Ax, asking for points.
+    """
+
+    def __init__(self, session: Session, runner: BaseRunner) -> None:
+        self._session = session
+        self._runner = runner
+        self._clock = session.clock
+        self._observer = Observer(session, runner)
+        self._submitter = Submitter(session, runner)
+        self._next_poll = 0.0
+        self._look = QUICK_LOOK
+        self._told: str | None = None
+        self._failed_before = 0
+        self._ended_before = 0
+        self.generating = 0.0
+
+    def run(self, goal: Goal, interrupts: Interrupts) -> Stop:
+        """Tick until the goal is reached, the time is over or a signal comes.
+
+        Raises
+        ------
+        FailureRateError
+            Too many of this call's trials failed.
+        SubmissionError
+            The scheduler refused a batch for good.
+        """
+        self._failed_before, self._ended_before = self._failed(), self._ended()
+        self._observer.stopping = None
+        while True:
+            if interrupts.first is not None:
+                return Stop.INTERRUPTED
+            if goal.deadline is not None and self._clock.monotonic() >= goal.deadline:
+                return self._time_over(goal)
+            happened = self.observe()
+            self._check_failures()
+            if (stop := self._decide(goal)) is not None:
+                return stop
+            self._session.save_if_due()
+            self._pause(goal, happened)
+
+    def observe(self) -> int:
+        """Look into the inbox, and at the jobs where that is due; how much has happened."""
+        happened = self._observer.read_inbox()
+        now = self._clock.monotonic()
+        if self._runner.cheap_poll or now >= self._next_poll:
+            happened += self._observer.poll()
+            self._next_poll = self._clock.monotonic() + self._session.config.monitoring_interval
+        return happened
+
+    def submit_waiting(self) -> None:
+        """Submit what waits, as far as there are slots, without asking for anything new."""
+        self._submitter.recover()
+        if self._submitter.ready:
+            ledger = self._session.ledger
+            free = self._runner.max_parallel - len(ledger.active)
+            self._submitter.submit(list(ledger.waiting)[: max(0, free)])
+
+    def cancel(self, reason: str) -> None:
+        """Cancel all that runs; what ends with a result all the same within the grace time is kept."""
+        ledger = self._session.ledger
+        jobs = [job for n in ledger.active if (job := ledger.trials[n].attempts[-1].job) is not None]
+        self._observer.stopping = reason
+        if jobs:
+            log.info("Cancelling %d attempt(s): %s.", len(jobs), reason)
+            self._runner.cancel(jobs)
+        end = self._clock.monotonic() + CANCEL_GRACE
+        pause = QUICK_LOOK
+        while ledger.active and self._clock.monotonic() < end:
+            self._observer.read_inbox()
+            self._observer.poll()
+            if ledger.active:
+                self._clock.wait(pause)
+                # The cluster is shared: ask it at most once a second, however many jobs are being ended.
+                pause = min(2 * pause, 0.2 if self._runner.cheap_poll else 1.0)
+        self._session.record(
+            *(TrialAbandoned(self._clock.now(), number, reason) for number in list(ledger.active))
+        )
+
+    # ------------------------------------------------------------ decisions
+
+    def _decide(self, goal: Goal) -> Stop | None:
+        ledger = self._session.ledger
+        self._submitter.recover()
+        if not self._submitter.ready:
+            return None
+        wanted = demand(
+            slots=self._runner.max_parallel,
+            active=len(ledger.active),
+            waiting=len(ledger.waiting),
+            remaining=max(0, goal.trials - ledger.own),
+            synchronous=goal.synchronous,
+        )
+        exhausted = False
+        trials = list(ledger.waiting)[: wanted.submit]
+        if wanted.ask:
+            fresh, exhausted = self._ask(wanted.ask)
+            trials += fresh
+        self._submitter.submit(trials)
+        if ledger.active or ledger.waiting:
+            return None
+        if ledger.own >= goal.trials:
+            return Stop.BUDGET
+        if exhausted or (wanted.ask and not trials):
+            log.warning(
+                "Ax suggests no further point (%s); the run ends early.", self._told or "no reason given"
+            )
+            return Stop.EXHAUSTED
+        return None
+
+    def _ask(self, number: int) -> tuple[list[int], bool]:
+        started, now = self._clock.monotonic(), self._clock.now()
+        asked = self._session.bridge.ask(number, time=now)
+        self.generating += self._clock.monotonic() - started
+        if asked.reason is not None and asked.reason != self._told:
+            log.info("Ax suggests %d of %d points now: %s", len(asked.candidates), number, asked.reason)
+            self._told = asked.reason
+        self._session.record(
+            *(TrialAdded(now, c.trial, c.arm, c.parameters, "ax", c.ax) for c in asked.candidates)
+        )
+        return [c.trial for c in asked.candidates], asked.exhausted
+
+    def _time_over(self, goal: Goal) -> Stop:
+        self.observe()
+        if goal.cancel and self._session.config.on_timeout == "cancel":
+            self.cancel("the time of the call was over")
+        return Stop.TIMEOUT
+
+    def _check_failures(self) -> None:
+        failed = self._failed() - self._failed_before
+        ended = self._ended() - self._ended_before
+        if not self._session.config.failure_limit.exceeded(failed, ended):
+            return
+        trials = self._session.ledger.trials
+        bad = [t for t in trials.values() if t.state in (TrialState.FAILED, TrialState.ABANDONED)][-5:]
+        messages = [f"trial {trial.number}: {trial.reason}" for trial in bad]
+        left = len(self._session.ledger.active)
+        running = f" {left} attempt(s) still run; the next call collects them." if left else ""
+        raise FailureRateError(
+            f"{failed} of {ended} trials failed, so the run has stopped.{running} The last messages:\n  "
+            + "\n  ".join(messages)
+            + f"\nAll of failed trials is kept below {self._session.layout.trials}. Mend the objective and "
+            "start again, or raise config['failure_rate'] or config['max_failures'].",
+            messages=messages,
+        )
+
+    def _failed(self) -> int:
+        counts = self._session.ledger.counts
+        return counts[TrialState.FAILED] + counts[TrialState.ABANDONED]
+
+    def _ended(self) -> int:
+        return self._failed() + self._session.ledger.counts[TrialState.COMPLETED]
+
+    # ------------------------------------------------------------ waiting
+
+    def _pause(self, goal: Goal, happened: int) -> None:
+        interval = self._session.config.poll_interval
+        self._look = QUICK_LOOK if happened else min(self._look * LOOK_GROWTH, interval)
+        now = self._clock.monotonic()
+        until = now + min(self._look, interval)
+        if not self._runner.cheap_poll:
+            until = min(until, max(self._next_poll, now))
+        if goal.deadline is not None:
+            until = min(until, goal.deadline)
+        self._clock.wait(until - now)

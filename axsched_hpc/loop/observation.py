@@ -1,0 +1,235 @@
+"""What has happened: announcements in the inbox, and what the runner knows of jobs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from axsched_hpc.core.errors import ClusterUnavailableError, MetricsError
+from axsched_hpc.core.events import (
+    AttemptFailed,
+    AttemptRequeued,
+    AttemptStarted,
+    AttemptSucceeded,
+    Event,
+    Failure,
+    TrialAbandoned,
+)
+from axsched_hpc.core.ledger import arm_key
+from axsched_hpc.core.machine import Attempt, Trial
+from axsched_hpc.core.metrics import require
+from axsched_hpc.core.policy import judge
+from axsched_hpc.core.states import FailureKind, JobState
+from axsched_hpc.core.watch import JobEnd, Sight, Watch, diagnose, look, lost
+from axsched_hpc.io import atomic, claim, outcome
+from axsched_hpc.io.layout import parse_notice_name
+from axsched_hpc.io.outcome import Outcome
+from axsched_hpc.loop.session import Session
+from axsched_hpc.runners.base import BaseRunner, JobStatus
+
+log = logging.getLogger("axsched_hpc")
+
+_UNKNOWN_JOB = JobStatus(JobState.UNKNOWN)
+
+
+class Observer:
+    """Turns files and job states into events, and records them.
+
+    ``stopping`` holds the reason for which the driver itself cancels what runs: a job that ends so is then no
+    failure.
+    """
+
+    def __init__(self, session: Session, runner: BaseRunner) -> None:
+        self._session = session
+        self._runner = runner
+        self._watches: dict[str, Watch] = {}
+        self._complained: set[str] = set()
+        self.stopping: str | None = None
+
+    # ------------------------------------------------------------ the inbox
+
+    def read_inbox(self) -> int:
+        """Take in what workers announced; how many attempts have ended so. One listing, then one read per
+        notice.
+        """
+        layout = self._session.layout
+        events: list[Event] = []
+        read: list[Path] = []
+        for name in atomic.listing(layout.inbox):
+            place = parse_notice_name(name)
+            path = layout.inbox / name
+            if place is None:
+                self._complain(name, f"{path} is no notice of a worker; it is left alone.")
+                continue
+            if not self._current(*place):
+                # An attempt that is settled already: announced twice, or given up before it ended.
+                read.append(path)
+                continue
+            found = self._read(path)
+            if found is None:
+                continue
+            read.append(path)
+            events += self._ended(found, *place)
+        self._session.record(*events)
+        # Only now: had the driver died before the record, the notice would have been there still.
+        for path in read:
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+        return len(events)
+
+    def _current(self, number: int, attempt: int) -> bool:
+        trial = self._session.ledger.trials.get(number)
+        return trial is not None and trial.state.active and trial.attempts[-1].number == attempt
+
+    def _read(self, path: Path) -> Outcome | None:
+        try:
+            return outcome.read(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            self._complain(
+                path.name,
+                f"The notice {path} cannot be read ({error}); the job's end will be seen without it.",
+            )
+            return None
+
+    def _ended(self, found: Outcome, number: int, attempt: int) -> list[Event]:
+        """The event of an outcome, or nothing where it belongs to another attempt than the one under way."""
+        trial = self._session.ledger.trials[number]
+        if found.token != trial.attempts[-1].token or (found.trial, found.attempt) != (number, attempt):
+            self._complain(
+                f"{number}-{attempt}",
+                f"The outcome of trial {number}, attempt {attempt} carries the token {found.token!r} of "
+                f"another submission than {trial.attempts[-1].token!r}; it is not used.",
+            )
+            return []
+        now = self._session.clock.now()
+        if found.metrics is not None:
+            source = str(self._session.layout.attempt(number, attempt).metrics)
+            try:
+                require(found.metrics, self._session.problem.required, source=source)
+            except MetricsError as error:
+                failure = Failure(FailureKind.BAD_METRICS, str(error), node=found.host)
+            else:
+                return [
+                    AttemptSucceeded(
+                        now, number, attempt, found.metrics, found.started, found.ended, found.host
+                    )
+                ]
+        else:
+            failure = found.failure or Failure(
+                FailureKind.BAD_METRICS, "the outcome holds neither metrics nor failure"
+            )
+        return [self._failed(trial, failure, started=found.started, ended=found.ended)]
+
+    # ------------------------------------------------------------ the jobs
+
+    def poll(self) -> int:
+        """Ask the runner for all jobs under way, in one query; how many attempts began, moved or ended."""
+        ledger = self._session.ledger
+        jobs = {
+            job: number
+            for number in ledger.active
+            if (job := ledger.trials[number].attempts[-1].job) is not None
+        }
+        self._watches = {job: watch for job, watch in self._watches.items() if job in jobs}
+        if not jobs:
+            return 0
+        try:
+            known = self._runner.poll(list(jobs))
+        except ClusterUnavailableError as error:
+            log.warning(
+                "The scheduler did not answer, so nothing is decided about %d job(s): %s", len(jobs), error
+            )
+            return 0
+        events: list[Event] = []
+        for job, number in jobs.items():
+            events += self._look(job, ledger.trials[number], known.get(job, _UNKNOWN_JOB))
+        self._session.record(*events)
+        return len(events)
+
+    def _look(self, job: str, trial: Trial, status: JobStatus) -> list[Event]:
+        clock, config = self._session.clock, self._session.config
+        self._watches[job], sight = look(
+            self._watches.get(job, Watch()),
+            trial.state,
+            status.state,
+            now=clock.monotonic(),
+            settle=self._runner.settle,
+            lost_after=config.lost_after,
+        )
+        attempt = trial.attempts[-1]
+        match sight:
+            case Sight.STARTED:
+                return [AttemptStarted(clock.now(), trial.number, attempt.number, status.node)]
+            case Sight.REQUEUED:
+                return [AttemptRequeued(clock.now(), trial.number, attempt.number, status.reason)]
+            case Sight.ENDED:
+                return self._settle(trial, attempt, lambda: self._diagnose(job, trial, attempt, status))
+            case Sight.LOST:
+                return self._settle(trial, attempt, lambda: lost(job, config.lost_after))
+            case _:
+                return []
+
+    def _settle(self, trial: Trial, attempt: Attempt, explain: Callable[[], Failure]) -> list[Event]:
+        """The event of a job that is over: by its outcome file where one is there, else by what the scheduler
+        says.
+        """
+        files = self._session.layout.attempt(trial.number, attempt.number)
+        if files.result.name in atomic.listing(files.root):
+            found = self._read(files.result)
+            if found is not None and (events := self._ended(found, trial.number, attempt.number)):
+                return events
+        # Should the job live after all, unseen by every query, it must not begin now: nothing is computed
+        # twice.
+        claim.close(files, "given up")
+        failure = explain()
+        if self.stopping is not None and failure.kind in (FailureKind.CANCELLED, FailureKind.WORKER_KILLED):
+            return [TrialAbandoned(self._session.clock.now(), trial.number, self.stopping)]
+        return [self._failed(trial, failure)]
+
+    def _diagnose(self, job: str, trial: Trial, attempt: Attempt, status: JobStatus) -> Failure:
+        files = self._session.layout.attempt(trial.number, attempt.number)
+        owner = claim.read(files)
+        failure = diagnose(
+            JobEnd(
+                job=job,
+                state=status.state,
+                raw=status.raw,
+                reason=status.reason,
+                node=status.node or attempt.node,
+                exit_code=status.exit_code,
+                signal=status.signal,
+                claimed=owner is not None and owner.by == "worker",
+                log=str(self._session.layout.batch(attempt.token)),
+            )
+        )
+        return replace(failure, stderr_tail=outcome.tail(files.stderr))
+
+    def _failed(
+        self, trial: Trial, failure: Failure, *, started: float | None = None, ended: float | None = None
+    ) -> AttemptFailed:
+        ledger = self._session.ledger
+        verdict = judge(
+            self._session.config.retries,
+            failure,
+            trial.failures(),
+            ledger.failed_arms[arm_key(trial.parameters)],
+        )
+        return AttemptFailed(
+            self._session.clock.now(),
+            trial.number,
+            trial.attempts[-1].number,
+            failure,
+            verdict,
+            started,
+            ended,
+        )
+
+    def _complain(self, about: str, message: str) -> None:
+        if about not in self._complained:
+            self._complained.add(about)
+            log.warning("%s", message)

@@ -1,0 +1,120 @@
+"""What a person sees while trials run: a live bar on a terminal, one log line per change elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from axsched_hpc.core.best import Incumbent, Problem
+from axsched_hpc.core.events import (
+    AttemptFailed,
+    AttemptRequeued,
+    AttemptStarted,
+    AttemptSucceeded,
+    AttemptWithdrawn,
+    BatchSubmitted,
+    Event,
+    TrialAbandoned,
+)
+from axsched_hpc.core.ledger import Ledger
+from axsched_hpc.core.states import TrialState, Verdict
+from axsched_hpc.loop.session import Session
+
+log = logging.getLogger("axsched_hpc")
+
+
+def number(value: float) -> str:
+    """A metric's value as people read it."""
+    return f"{value:.6g}"
+
+
+def describe(event: Event, ledger: Ledger, incumbent: Incumbent) -> str | None:
+    """One line about an event, or nothing where a person need not know."""
+    match event:
+        case BatchSubmitted(token=token, jobs=jobs):
+            names = sorted({job.split("_")[0] for job in jobs.values()})
+            trials = [str(ledger.batches[token][index][0]) for index in sorted(jobs)]
+            what = f"trial {trials[0]}" if len(trials) == 1 else f"{len(trials)} trials ({', '.join(trials)})"
+            return f"{what} submitted: job {names[0] if len(names) == 1 else f'{names[0]} ... {names[-1]}'}"
+        case AttemptStarted(trial=trial, node=node):
+            return f"trial {trial} runs" + (f" on {node}" if node else "")
+        case AttemptRequeued(trial=trial):
+            return f"trial {trial} was put back into the queue by the scheduler"
+        case AttemptWithdrawn(trial=trial, reason=reason):
+            return f"trial {trial}: its attempt {event.attempt} was withdrawn ({reason})"
+        case AttemptSucceeded(trial=trial, metrics=metrics):
+            values = ", ".join(f"{name} = {number(pair[0])}" for name, pair in metrics.items())
+            return f"trial {trial} completed: {values}{_standing(ledger, incumbent)}"
+        case AttemptFailed(trial=trial, attempt=attempt, failure=failure, verdict=verdict):
+            then = {
+                Verdict.RETRY: "it is tried again",
+                Verdict.FAIL: "the trial failed",
+                Verdict.ABANDON: "the trial is abandoned",
+            }[verdict]
+            return f"trial {trial}, attempt {attempt}: {failure.message} ({failure.kind}; {then})"
+        case TrialAbandoned(trial=trial, reason=reason):
+            return f"trial {trial} is abandoned: {reason}"
+    return None
+
+
+def _standing(ledger: Ledger, incumbent: Incumbent) -> str:
+    counts = ledger.counts
+    text = f" ({counts[TrialState.COMPLETED]} completed, {len(ledger.active)} under way"
+    if incumbent.trial is not None and incumbent.value is not None:
+        text += f"; best {incumbent.name} = {number(incumbent.value)} in trial {incumbent.trial.number}"
+    return text + ")"
+
+
+class LogLines:
+    """One log line per change. Failures are warnings, so that they are seen without any set-up of logging."""
+
+    def __init__(self, incumbent: Incumbent) -> None:
+        self._incumbent = incumbent
+
+    def __call__(self, event: Event, ledger: Ledger) -> None:
+        """Log an event."""
+        text = describe(event, ledger, self._incumbent)
+        if text is not None:
+            log.log(logging.WARNING if isinstance(event, AttemptFailed) else logging.INFO, "%s", text)
+
+
+class Tracker:
+    """Keeps the best trial so far; comes before the listeners that show it."""
+
+    def __init__(self, incumbent: Incumbent) -> None:
+        self._incumbent = incumbent
+
+    def __call__(self, event: Event, ledger: Ledger) -> None:
+        """Take an event in."""
+        if isinstance(event, AttemptSucceeded):
+            self._incumbent.update(ledger.trials[event.trial])
+
+
+def incumbent_of(problem: Problem, ledger: Ledger) -> Incumbent:
+    """The best trial of what is there already."""
+    incumbent = Incumbent(problem)
+    for trial in ledger.trials.values():
+        if trial.state is TrialState.COMPLETED:
+            incumbent.update(trial)
+    return incumbent
+
+
+@contextmanager
+def shown(session: Session, total: int) -> Iterator[None]:
+    """Show the progress of a call towards ``total`` trials of the experiment."""
+    incumbent = incumbent_of(session.problem, session.ledger)
+    listeners = [Tracker(incumbent), LogLines(incumbent)]
+    before = list(session.listeners)
+    session.listeners += listeners
+    try:
+        if sys.stderr.isatty():
+            from axsched_hpc.loop.bar import live_bar
+
+            with live_bar(session, incumbent, total):
+                yield
+        else:
+            yield
+    finally:
+        session.listeners[:] = before

@@ -1,0 +1,106 @@
+"""Plain text tables for a terminal: no colours, no dependencies, quick to start."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from axsched_hpc.core.best import best
+from axsched_hpc.core.machine import Trial
+from axsched_hpc.core.states import TrialState
+from axsched_hpc.report.reading import Reading, driver_of
+
+_HEAD = ("trial", "state", "attempt", "job", "metrics", "age", "reason")
+
+
+def status_text(reading: Reading, *, now: float, width: int) -> str:
+    """The state of an experiment: a line of totals, who drives it, and a row per trial.
+
+    Parameters
+    ----------
+    now
+        Seconds since the epoch, for the ages.
+    width
+        Columns of the terminal; reasons are cut to fit.
+    """
+    ledger = reading.ledger
+    counts = ", ".join(f"{ledger.counts[s]} {s}" for s in TrialState if ledger.counts[s])
+    lines = [f"{reading.layout.root}: {len(ledger.trials)} trials" + (f" ({counts})" if counts else "")]
+    driver = driver_of(reading)
+    if driver is not None:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(driver.time))
+        last = duration(now - ledger.last_time)
+        lines.append(f"driver: process {driver.pid} on {driver.host} since {since}; last record {last} ago")
+    else:
+        lines.append("driver: none; the last one ended in good order")
+    found = best(ledger.trials.values(), reading.problem)
+    if len(found) == 1 and found[0].metrics is not None:
+        objective = reading.problem.objectives[0]
+        value = number(objective.value(found[0].metrics))
+        lines.append(f"best: {objective.name} = {value} in trial {found[0].number}")
+    elif found:
+        lines.append(f"best: a front of {len(found)} trials; see axsched best")
+    if ledger.trials:
+        lines += ["", *table([_HEAD, *(_row(t, now) for t in ledger.trials.values())], width)]
+    return "\n".join(lines)
+
+
+def best_text(reading: Reading) -> str:
+    """The best observed trials: parameters and metrics."""
+    found = best(reading.ledger.trials.values(), reading.problem)
+    if not found:
+        completed = reading.ledger.counts[TrialState.COMPLETED]
+        why = "none of them meets the outcome constraints" if completed else "no trial is completed yet"
+        return f"{reading.layout.root}: nothing is best: {why}."
+    lines = []
+    for trial in found:
+        lines.append(f"trial {trial.number} (arm {trial.arm})")
+        lines += [f"  {name} = {value!r}" for name, value in trial.parameters.items()]
+        for name, (mean, sem) in (trial.metrics or {}).items():
+            lines.append(f"  -> {name} = {number(mean)}" + (f" +/- {number(sem)}" if sem is not None else ""))
+    return "\n".join(lines)
+
+
+def table(rows: Iterable[Sequence[str]], width: int) -> list[str]:
+    """Rows as aligned lines, none longer than ``width``; the last column takes what is left."""
+    cells = [list(row) for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]) - 1)]
+    lines = []
+    for row in cells:
+        line = "  ".join(cell.ljust(size) for cell, size in zip(row, [*widths, 0], strict=True)).rstrip()
+        lines.append(line if len(line) <= width else f"{line[: max(1, width - 1)]}…")
+    return lines
+
+
+def number(value: float) -> str:
+    """A number as people read it."""
+    return f"{value:.6g}"
+
+
+def duration(seconds: float) -> str:
+    """A time span in two units at the most: 45s, 3m20s, 2h05m, 4d03h."""
+    left = max(0, round(seconds))
+    if left < 60:
+        return f"{left}s"
+    if left < 3600:
+        return f"{left // 60}m{left % 60:02d}s"
+    if left < 86400:
+        return f"{left // 3600}h{left % 3600 // 60:02d}m"
+    return f"{left // 86400}d{left % 86400 // 3600:02d}h"
+
+
+def _row(trial: Trial, now: float) -> tuple[str, ...]:
+    attempt = trial.attempt
+    metrics = ", ".join(f"{name}={number(pair[0])}" for name, pair in (trial.metrics or {}).items())
+    since = trial.ended or trial.added
+    if attempt is not None and not trial.state.final:
+        since = attempt.started or attempt.submitted or attempt.planned
+    return (
+        str(trial.number),
+        str(trial.state),
+        str(attempt.number) if attempt else "-",
+        (attempt.job or "-") if attempt else "-",
+        metrics or "-",
+        duration(now - since),
+        " ".join(trial.reason.split()) or "-",
+    )

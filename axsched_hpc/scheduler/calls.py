@@ -1,0 +1,97 @@
+"""Which of a script's calls this is, so that a script that was killed and is started again ends at the same
+total.
+
+Calls are counted within a session: one run of the user's script, over its restarts. A session ends when the
+script ends in good order. In a restarted script the k-th call is the k-th call of before: it goes on where
+that was, or returns at once where that had ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from axsched_hpc.core.events import CallEnded, CallStarted
+from axsched_hpc.core.ledger import arm_key
+from axsched_hpc.loop.loop import Stop
+from axsched_hpc.loop.session import Session
+
+RUN, BATCH = "run", "batch"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One public call under way. ``done`` says that it had ended before a restart."""
+
+    ordinal: int
+    base: int
+    trials: tuple[int, ...] = ()
+    done: bool = False
+
+
+class Calls:
+    """Counts the calls of this process, and matches them with those before a restart."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._ordinal = 0
+
+    def begin_run(self, max_trials: int, *, synchronous: bool) -> Call:
+        """Begin, go on with, or recognise as done a call of ``run_optimization``."""
+        ledger = self._session.ledger
+        earlier = self._next(RUN)
+        base = earlier.base if earlier is not None else ledger.own
+        ended = ledger.ended_calls.get(self._ordinal)
+        # A call whose time was over, or for which Ax had no more points, had reached its end with fewer
+        # trials.
+        if ended is not None and (ledger.own >= base + max_trials or ended.reason != Stop.BUDGET):
+            return Call(self._ordinal, base, done=True)
+        self._session.record(
+            CallStarted(
+                self._session.clock.now(),
+                self._ordinal,
+                RUN,
+                base,
+                max_trials=max_trials,
+                synchronous=synchronous,
+            )
+        )
+        return Call(self._ordinal, base)
+
+    def find_batch(self, points: Sequence[Mapping[str, Any]]) -> Call | None:
+        """The call of before a restart that added the same points, if this is it; counts this call."""
+        earlier = self._next(BATCH)
+        if earlier is None:
+            return None
+        trials = self._session.ledger.trials
+        before = [arm_key(trials[number].parameters) for number in earlier.trials]
+        if before != [arm_key(point) for point in points]:
+            return None
+        done = self._ordinal in self._session.ledger.ended_calls
+        return Call(self._ordinal, earlier.base, earlier.trials, done=done)
+
+    def begin_batch(self, trials: Sequence[int], *, synchronous: bool) -> CallStarted:
+        """The event of a batch call that adds new trials; recorded together with them."""
+        return CallStarted(
+            self._session.clock.now(),
+            self._ordinal,
+            BATCH,
+            self._session.ledger.own,
+            tuple(trials),
+            synchronous=synchronous,
+        )
+
+    def end(self, call: Call, reason: str) -> None:
+        """Record that a call returned."""
+        self._session.record(CallEnded(self._session.clock.now(), call.ordinal, reason))
+
+    def _next(self, what: str) -> CallStarted | None:
+        """Count this call, unless it goes on with one that was interrupted in this very process."""
+        ledger = self._session.ledger
+        current = ledger.calls.get(self._ordinal)
+        if current is not None and current.what == what and self._ordinal not in ledger.ended_calls:
+            return current
+        self._ordinal += 1
+        earlier = ledger.calls.get(self._ordinal)
+        return earlier if earlier is not None and earlier.what == what else None

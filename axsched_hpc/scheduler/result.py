@@ -1,0 +1,121 @@
+"""What a run has found, and what it cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from axsched_hpc.ax_bridge.bridge import AxBridge
+from axsched_hpc.core.best import Problem, best
+from axsched_hpc.core.ledger import Ledger
+from axsched_hpc.core.machine import Trial
+from axsched_hpc.core.metrics import Metrics
+from axsched_hpc.core.states import TrialState
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class FailedTrial:
+    """A trial that was given up: its parameters, how many attempts it had, and why the last one failed."""
+
+    trial: int
+    parameters: dict[str, Any]
+    attempts: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Where the time went, in seconds.
+
+    Attributes
+    ----------
+    generating
+        In Ax, asking for points, during the calls of this process.
+    waiting
+        Between submission and start, summed over all attempts.
+    running
+        Between start and end, summed over all attempts.
+    """
+
+    generating: float
+    waiting: float
+    running: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of an experiment so far. See ``AxScheduler.result``.
+
+    Attributes
+    ----------
+    best_parameters
+        Those of the best observed trial; empty where none is completed, and with several objectives.
+    best_values
+        Its metrics: name -> (mean, standard error or None).
+    best_trial
+        Its index.
+    front
+        With several objectives: arm name -> parameters, of the observed Pareto front.
+    trials
+        One row per trial, as Ax has it.
+    failures
+        The trials that were given up, with reasons.
+    stopped
+        Why the last call ended: "budget", "timeout", "exhausted", "interrupted", or "" before the first.
+    """
+
+    best_parameters: dict[str, Any]
+    best_values: Metrics
+    best_trial: int | None
+    front: dict[str, dict[str, Any]]
+    trials: pd.DataFrame
+    failures: tuple[FailedTrial, ...]
+    seconds: Seconds
+    stopped: str
+
+
+def best_parameters(ledger: Ledger, problem: Problem) -> dict[str, Any]:
+    """What ``run_optimization`` returns: parameters, or arm name -> parameters with several objectives."""
+    found = best(ledger.trials.values(), problem)
+    if len(problem.objectives) > 1:
+        return {trial.arm: dict(trial.parameters) for trial in found}
+    return dict(found[0].parameters) if found else {}
+
+
+def collect(ledger: Ledger, bridge: AxBridge, problem: Problem, *, generating: float, stopped: str) -> Result:
+    """The result as things stand now."""
+    found = best(ledger.trials.values(), problem)
+    single = found[0] if found and len(problem.objectives) == 1 else None
+    given_up = (TrialState.FAILED, TrialState.ABANDONED)
+    return Result(
+        best_parameters=dict(single.parameters) if single else {},
+        best_values=dict(single.metrics or {}) if single else {},
+        best_trial=single.number if single else None,
+        front={t.arm: dict(t.parameters) for t in found} if len(problem.objectives) > 1 else {},
+        trials=bridge.trials_frame(),
+        failures=tuple(
+            FailedTrial(t.number, dict(t.parameters), len(t.attempts), t.reason)
+            for t in ledger.trials.values()
+            if t.state in given_up
+        ),
+        seconds=_seconds(ledger.trials.values(), generating),
+        stopped=stopped,
+    )
+
+
+def _seconds(trials: Any, generating: float) -> Seconds:
+    waiting = running = 0.0
+    trial: Trial
+    for trial in trials:
+        for attempt in trial.attempts:
+            if attempt.started is None:
+                continue
+            if attempt.submitted is not None:
+                # Two clocks, the driver's and the node's: a negative difference is their skew, not time.
+                waiting += max(0.0, attempt.started - attempt.submitted)
+            if attempt.ended is not None:
+                running += max(0.0, attempt.ended - attempt.started)
+    return Seconds(generating, waiting, running)
