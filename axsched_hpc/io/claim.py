@@ -1,0 +1,166 @@
+"""Who runs an attempt: the first to claim it, and nobody else.
+
+The claim is a file that exactly one process can make. A second job with the same token finds it and steps
+aside. The one exception is a job that Slurm itself requeued: its earlier execution is dead, so the same job
+id with a higher restart count takes over by a claim file of its own. A claim by the driver closes the attempt
+for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from axsched_hpc.io import atomic, document, processes
+from axsched_hpc.io.layout import AttemptFiles
+
+_RESTART = "claim-restart-"
+
+
+class Claimer(StrEnum):
+    """Who made a claim."""
+
+    WORKER = "worker"
+    DRIVER = "driver"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One process's claim of an attempt.
+
+    Attributes
+    ----------
+    token
+        The batch to which the process belongs.
+    start, boot
+        Start time of the process in clock ticks, and the boot of its machine: they tell a reused pid.
+    job
+        The Slurm job (``123``, or ``123_4`` in an array); None outside Slurm.
+    restart
+        How often Slurm has requeued the job.
+    time
+        Seconds since the epoch.
+    reason
+        Why the driver closed the attempt.
+    """
+
+    token: str
+    by: Claimer
+    host: str
+    pid: int
+    start: int | None
+    boot: str | None
+    job: str | None
+    restart: int
+    time: float
+    reason: str = ""
+
+
+def mine(token: str, by: Claimer, *, reason: str = "", environment: Mapping[str, str] = os.environ) -> Claim:
+    """The claim that this process would make."""
+    restart = environment.get("SLURM_RESTART_COUNT", "0")
+    return Claim(
+        token=token,
+        by=by,
+        host=processes.hostname(),
+        pid=os.getpid(),
+        start=processes.start_ticks(os.getpid()),
+        boot=processes.boot_id(),
+        job=job_id(environment) if by is Claimer.WORKER else None,
+        restart=int(restart) if by is Claimer.WORKER and restart.isdecimal() else 0,
+        time=time.time(),
+        reason=reason,
+    )
+
+
+def job_id(environment: Mapping[str, str] = os.environ) -> str | None:
+    """The Slurm job that this process belongs to, as squeue shows it; None outside Slurm."""
+    array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else environment.get("SLURM_JOB_ID") or None
+
+
+def take(files: AttemptFiles, claim: Claim) -> bool:
+    """Claim an attempt; False where another process has it.
+
+    Raises
+    ------
+    OSError, ValueError
+        The claim cannot be written, or the one that is there cannot be read.
+    """
+    if atomic.create(files.claim, document.encode(asdict(claim))):
+        return True
+    holder = read(files)
+    requeued = (
+        holder is not None
+        and holder.by is Claimer.WORKER
+        and holder.token == claim.token
+        and claim.job is not None
+        and holder.job == claim.job
+        and claim.restart > holder.restart
+    )
+    if not requeued:
+        return False
+    path = files.claim.with_name(f"{_RESTART}{claim.restart}.json")
+    return atomic.create(path, document.encode(asdict(claim)))
+
+
+def close(files: AttemptFiles, token: str, reason: str) -> bool:
+    """Close an attempt for ever by the driver's claim: no job will run it.
+
+    False where a worker has claimed it already.
+
+    Raises
+    ------
+    OSError, ValueError
+        The claim cannot be written, or the one that is there cannot be read.
+    """
+    if atomic.create(files.claim, document.encode(asdict(mine(token, Claimer.DRIVER, reason=reason)))):
+        return True
+    holder = read(files)
+    return holder is not None and holder.by is Claimer.DRIVER
+
+
+def read(files: AttemptFiles) -> Claim | None:
+    """The claim that counts, which is that of the highest restart; None where nobody has claimed the attempt.
+
+    Raises
+    ------
+    OSError, ValueError
+        A claim cannot be read; the message names the file.
+    """
+    names = atomic.listing(files.root)
+    restarts = [int(number) for name in names if (number := _restart_number(name)) is not None]
+    if restarts:
+        return _read(files.claim.with_name(f"{_RESTART}{max(restarts)}.json"))
+    return _read(files.claim) if files.claim.name in names else None
+
+
+def _restart_number(name: str) -> str | None:
+    number = name.removeprefix(_RESTART).removesuffix(".json")
+    return number if name == f"{_RESTART}{number}.json" and number.isdecimal() else None
+
+
+def _read(path: Path) -> Claim:
+    source = str(path)
+    fields = document.read(path)
+    try:
+        by = Claimer(document.field(fields, "by", str, source=source))
+    except ValueError:
+        raise ValueError(f"{source}: field 'by' is neither 'worker' nor 'driver'.") from None
+    nothing = type(None)
+    return Claim(
+        token=document.field(fields, "token", str, source=source),
+        by=by,
+        host=document.field(fields, "host", str, source=source),
+        pid=document.field(fields, "pid", int, source=source),
+        start=document.field(fields, "start", (int, nothing), source=source),
+        boot=document.field(fields, "boot", (str, nothing), source=source),
+        job=document.field(fields, "job", (str, nothing), source=source),
+        restart=document.field(fields, "restart", int, source=source),
+        time=document.field(fields, "time", (int, float), source=source),
+        reason=document.field(fields, "reason", str, source=source),
+    )

@@ -1,0 +1,132 @@
+"""How an attempt ended, as its worker publishes it.
+
+The result lies beside the attempt's files, and a copy of it in the inbox is the notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from axsched_hpc.core import metrics as metric_values
+from axsched_hpc.core.metrics import Metrics
+from axsched_hpc.core.states import FailureKind
+from axsched_hpc.io import atomic, document
+from axsched_hpc.io.layout import Layout
+
+if TYPE_CHECKING:
+    from axsched_hpc.core.events import Failure
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of an attempt: either metrics or a failure.
+
+    Attributes
+    ----------
+    started, ended
+        On the node's clock, in seconds since the epoch.
+    max_rss_mb
+        Largest resident memory of the worker or of one of the objective's processes, in MB (10^6 bytes).
+    """
+
+    trial: int
+    attempt: int
+    token: str
+    metrics: Metrics | None
+    failure: Failure | None
+    host: str
+    job: str | None
+    started: float
+    ended: float
+    max_rss_mb: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.metrics is None) == (self.failure is None):
+            raise ValueError("an outcome has either metrics or a failure")
+
+
+def encode(outcome: Outcome) -> str:
+    """The text of the outcome's file."""
+    return document.encode(asdict(outcome))
+
+
+def read(path: Path) -> Outcome:
+    """Read a result or a notice.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    ValueError
+        It is malformed; the message names the file.
+    """
+    return decode(document.read(path), source=str(path))
+
+
+def decode(fields: Mapping[str, Any], *, source: str) -> Outcome:
+    """The outcome in a document's fields.
+
+    Raises
+    ------
+    ValueError
+        They are malformed. The message names the source.
+    """
+    nothing, number = type(None), (int, float)
+    raw_metrics = document.field(fields, "metrics", (dict, nothing), source=source)
+    raw_failure = document.field(fields, "failure", (dict, nothing), source=source)
+    if (raw_metrics is None) == (raw_failure is None):
+        raise ValueError(f"{source}: it needs either 'metrics' or 'failure', and not both.")
+    return Outcome(
+        trial=document.field(fields, "trial", int, source=source),
+        attempt=document.field(fields, "attempt", int, source=source),
+        token=document.field(fields, "token", str, source=source),
+        metrics=None if raw_metrics is None else metric_values.normalise(raw_metrics, source=source),
+        failure=None if raw_failure is None else _failure(raw_failure, source),
+        host=document.field(fields, "host", str, source=source),
+        job=document.field(fields, "job", (str, nothing), source=source),
+        started=document.field(fields, "started", number, source=source),
+        ended=document.field(fields, "ended", number, source=source),
+        max_rss_mb=document.field(fields, "max_rss_mb", (*number, nothing), source=source),
+    )
+
+
+def publish(layout: Layout, outcome: Outcome) -> None:
+    """Write the result, then announce it: a notice never speaks of a result that is not there.
+
+    Raises
+    ------
+    OSError
+        One of the two could not be written; publishing again is right.
+    """
+    atomic.write(layout.attempt(outcome.trial, outcome.attempt).result, encode(outcome))
+    announce(layout, outcome)
+
+
+def announce(layout: Layout, outcome: Outcome) -> None:
+    """Put the notice of a published result into the inbox."""
+    atomic.make_directory(layout.inbox)
+    atomic.write(layout.notice(outcome.trial, outcome.attempt), encode(outcome))
+
+
+def _failure(raw: Mapping[str, Any], source: str) -> Failure:
+    # Imported where it is needed: defining all events costs a job 8 ms, and most jobs succeed.
+    from axsched_hpc.core.events import Failure
+
+    nothing = type(None)
+    kind = document.field(raw, "kind", str, source=source)
+    if kind not in set(FailureKind):
+        raise ValueError(f"{source}: {kind!r:.80} is no kind of failure.")
+    tail = document.field(raw, "stderr_tail", list, source=source)
+    if not all(isinstance(line, str) for line in tail):
+        raise ValueError(f"{source}: field 'stderr_tail' holds something else than lines.")
+    return Failure(
+        kind=FailureKind(kind),
+        message=document.field(raw, "message", str, source=source),
+        exit_code=document.field(raw, "exit_code", (int, nothing), source=source),
+        signal=document.field(raw, "signal", (int, nothing), source=source),
+        node=document.field(raw, "node", (str, nothing), source=source),
+        stderr_tail=tuple(tail),
+    )

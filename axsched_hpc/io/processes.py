@@ -1,0 +1,71 @@
+"""Whether a process that a file names still runs.
+
+It is known by its pid, its start time and the boot of its machine, so that a reused pid is told.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def hostname() -> str:
+    """The name of this machine, as the kernel has it."""
+    return os.uname().nodename
+
+
+def boot_id() -> str | None:
+    """What tells this boot of the machine from others; None where the system does not say (macOS)."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since the boot; None without such a process, or without /proc."""
+    fields = _stat(pid)
+    return None if fields is None else int(fields[19])
+
+
+def alive(host: str, pid: int, start: int | None, boot: str | None) -> bool | None:
+    """Whether a process still runs.
+
+    Parameters
+    ----------
+    host, pid, start, boot
+        Where it was started, and what :func:`start_ticks` and :func:`boot_id` said there.
+
+    Returns
+    -------
+    bool or None
+        None where this machine cannot know: the process is on another one. A zombie has ended.
+    """
+    if host != hostname():
+        return None
+    if start is None:
+        return _exists(pid)
+    if boot != boot_id():
+        return False
+    fields = _stat(pid)
+    return fields is not None and int(fields[19]) == start and fields[0] not in ("Z", "X")
+
+
+def _stat(pid: int) -> list[str] | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The second field is the program's name in parentheses, which may hold blanks and parentheses; the state
+    # follows it.
+    return text.rpartition(")")[2].split()
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

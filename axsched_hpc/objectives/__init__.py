@@ -1,0 +1,1 @@
+"""What a trial runs: a function, a script or a container."""

@@ -1,0 +1,187 @@
+"""Container objectives: the same files as a script's, seen through a mount of the attempt's directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from axsched_hpc.core.metrics import Metrics
+from axsched_hpc.core.states import FailureKind
+from axsched_hpc.io import atomic, parameters
+from axsched_hpc.objectives import engines, script
+from axsched_hpc.objectives.context import RunContext, failed, last_lines, quoted
+from axsched_hpc.objectives.engines import ContainerRun, Engine, Image, Mount, image_kind
+from axsched_hpc.objectives.placeholders import expand
+from axsched_hpc.objectives.spec import ContainerObjective
+
+#: Where the attempt's directory is seen in the container.
+INSIDE = "/axsched"
+
+# ch-run mounts only on directories that the image has, since it does not write to the image; this one is part
+# of every usual tree.
+_INSIDE_CHARLIECLOUD = "/mnt"
+
+_KILL_SECONDS = 20.0
+
+
+def run_container(container: ContainerObjective, context: RunContext) -> Metrics:
+    """Run the container and read its metrics.
+
+    Raises
+    ------
+    ObjectiveFailed
+        It cannot be started, failed, or wrote no valid metrics.
+    Terminated
+        The job was told to end; the container has ended.
+    """
+    engine, program = _find(container)
+    atomic.make_directory(context.files.work)
+    parameters.write(context.files.root / "parameters.json", context.parameters)
+    run = container_run(container, engine, context)
+    _check_mounts(engine, run)
+    environment = {**os.environ, **engines.client_environment(engine, run)}
+    environment.setdefault("USER", _user())  # ch-run asks for it, and not all batch systems set it
+    command = script.Command(
+        (program, *engine.argv(run)),
+        environment,
+        context.files.work,
+        f"{engine.name} with image {container.image}",
+        container.timeout,
+        "container_options['timeout']",
+    )
+    started = script.start_of_logs(context)
+
+    def kill() -> None:
+        if engine.outlives_client:
+            _kill(program, run.name, environment)
+
+    ended = script.execute(command, context, on_kill=kill)
+    if ended.code and not ended.timed_out:
+        tail = last_lines(context.files.stderr, started)
+        if any(engine.own_error.match(line) for line in tail[-3:]):
+            said = quoted(tail, context.files.stderr)
+            message = (
+                f"{engine.name} could not run {run.command[0]} in image {container.image} on "
+                f"{os.uname().nodename}; {said}"
+            )
+            raise failed(FailureKind.CANNOT_RUN, message, exit_code=ended.code, tail=tail)
+    if ended.code or ended.timed_out:
+        raise script.ended_badly(ended, command, context, started)
+    return script.read_metrics(command.what, context)
+
+
+def container_run(container: ContainerObjective, engine: Engine, context: RunContext) -> ContainerRun:
+    """What the engine is to run: the objective for one attempt."""
+    inside = _inside(engine, container)
+    workdir = container.workdir or f"{inside}/{context.files.work.name}"
+    params_file, output_file = f"{inside}/parameters.json", f"{inside}/{context.files.metrics.name}"
+    values = {name: parameters.as_text(value) for name, value in context.parameters.items()} | {
+        "params_file": params_file,
+        "output_file": output_file,
+        "trial": str(context.trial),
+        "attempt": str(context.attempt),
+        "workdir": workdir,
+    }
+    variables = {
+        **dict(container.env_vars),
+        "AXSCHED_PARAMETERS_FILE": params_file,
+        "AXSCHED_METRICS_FILE": output_file,
+        "AXSCHED_TRIAL": str(context.trial),
+        "AXSCHED_ATTEMPT": str(context.attempt),
+        "AXSCHED_WORKDIR": workdir,
+    }
+    volumes = (Mount(host, target, read_only=mode == "ro") for host, target, mode in container.volumes)
+    return ContainerRun(
+        image=container.image,
+        command=tuple(expand(container.command, values)),
+        # The worker's pid tells a requeued job's container from one that its earlier execution may have left.
+        name=f"axsched-{context.token}-{context.trial}-{context.attempt}-{os.getpid()}",
+        mounts=(Mount(str(context.files.root), inside), *volumes),
+        environment=tuple(variables.items()),
+        workdir=workdir,
+        gpus=container.gpus,
+        extra=container.extra_args,
+    )
+
+
+def _find(container: ContainerObjective) -> tuple[Engine, str]:
+    candidates = engines.in_order(container.engine, container.image)
+    for engine in candidates:
+        if program := shutil.which(engine.program):
+            return engine, program
+    programs = ", ".join(engine.program for engine in candidates)
+    asked = f"container_options['engine'] is {container.engine!r}, and " if container.engine != "auto" else ""
+    message = (
+        f"No container engine for image {container.image} on {os.uname().nodename}: {asked}none of "
+        f"{programs} is on PATH. "
+        "Load the engine's module (SlurmRunner: config={'modules': [...]}), or name another engine."
+    )
+    raise failed(FailureKind.CANNOT_RUN, message)
+
+
+def _inside(engine: Engine, container: ContainerObjective) -> str:
+    if engine.name != "charliecloud":
+        return INSIDE
+    image = Path(container.image)
+    prepared = image_kind(container.image) is Image.PATH and (image / INSIDE.lstrip("/")).is_dir()
+    return INSIDE if prepared else _INSIDE_CHARLIECLOUD
+
+
+def _check_mounts(engine: Engine, run: ContainerRun) -> None:
+    if image_kind(run.image) is Image.PATH and not Path(run.image).exists():
+        raise failed(
+            FailureKind.CANNOT_RUN,
+            f"The container image {run.image} is not there on {os.uname().nodename}. Put it on a file "
+            "system that the nodes share.",
+        )
+    own, *volumes = run.mounts
+    if ":" in own.host or "," in own.host:
+        raise failed(
+            FailureKind.CANNOT_RUN,
+            f"{own.host} cannot be mounted in a container: engines take ':' and ',' in a path for "
+            "separators. "
+            "Choose a job_output_dir without them.",
+        )
+    for mount in volumes:
+        if not Path(mount.host).exists():
+            raise failed(
+                FailureKind.CANNOT_RUN,
+                f"container_options['volumes'] names {mount.host}, which is not there on "
+                f"{os.uname().nodename}.",
+            )
+        if mount.read_only and not engine.read_only:
+            raise failed(
+                FailureKind.CANNOT_RUN,
+                f"container_options['volumes'] asks for {mount.inside} to be read-only, but {engine.name} "
+                "mounts all volumes "
+                "read-write. Leave out ':ro', or name another engine.",
+            )
+        if mount.inside.rstrip("/") == own.inside:
+            raise failed(
+                FailureKind.CANNOT_RUN,
+                f"container_options['volumes'] mounts {mount.host} at {mount.inside}, where the attempt's "
+                "own directory is "
+                f"with {engine.name}. Choose another place"
+                + (f", or make an empty directory {INSIDE} in the image." if own.inside != INSIDE else "."),
+            )
+
+
+def _kill(program: str, name: str, environment: Mapping[str, str]) -> None:
+    # The container is the engine's child, not ours. That it is gone already is no error.
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(
+            [program, "kill", name], env=environment, capture_output=True, check=False, timeout=_KILL_SECONDS
+        )
+
+
+def _user() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())

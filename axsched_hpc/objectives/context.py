@@ -1,0 +1,102 @@
+"""What every kind of objective gets to run, and how it says that it failed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from axsched_hpc.core.states import FailureKind
+from axsched_hpc.io.layout import AttemptFiles
+from axsched_hpc.io.parameters import Value
+
+if TYPE_CHECKING:
+    from axsched_hpc.core.events import Failure
+
+TAIL_LINES, TAIL_BYTES, LINE_LENGTH = 20, 16_384, 500
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """One attempt, ready to run.
+
+    Attributes
+    ----------
+    parameters_file
+        The trial's parameters as JSON.
+    in_job
+        Whether the process is the job's own, so that its signals can be handled; false for a run inside the
+        driver's process.
+    """
+
+    trial: int
+    attempt: int
+    token: str
+    parameters: dict[str, Value]
+    parameters_file: Path
+    files: AttemptFiles
+    in_job: bool = True
+
+
+class ObjectiveFailed(Exception):
+    """The objective ended without valid metrics."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class Terminated(BaseException):
+    """The worker was told to end by a signal. The objective's processes have ended."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+def failed(
+    kind: FailureKind,
+    message: str,
+    *,
+    exit_code: int | None = None,
+    signal: int | None = None,
+    tail: Iterable[str] = (),
+) -> ObjectiveFailed:
+    """The exception for a failure on this node."""
+    # Imported where it is needed: defining all events costs a job 8 ms, and most jobs succeed.
+    from axsched_hpc.core.events import Failure
+
+    node = os.uname().nodename
+    lines = tuple(line[:LINE_LENGTH] for line in tail)[-TAIL_LINES:]
+    return ObjectiveFailed(Failure(kind, message, exit_code, signal, node, stderr_tail=lines))
+
+
+def size(path: Path) -> int:
+    """A file's size; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def last_lines(path: Path, start: int = 0) -> list[str]:
+    """The last lines of a log from ``start`` on, without blank ones; a large log is not read as a whole."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            begin = max(start, end - TAIL_BYTES)
+            file.seek(begin)
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
+    if begin > start and len(lines) > 1:
+        lines = lines[1:]  # the first one is cut
+    return [line.rstrip() for line in lines if line.strip()][-TAIL_LINES:]
+
+
+def quoted(lines: Iterable[str], path: Path) -> str:
+    """The end of a log as a part of a message."""
+    last = [line.strip()[:LINE_LENGTH] for line in lines][-3:]
+    return f"the last lines of {path}: {' | '.join(last)}" if last else f"{path} is empty"

@@ -1,0 +1,258 @@
+"""Objectives on disk: installed once by the driver, loaded and verified by every job.
+
+``objective/<digest>/objective.json`` says what runs and holds the SHA-256 sums of the files beside it, in
+``files/``. The directory is named by its content: the same objective is installed once, a changed one beside
+it, and attempts that run keep theirs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from axsched_hpc.core.errors import ObjectiveError
+from axsched_hpc.io import atomic, document
+from axsched_hpc.io.layout import Layout
+from axsched_hpc.objectives import spec
+from axsched_hpc.objectives.spec import FunctionObjective, Objective, ScriptObjective
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+SPEC, FILES, PICKLE = "objective.json", "files", "function.pkl"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """An objective on disk.
+
+    Attributes
+    ----------
+    files
+        The directory of the script, what was copied beside it, or the pickled function.
+    """
+
+    objective: Objective
+    files: Path
+
+
+def install(layout: Layout, objective: Objective | Callable[..., Any]) -> str:
+    """Put an objective into the experiment directory, and return the name of its directory.
+
+    Raises
+    ------
+    ObjectiveError
+        The function cannot be pickled, or a file cannot be read.
+    """
+    if isinstance(objective, Objective):
+        described, pickled = objective, None
+    else:
+        described, pickled = _described(objective), _pickle(objective)
+    atomic.make_directory(layout.objective)
+    temporary = layout.objective / f".{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    try:
+        atomic.make_directory(temporary / FILES)
+        if pickled is not None:
+            atomic.write(temporary / FILES / PICKLE, pickled)
+        elif isinstance(described, ScriptObjective):
+            _copy(described, temporary / FILES)
+        text = document.encode({**spec.encode(described), "files": _sums(temporary / FILES)})
+        name = hashlib.sha256(text.encode()).hexdigest()[:12]
+        atomic.write(temporary / SPEC, text)
+        if not _moved(temporary, layout.objective / name):
+            load(layout, name)
+    finally:
+        _remove(temporary)
+    return name
+
+
+def load(layout: Layout, name: str) -> Installed:
+    """Find an installed objective, and check that it is whole and as it was installed.
+
+    Raises
+    ------
+    ObjectiveError
+        It is missing, changed, or its pickle is not this user's own.
+    """
+    directory = layout.objective / name
+    path = directory / SPEC
+    advice = "Set the objective again from the driver, which installs it anew, after removing that directory."
+    try:
+        fields = document.read(path)
+        objective = spec.decode(fields, source=str(path))
+        sums = document.field(fields, "files", dict, source=str(path))
+        if isinstance(objective, FunctionObjective):
+            _refuse_foreign(directory / FILES / objective.pickle)
+        found = _sums(directory / FILES)
+    except (OSError, ValueError) as error:
+        raise ObjectiveError(f"The objective in {directory} cannot be read: {error} {advice}") from None
+    if found != sums:
+        changed = sorted(key for key in {*found, *sums} if found.get(key) != sums.get(key))
+        raise ObjectiveError(
+            f"The objective in {directory} is not what was installed: {changed[0]} is missing, new or "
+            f"changed. {advice}"
+        )
+    return Installed(objective, directory / FILES)
+
+
+def load_function(installed: Installed) -> Callable[[dict[str, Any]], Any]:
+    """Unpickle a function, with the driver's module search path. What its imports raise passes through."""
+    import pickle
+
+    objective = installed.objective
+    if not isinstance(objective, FunctionObjective):
+        raise TypeError(f"{spec.what(objective)} is no function")
+    sys.path[:] = [*objective.sys_path, *(entry for entry in sys.path if entry not in objective.sys_path)]
+    with (installed.files / objective.pickle).open("rb") as file:
+        function: Callable[[dict[str, Any]], Any] = pickle.load(file)
+    return function
+
+
+# ---------------------------------------------------------------- files
+
+
+def _sums(directory: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _copy(objective: ScriptObjective, target: Path) -> None:
+    for source in (objective.source, *objective.copy):
+        try:
+            _copy_one(Path(source), target / Path(source).name)
+        except OSError as error:
+            raise ObjectiveError(
+                f"{source} cannot be copied into the experiment directory: {error.strerror or error} "
+                f"({error.filename or source})."
+            ) from None
+
+
+def _copy_one(source: Path, target: Path) -> None:
+    if source.is_dir():
+        target.mkdir(mode=atomic.DIRECTORY_MODE)
+        for entry in sorted(source.iterdir()):
+            _copy_one(entry, target / entry.name)
+        return
+    executable = os.access(source, os.X_OK)
+    atomic.write(target, source.read_bytes(), mode=0o700 if executable else atomic.FILE_MODE)
+
+
+def _moved(temporary: Path, final: Path) -> bool:
+    # rename(2) refuses a directory that is not empty: of two drivers one installs, the other finds it done.
+    try:
+        temporary.rename(final)
+    except OSError:
+        if not final.is_dir():
+            raise
+        return False
+    atomic.sync_directory(final.parent)
+    return True
+
+
+def _remove(directory: Path) -> None:
+    if directory.exists():
+        import shutil
+
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _refuse_foreign(path: Path) -> None:
+    owner = path.stat().st_uid
+    if owner != os.geteuid():
+        raise ObjectiveError(
+            f"{path} belongs to user {owner}, not to the one who runs this job ({os.geteuid()}): unpickling "
+            "it could run "
+            "anything. Run the experiment in a directory of your own."
+        )
+
+
+# ---------------------------------------------------------------- functions
+
+
+def _described(function: object) -> FunctionObjective:
+    if not callable(function):
+        raise ObjectiveError(
+            f"The objective is {function!r:.80} ({type(function).__name__}), which cannot be called. Pass a "
+            "function that takes "
+            "a dict of parameters and returns a dict of metrics."
+        )
+    return FunctionObjective(PICKLE, _name(function), tuple(str(Path(entry).absolute()) for entry in
+    sys.path))
+
+
+def _name(function: object) -> str:
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{getattr(named, '__module__', '?')}.{getattr(named, '__qualname__', '?')}"
+
+
+def _pickle(function: Callable[..., Any]) -> bytes:
+    import cloudpickle
+
+    with _by_value(function):
+        try:
+            return bytes(cloudpickle.dumps(function))
+        except Exception as error:  # pickling runs the objects' own code, which may raise anything
+            culprit = _culprit(function)
+            raise ObjectiveError(
+                f"The function {_name(function)} cannot be sent to a job: {culprit or error} Make such an "
+                "object inside the "
+                f"function instead, or use a script objective. ({type(error).__name__}: {error})"
+            ) from error
+
+
+@contextlib.contextmanager
+def _by_value(function: object) -> Iterator[None]:
+    """Let cloudpickle store the function's module by value: a job may not find it, or a later version."""
+    import cloudpickle
+
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    if module is None or not _local(module) or module.__name__ in cloudpickle.list_registry_pickle_by_value():
+        yield
+        return
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
+
+
+def _local(module: ModuleType) -> bool:
+    """Whether a module is the user's own, rather than an installed one or one of Python's."""
+    file = getattr(module, "__file__", None)
+    if file is None or module.__name__ == "__main__":
+        return False  # built in; or cloudpickle does it by itself
+    import sysconfig
+
+    path = Path(file).resolve()
+    keys = ("stdlib", "platstdlib", "purelib", "platlib")
+    installed = any(path.is_relative_to(Path(sysconfig.get_path(key)).resolve()) for key in keys)
+    return not installed and "site-packages" not in path.parts
+
+
+def _culprit(function: Callable[..., Any]) -> str | None:
+    """Which variable of the function it is that cannot be pickled, if one is found."""
+    import inspect
+
+    import cloudpickle
+
+    try:
+        names = inspect.getclosurevars(function)
+    except (TypeError, ValueError):
+        return None
+    for name, value in {**names.globals, **names.nonlocals}.items():
+        try:
+            cloudpickle.dumps(value)
+        except Exception:  # as above
+            kind = f"{type(value).__module__}.{type(value).__qualname__}"
+            return f"it uses {name!r}, a {kind}, which cannot be pickled."
+    return None
