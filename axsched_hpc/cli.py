@@ -13,8 +13,8 @@ import click
 
 from axsched_hpc._version import __version__
 from axsched_hpc.core.errors import AxSchedError
-from axsched_hpc.report.reading import read_experiment
-from axsched_hpc.report.table import best_text, status_text
+from axsched_hpc.reporting.reading import read_experiment
+from axsched_hpc.reporting.table import best_text, status_text
 
 _DIRECTORY = click.argument("directory", metavar="DIR", default="outputs", type=click.Path())
 

@@ -254,13 +254,15 @@ def decode(record: dict[str, Any]) -> Event:
             if name in values:
                 values[name] = restore(values[name])
         for name in ("time", "trial", "attempt"):
-            if name in values and (
-                isinstance(values[name], bool) or not isinstance(values[name], int | float)
-            ):
-                raise ValueError(f"field {name!r} is not a number")
+            _check_number(name, values.get(name, 0))
         return cls(**values)
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ValueError(f"a field of a record of kind {kind!r} is missing or malformed ({error})") from None
+
+
+def _check_number(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"field {name!r} is not a number")
 
 
 def _failure(value: dict[str, Any]) -> Failure:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from axsched_hpc.core.best import best
 from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.states import TrialState
-from axsched_hpc.report.reading import Reading, driver_of
+from axsched_hpc.reporting.reading import Reading, driver_of
 
 _HEAD = ("trial", "state", "attempt", "job", "metrics", "age", "reason")
 

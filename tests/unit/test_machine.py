@@ -1,0 +1,218 @@
+"""The life of a trial: the table of transitions, and the fold over it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from axsched_hpc.core.events import (
+    AttemptFailed,
+    AttemptRequeued,
+    AttemptStarted,
+    AttemptSucceeded,
+    AttemptWithdrawn,
+    BatchPlanned,
+    BatchSubmitted,
+    CallEnded,
+    CallStarted,
+    DriverClosed,
+    DriverOpened,
+    Event,
+    Failure,
+    ObjectiveSet,
+    TrialAbandoned,
+    TrialAdded,
+    TrialEvent,
+    decode,
+    encode,
+)
+from axsched_hpc.core.ledger import Ledger
+from axsched_hpc.core.machine import (
+    TRANSITIONS,
+    Attempt,
+    CleanUp,
+    IllegalTransition,
+    Planned,
+    Submit,
+    Submitted,
+    TellAbandoned,
+    TellCompleted,
+    TellFailed,
+    Trial,
+    step,
+)
+from axsched_hpc.core.states import FailureKind, TrialState, Verdict
+
+FAILURE = Failure(FailureKind.EXIT_CODE, "exited with code 3", exit_code=3, stderr_tail=("last", "words"))
+METRICS: dict[str, tuple[float, float | None]] = {"loss": (0.5, None)}
+
+#: One event of each kind that speaks of trial 0, attempt 1 (attempt 2 for a plan).
+EVENTS: dict[type[TrialEvent], TrialEvent] = {
+    Planned: Planned(2.0, 0, 2, "t2", 0),
+    Submitted: Submitted(2.0, 0, 1, "77"),
+    AttemptWithdrawn: AttemptWithdrawn(2.0, 0, 1, "never submitted"),
+    AttemptStarted: AttemptStarted(2.0, 0, 1, "n1"),
+    AttemptRequeued: AttemptRequeued(2.0, 0, 1, "preempted"),
+    AttemptSucceeded: AttemptSucceeded(2.0, 0, 1, METRICS, 1.0, 1.5, "n1"),
+    AttemptFailed: AttemptFailed(2.0, 0, 1, FAILURE, Verdict.RETRY),
+    TrialAbandoned: TrialAbandoned(2.0, 0, "time over"),
+}
+
+
+def trial(state: TrialState) -> Trial:
+    return Trial(0, "0_0", {"x": 1.0}, "ax", 0.0, state, (Attempt(1, "t1", 0, 1.0),))
+
+
+@pytest.mark.parametrize(("state", "kind"), list(itertools.product(TrialState, EVENTS)))
+def test_every_pair_is_in_the_table_or_refused_with_the_whole_story(
+    state: TrialState, kind: type[TrialEvent]
+) -> None:
+    before = trial(state)
+    if (state, kind) in TRANSITIONS:
+        after, _ = step(before, EVENTS[kind])
+        assert after != before
+    else:
+        with pytest.raises(IllegalTransition, match=f"trial 0 is {state}, its story: attempt 1"):
+            step(before, EVENTS[kind])
+
+
+def test_nothing_happens_to_a_trial_that_is_over() -> None:
+    assert not [pair for pair in TRANSITIONS if pair[0].final]
+
+
+def test_a_success_tells_ax_and_cleans_up() -> None:
+    after, actions = step(trial(TrialState.RUNNING), EVENTS[AttemptSucceeded])
+    assert after.state is TrialState.COMPLETED
+    assert after.metrics == METRICS
+    assert actions == (TellCompleted(0, METRICS, 2.0), CleanUp(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state", "action"),
+    [
+        (Verdict.RETRY, TrialState.WAITING, Submit(0)),
+        (Verdict.FAIL, TrialState.FAILED, TellFailed(0, FAILURE.message, 2.0)),
+        (Verdict.ABANDON, TrialState.ABANDONED, TellAbandoned(0, FAILURE.message, 2.0)),
+    ],
+)
+def test_a_failure_does_what_its_verdict_says(verdict: Verdict, state: TrialState, action: Any) -> None:
+    after, actions = step(trial(TrialState.RUNNING), AttemptFailed(2.0, 0, 1, FAILURE, verdict))
+    assert (after.state, actions) == (state, (action,))
+    assert after.failures() == (FAILURE,)
+
+
+def test_an_event_of_an_older_attempt_is_refused() -> None:
+    with pytest.raises(IllegalTransition, match="speaks of attempt 5"):
+        step(trial(TrialState.RUNNING), AttemptSucceeded(2.0, 0, 5, METRICS))
+
+
+ALL_EVENTS: list[Event] = [
+    DriverOpened(1.0, 1, "host", 5, "digest", {"objectives": []}, {"python": "3"}, {"00001.jsonl": 7}),
+    ObjectiveSet(1.0, "objective/abc", "function f"),
+    CallStarted(1.0, 1, "run", 0, (), 5, True),
+    TrialAdded(1.0, 0, "0_0", {"x": 1.0, "name": 'a "b" é'}, "ax", {"gr": [1, {"a": None}]}),
+    TrialAdded(1.0, 1, "1_0", {"x": 2.0}, "batch"),
+    BatchPlanned(2.0, "tok", ((0, 1), (1, 1))),
+    BatchSubmitted(2.0, "tok", {0: "9_0", 1: "9_1"}),
+    AttemptStarted(3.0, 0, 1, "n1"),
+    AttemptRequeued(3.0, 0, 1, "x"),
+    AttemptSucceeded(4.0, 0, 1, {"loss": (0.5, 0.1), "b": (1.0, None)}, 1.0, 2.0, "n1"),
+    AttemptFailed(4.0, 1, 1, FAILURE, Verdict.RETRY, 1.0, 2.0),
+    BatchPlanned(5.0, "tok2", ((1, 2),)),
+    AttemptWithdrawn(6.0, 1, 2, "never submitted"),
+    TrialAbandoned(7.0, 1, "time over"),
+    CallEnded(8.0, 1, "budget"),
+    DriverClosed(9.0),
+]
+
+
+def test_every_kind_of_event_survives_json() -> None:
+    for event in ALL_EVENTS:
+        assert decode(json.loads(json.dumps(encode(event)))) == event
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {"kind": "nonsense", "time": 1},
+        {"kind": "attempt_started", "time": 1},
+        {"kind": "attempt_started", "time": "x", "trial": 0, "attempt": 1},
+        {"kind": "attempt_started", "time": 1, "trial": 0, "attempt": 1, "more": 2},
+        {"kind": "attempt_failed", "time": 1, "trial": 0, "attempt": 1, "failure": 3, "verdict": "fail"},
+        {"kind": "attempt_failed", "time": 1, "trial": 0, "attempt": 1, "failure": {}, "verdict": "fail"},
+        {"kind": "batch_planned", "time": 1, "token": "t", "attempts": [[1]]},
+        {"kind": "batch_submitted", "time": 1, "token": "t", "jobs": ["a"]},
+        {"kind": "attempt_succeeded", "time": 1, "trial": 0, "attempt": 1, "metrics": {"a": 3}},
+    ],
+)
+def test_malformed_records_are_refused(record: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"unknown|missing or malformed"):
+        decode(record)
+
+
+def test_a_whole_story_folds() -> None:
+    ledger = Ledger()
+    ledger.replay(ALL_EVENTS)
+    assert ledger.trials[0].state is TrialState.COMPLETED
+    assert ledger.trials[1].state is TrialState.ABANDONED
+    assert [a.number for a in ledger.trials[1].attempts] == [1, 2]
+    assert ledger.own == 2
+    assert ledger.closed
+    assert ledger.interrupted() is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 10_000), max_size=60))
+def test_the_running_counts_equal_a_recount_after_any_legal_story(choices: list[int]) -> None:
+    ledger = Ledger()
+    for number, choice in enumerate(choices):
+        legal = list(_legal(ledger, number))
+        event = legal[choice % len(legal)]
+        ledger.apply(decode(json.loads(json.dumps(encode(event)))))
+    assert +ledger.counts == Counter(t.state for t in ledger.trials.values())
+    assert set(ledger.active) == {n for n, t in ledger.trials.items() if t.state.active}
+    assert set(ledger.waiting) == {n for n, t in ledger.trials.items() if t.state is TrialState.WAITING}
+
+
+def _legal(ledger: Ledger, number: int) -> list[Event]:
+    events: list[Event] = [TrialAdded(number, len(ledger.trials), "a", {"x": number}, "ax")]
+    for index, known in ledger.trials.items():
+        attempt = known.attempts[-1].number if known.attempts else 0
+        for state, kind in TRANSITIONS:
+            if state is not known.state:
+                continue
+            if kind is Planned:
+                events.append(BatchPlanned(number, f"t{number}", ((index, attempt + 1),)))
+            elif kind is Submitted:
+                events.append(BatchSubmitted(number, known.attempts[-1].token, {0: "1"}))
+            elif kind is TrialAbandoned:
+                events.append(TrialAbandoned(number, index, "r"))
+            elif kind is AttemptSucceeded:
+                events.append(AttemptSucceeded(number, index, attempt, METRICS))
+            elif kind is AttemptFailed:
+                events += [AttemptFailed(number, index, attempt, FAILURE, verdict) for verdict in Verdict]
+            elif kind is AttemptWithdrawn:
+                events.append(AttemptWithdrawn(number, index, attempt, "r"))
+            elif kind is AttemptStarted:
+                events.append(AttemptStarted(number, index, attempt))
+            else:
+                events.append(AttemptRequeued(number, index, attempt))
+    return events
+
+
+def test_a_new_session_starts_counting_calls_anew_only_after_a_good_end() -> None:
+    ledger = Ledger()
+    opened = DriverOpened(1.0, 1, "h", 1, "d")
+    ledger.replay([opened, CallStarted(1.0, 1, "run", 0, max_trials=5)])
+    assert ledger.interrupted() is not None
+    ledger.apply(opened)
+    assert 1 in ledger.calls
+    ledger.replay([CallEnded(1.0, 1, "budget"), DriverClosed(1.0), opened])
+    assert not ledger.calls
