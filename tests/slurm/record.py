@@ -77,7 +77,7 @@ class Recorder:
         return self.cluster.run("squeue", "-h", "--states=all", "-o%T", f"--jobs={job}").stdout.strip()
 
     def accounted(self, job: str, *options: str) -> str:
-        return self.cluster.run("sacct", "-nXP", "--format=State", f"--jobs={job}", *options).stdout
+        return self.cluster.run("sacct", "-nXP", "--format=State,JobName", f"--jobs={job}", *options).stdout
 
     def wait(self, what: str, condition: Callable[[], object], timeout: float = 60) -> None:
         if not poll(lambda: bool(condition()), timeout, interval=0.2):
@@ -87,10 +87,15 @@ class Recorder:
         self.wait(f"job {job} {state}", lambda: self.state(job) == state, timeout)
 
     def wait_ended(self, job: str, state: str, timeout: float = 60) -> None:
-        # The controller knows before the database does.
+        # The controller knows before the database does. For some seconds the database has the end of a short
+        # job but not its start; its name is then "allocation" and its list of nodes may be short.
+        def settled() -> bool:
+            record = self.accounted(job)
+            return record.startswith(state) and "|allocation" not in record
+
         self.wait_state(job, state, timeout)
         if self.cluster.accounting:
-            self.wait(f"job {job} {state} in sacct", lambda: self.accounted(job).startswith(state))
+            self.wait(f"job {job} {state} in sacct", settled)
 
 
 def single_jobs(recorder: Recorder) -> str:
@@ -128,7 +133,7 @@ def single_jobs(recorder: Recorder) -> str:
     recorder.wait_state(stubborn, "RUNNING")
     cluster.run("scancel", stubborn)
     recorder.wait_state(stubborn, "COMPLETING")
-    recorder.both("completing", stubborn)
+    recorder.squeue("completing", stubborn)
 
     done = ""
     for name, script, state in (
@@ -202,6 +207,7 @@ def preemption(recorder: Recorder) -> None:
     cluster.run("scancel", high)
     recorder.wait_state(low, "RUNNING", timeout=120)
     recorder.both("preempted-requeued-running-again", low)
+    recorder.record("sacct-preempted-then-run-again-duplicates", *SACCT, "--duplicates", f"--jobs={low}")
     cluster.run("scancel", low)
     recorder.wait_ended(low, "CANCELLED")
 
@@ -231,6 +237,7 @@ def node_failure(recorder: Recorder, site: Site) -> None:
     up(site)
     recorder.wait_state(jobs[1], "RUNNING", timeout=200)
     recorder.both("node-fail-requeued-running-again", jobs[1])
+    recorder.record("sacct-node-fail-then-run-again-duplicates", *SACCT, "--duplicates", f"--jobs={jobs[1]}")
     recorder.cluster.run("scancel", jobs[1])
 
 
