@@ -35,7 +35,7 @@ class Claim:
     Attributes
     ----------
     token
-        The batch to which the process belongs.
+        The batch to which the worker belongs; empty for the driver.
     start, boot
         Start time of the process in clock ticks, and the boot of its machine: they tell a reused pid.
     job
@@ -91,52 +91,85 @@ def take(files: AttemptFiles, claim: Claim) -> bool:
     OSError, ValueError
         The claim cannot be written, or the one that is there cannot be read.
     """
-    if atomic.create(files.claim, document.encode(asdict(claim))):
-        return True
-    holder = read(files)
-    requeued = (
-        holder is not None
-        and holder.by is Claimer.WORKER
-        and holder.token == claim.token
-        and claim.job is not None
-        and holder.job == claim.job
-        and claim.restart > holder.restart
-    )
-    if not requeued:
-        return False
-    path = files.claim.with_name(f"{_RESTART}{claim.restart}.json")
-    return atomic.create(path, document.encode(asdict(claim)))
+    number = 0
+    while not _make(files, number, claim):
+        holder, number = _last(files)
+        if holder is None or not _requeued(claim, holder):
+            return False
+        number += 1
+    return True
 
 
-def close(files: AttemptFiles, token: str, reason: str) -> bool:
-    """Close an attempt for ever by the driver's claim: no job will run it.
+def close(files: AttemptFiles, reason: str) -> bool:
+    """Close an attempt for ever by the driver's claim, unless a worker has claimed it before.
 
-    False where a worker has claimed it already.
+    Returns
+    -------
+    bool
+        Whether it is closed; False where a worker has it.
 
     Raises
     ------
     OSError, ValueError
         The claim cannot be written, or the one that is there cannot be read.
     """
-    if atomic.create(files.claim, document.encode(asdict(mine(token, Claimer.DRIVER, reason=reason)))):
+    if _make(files, 0, mine("", Claimer.DRIVER, reason=reason)):
         return True
     holder = read(files)
     return holder is not None and holder.by is Claimer.DRIVER
 
 
+def give_up(files: AttemptFiles, reason: str) -> None:
+    """Close an attempt for ever, whoever has claimed it: a job that Slurm requeues later cannot take it over.
+
+    An execution that runs now is not ended by it.
+
+    Raises
+    ------
+    OSError, ValueError
+        The claim cannot be written, or the one that is there cannot be read.
+    """
+    claim, number = mine("", Claimer.DRIVER, reason=reason), 0
+    while not _make(files, number, claim):
+        holder, number = _last(files)
+        if holder is None or holder.by is Claimer.DRIVER:
+            return
+        number += 1
+
+
 def read(files: AttemptFiles) -> Claim | None:
-    """The claim that counts, which is that of the highest restart; None where nobody has claimed the attempt.
+    """The claim that counts, which is the last; None where nobody has claimed the attempt.
 
     Raises
     ------
     OSError, ValueError
         A claim cannot be read; the message names the file.
     """
+    return _last(files)[0]
+
+
+def _requeued(claim: Claim, holder: Claim) -> bool:
+    same_job = claim.job is not None and holder.job == claim.job and holder.token == claim.token
+    return holder.by is Claimer.WORKER and same_job and claim.restart > holder.restart
+
+
+def _make(files: AttemptFiles, number: int, claim: Claim) -> bool:
+    return atomic.create(_path(files, number), document.encode(asdict(claim)))
+
+
+def _path(files: AttemptFiles, number: int) -> Path:
+    # Numbered one by one, not by Slurm's count, which can skip: so a worker and the driver compete for one
+    # name.
+    return files.claim.with_name(f"{_RESTART}{number}.json") if number else files.claim
+
+
+def _last(files: AttemptFiles) -> tuple[Claim | None, int]:
     names = atomic.listing(files.root)
-    restarts = [int(number) for name in names if (number := _restart_number(name)) is not None]
-    if restarts:
-        return _read(files.claim.with_name(f"{_RESTART}{max(restarts)}.json"))
-    return _read(files.claim) if files.claim.name in names else None
+    numbers = [int(number) for name in names if (number := _restart_number(name)) is not None]
+    if not numbers and files.claim.name not in names:
+        return None, 0
+    number = max(numbers, default=0)
+    return _read(_path(files, number)), number
 
 
 def _restart_number(name: str) -> str | None:

@@ -5,6 +5,7 @@ The result lies beside the attempt's files, and a copy of it in the inbox is the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from axsched_hpc.io.layout import Layout
 
 if TYPE_CHECKING:
     from axsched_hpc.core.events import Failure
+
+#: What a failure keeps of a log's end.
+TAIL_LINES, TAIL_BYTES, LINE_LENGTH = 20, 16_384, 500
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,21 @@ def announce(layout: Layout, outcome: Outcome) -> None:
     """Put the notice of a published result into the inbox."""
     atomic.make_directory(layout.inbox)
     atomic.write(layout.notice(outcome.trial, outcome.attempt), encode(outcome))
+
+
+def tail(log: Path, start: int = 0) -> tuple[str, ...]:
+    """The last lines of a log from the byte ``start`` on, without blank ones; a large log is not read whole."""
+    try:
+        with log.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            begin = max(start, end - TAIL_BYTES)
+            file.seek(begin)
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ()
+    if begin > start and len(lines) > 1:
+        lines = lines[1:]  # the first one is cut
+    return tuple(line.rstrip()[:LINE_LENGTH] for line in lines if line.strip())[-TAIL_LINES:]
 
 
 def _failure(raw: Mapping[str, Any], source: str) -> Failure:

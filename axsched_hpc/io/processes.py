@@ -23,7 +23,7 @@ def boot_id() -> str | None:
 
 
 def start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since the boot; None without such a process, or without /proc."""
+    """When a process started, in clock ticks since the boot; None without such a process or /proc."""
     fields = _stat(pid)
     return None if fields is None else int(fields[19])
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import FailureKind
-from axsched_hpc.io import atomic, parameters
+from axsched_hpc.io import atomic, outcome, parameters
 from axsched_hpc.objectives import engines, script
-from axsched_hpc.objectives.context import RunContext, failed, last_lines, quoted
+from axsched_hpc.objectives.context import RunContext, failed, quoted
 from axsched_hpc.objectives.engines import ContainerRun, Engine, Image, Mount, image_kind
+from axsched_hpc.objectives.kinds import ContainerObjective
 from axsched_hpc.objectives.placeholders import expand
-from axsched_hpc.objectives.spec import ContainerObjective
 
 #: Where the attempt's directory is seen in the container.
 INSIDE = "/axsched"
@@ -61,7 +61,7 @@ def run_container(container: ContainerObjective, context: RunContext) -> Metrics
 
     ended = script.execute(command, context, on_kill=kill)
     if ended.code and not ended.timed_out:
-        tail = last_lines(context.files.stderr, started)
+        tail = outcome.tail(context.files.stderr, started)
         if any(engine.own_error.match(line) for line in tail[-3:]):
             said = quoted(tail, context.files.stderr)
             message = (

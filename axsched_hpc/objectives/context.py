@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 
 from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io.layout import AttemptFiles
+from axsched_hpc.io.outcome import LINE_LENGTH, TAIL_LINES
 from axsched_hpc.io.parameters import Value
 
 if TYPE_CHECKING:
     from axsched_hpc.core.events import Failure
-
-TAIL_LINES, TAIL_BYTES, LINE_LENGTH = 20, 16_384, 500
-
 
 @dataclass(frozen=True)
 class RunContext:
@@ -79,21 +77,6 @@ def size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def last_lines(path: Path, start: int = 0) -> list[str]:
-    """The last lines of a log from ``start`` on, without blank ones; a large log is not read as a whole."""
-    try:
-        with path.open("rb") as file:
-            end = file.seek(0, os.SEEK_END)
-            begin = max(start, end - TAIL_BYTES)
-            file.seek(begin)
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return []
-    if begin > start and len(lines) > 1:
-        lines = lines[1:]  # the first one is cut
-    return [line.rstrip() for line in lines if line.strip()][-TAIL_LINES:]
 
 
 def quoted(lines: Iterable[str], path: Path) -> str:

@@ -91,7 +91,7 @@ def image_kind(image: str) -> Image:
 
 
 def in_order(name: str, image: str) -> list[Engine]:
-    """The engines to look for: the one that is named, or all that can run the image, in the order that suits clusters."""
+    """The engines to look for: the one that is named, or all that can run the image."""
     if name != "auto":
         return [ENGINES[name]]
     return [engine for engine in ENGINES.values() if image_kind(image) in engine.images]
@@ -137,7 +137,8 @@ def _apptainer(run: ContainerRun) -> list[str]:
     # Variables go through the client's environment: --env splits its value at commas.
     gpus = {"nvidia": ["--nv"], "amd": ["--rocm"]}.get(run.gpus or "", [])
     image = f"docker://{run.image}" if image_kind(run.image) is Image.NAME else run.image
-    return ["exec", *_binds("--bind", run.mounts), "--pwd", run.workdir, *gpus, *run.extra, image, *run.command]
+    binds = _binds("--bind", run.mounts)
+    return ["exec", *binds, "--pwd", run.workdir, *gpus, *run.extra, image, *run.command]
 
 
 def _charliecloud(run: ContainerRun) -> list[str]:

@@ -12,7 +12,7 @@ from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io import atomic
 from axsched_hpc.objectives.context import ObjectiveFailed, RunContext, failed
 from axsched_hpc.objectives.install import Installed, load_function
-from axsched_hpc.objectives.spec import what
+from axsched_hpc.objectives.kinds import what
 
 
 def run_function(installed: Installed, context: RunContext) -> Metrics:

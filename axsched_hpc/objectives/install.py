@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from axsched_hpc.core.errors import ObjectiveError
 from axsched_hpc.io import atomic, document
 from axsched_hpc.io.layout import Layout
-from axsched_hpc.objectives import spec
-from axsched_hpc.objectives.spec import FunctionObjective, Objective, ScriptObjective
+from axsched_hpc.objectives import kinds
+from axsched_hpc.objectives.kinds import FunctionObjective, Objective, ScriptObjective
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -63,7 +63,7 @@ def install(layout: Layout, objective: Objective | Callable[..., Any]) -> str:
             atomic.write(temporary / FILES / PICKLE, pickled)
         elif isinstance(described, ScriptObjective):
             _copy(described, temporary / FILES)
-        text = document.encode({**spec.encode(described), "files": _sums(temporary / FILES)})
+        text = document.encode({**kinds.encode(described), "files": _sums(temporary / FILES)})
         name = hashlib.sha256(text.encode()).hexdigest()[:12]
         atomic.write(temporary / SPEC, text)
         if not _moved(temporary, layout.objective / name):
@@ -86,7 +86,7 @@ def load(layout: Layout, name: str) -> Installed:
     advice = "Set the objective again from the driver, which installs it anew, after removing that directory."
     try:
         fields = document.read(path)
-        objective = spec.decode(fields, source=str(path))
+        objective = kinds.decode(fields, source=str(path))
         sums = document.field(fields, "files", dict, source=str(path))
         if isinstance(objective, FunctionObjective):
             _refuse_foreign(directory / FILES / objective.pickle)
@@ -108,7 +108,7 @@ def load_function(installed: Installed) -> Callable[[dict[str, Any]], Any]:
 
     objective = installed.objective
     if not isinstance(objective, FunctionObjective):
-        raise TypeError(f"{spec.what(objective)} is no function")
+        raise TypeError(f"{kinds.what(objective)} is no function")
     sys.path[:] = [*objective.sys_path, *(entry for entry in sys.path if entry not in objective.sys_path)]
     with (installed.files / objective.pickle).open("rb") as file:
         function: Callable[[dict[str, Any]], Any] = pickle.load(file)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from axsched_hpc.core.errors import ObjectiveError, did_you_mean
-from axsched_hpc.objectives.spec import ContainerObjective, Objective, ScriptObjective
+from axsched_hpc.objectives.kinds import ContainerObjective, Objective, ScriptObjective
 
 SCRIPT_NAMES = ("parameters", "metrics", "trial", "attempt", "workdir")
 CONTAINER_NAMES = ("params_file", "output_file", "trial", "attempt", "workdir")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.objectives.context import RunContext
 from axsched_hpc.objectives.install import Installed
-from axsched_hpc.objectives.spec import ContainerObjective, FunctionObjective, ScriptObjective
+from axsched_hpc.objectives.kinds import ContainerObjective, FunctionObjective, ScriptObjective
 
 
 def run(installed: Installed, context: RunContext) -> Metrics:

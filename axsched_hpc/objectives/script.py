@@ -14,11 +14,11 @@ from pathlib import Path
 from axsched_hpc.core.errors import AxSchedError, MetricsError
 from axsched_hpc.core.metrics import Metrics, parse_text
 from axsched_hpc.core.states import FailureKind
-from axsched_hpc.io import atomic, parameters
+from axsched_hpc.io import atomic, outcome, parameters
 from axsched_hpc.objectives import process
-from axsched_hpc.objectives.context import ObjectiveFailed, RunContext, failed, last_lines, quoted, size
+from axsched_hpc.objectives.context import ObjectiveFailed, RunContext, failed, quoted, size
+from axsched_hpc.objectives.kinds import ScriptObjective
 from axsched_hpc.objectives.placeholders import expand
-from axsched_hpc.objectives.spec import ScriptObjective
 
 # Signals that a program brings upon itself; SIGKILL comes from outside, but most often because of what the
 # program did.
@@ -141,7 +141,7 @@ def start_of_logs(context: RunContext) -> int:
 
 def ended_badly(ended: process.Ended, command: Command, context: RunContext, start: int) -> ObjectiveFailed:
     """The failure of a program that ran out of time, was killed, or said that it failed."""
-    tail = last_lines(context.files.stderr, start)
+    tail = outcome.tail(context.files.stderr, start)
     said = quoted(tail, context.files.stderr)
     if ended.timed_out:
         message = (
@@ -170,7 +170,7 @@ def read_metrics(what: str, context: RunContext) -> Metrics:
     path = context.files.metrics
     # A program of several nodes may have written it on another one; the listing makes it visible over NFS.
     if path.name not in atomic.listing(path.parent):
-        tail = last_lines(context.files.stderr)
+        tail = outcome.tail(context.files.stderr)
         message = (
             f"{what} exited with code 0, but wrote no metrics file {path}; "
             'write {"metric": value} to the path in AXSCHED_METRICS_FILE.'
@@ -184,7 +184,7 @@ def read_metrics(what: str, context: RunContext) -> Metrics:
         message = f"{path} is not text. Write the metrics there as JSON: {{\"metric\": value}}."
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror}."
-    raise failed(FailureKind.BAD_METRICS, message, exit_code=0, tail=last_lines(context.files.stderr))
+    raise failed(FailureKind.BAD_METRICS, message, exit_code=0, tail=outcome.tail(context.files.stderr))
 
 
 def _interpreter(path: Path) -> Sequence[str]:

@@ -1,145 +1,271 @@
-"""What an objective is, as it stands in ``objective.json``: plain data, made once and read by every job."""
+"""Checks of what a user asks for: script and container options, before anything is installed or submitted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import math
+import os
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from axsched_hpc.io import document
+from axsched_hpc.core.errors import ConfigError, ObjectiveError, did_you_mean
+from axsched_hpc.io.parameters import FORMATS
+from axsched_hpc.objectives.engines import ENGINES
+from axsched_hpc.objectives.kinds import ContainerObjective, ScriptObjective
+from axsched_hpc.objectives.placeholders import check_placeholders
+
+__all__ = ["check_placeholders", "container_objective", "script_objective"]
+
+#: Documented options that belong to later versions: named apart from misspelt ones.
+_NOT_YET = {"checkpointable"}
+
+_IMAGE_SUFFIXES = (".sif", ".simg", ".sqfs", ".squashfs", ".img")
+_GPUS = {"nvidia": "nvidia", "all": "nvidia", "amd": "amd", "rocm": "amd"}
 
 
-@dataclass(frozen=True)
-class FunctionObjective:
-    """A Python function, pickled.
-
-    Attributes
-    ----------
-    pickle
-        Name of the file that holds it.
-    what
-        ``module.qualname``, for people.
-    sys_path
-        Where the driver's Python looked for modules.
-    """
-
-    pickle: str
-    what: str
-    sys_path: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ScriptObjective:
-    """A program that reads a parameter file and writes a metric file.
-
-    Attributes
-    ----------
-    script
-        Name of the copy that runs.
-    source
-        The original's absolute path.
-    interpreter
-        Program and arguments put before the script; None: chosen on the node.
-    environment
-        Variables added to the job's.
-    timeout
-        Seconds.
-    working_directory
-        Absolute; None: the attempt's own.
-    copy
-        Absolute paths of what is copied beside the script.
-    """
-
-    script: str
-    source: str
-    interpreter: tuple[str, ...] | None = None
-    args: tuple[str, ...] = ()
-    environment: tuple[tuple[str, str], ...] = ()
-    timeout: float | None = None
-    working_directory: str | None = None
-    copy: tuple[str, ...] = ()
-    parameters_format: str = "json"
-
-
-@dataclass(frozen=True)
-class ContainerObjective:
-    """A command in a container image, which reads and writes the same files.
-
-    Attributes
-    ----------
-    engine
-        ``auto`` or an engine's name.
-    volumes
-        (path on the host, path in the container, ``rw`` or ``ro``).
-    gpus
-        None, ``nvidia`` or ``amd``.
-    workdir
-        In the container; None: the attempt's own.
-    extra_args
-        Put before the image, in the engine's own words.
-    timeout
-        Seconds.
-    """
-
-    image: str
-    command: tuple[str, ...]
-    engine: str = "auto"
-    volumes: tuple[tuple[str, str, str], ...] = ()
-    env_vars: tuple[tuple[str, str], ...] = ()
-    gpus: str | None = None
-    workdir: str | None = None
-    extra_args: tuple[str, ...] = ()
-    timeout: float | None = None
-
-
-Objective = FunctionObjective | ScriptObjective | ContainerObjective
-
-_KINDS: dict[str, type[Objective]] = {
-    "function": FunctionObjective,
-    "script": ScriptObjective,
-    "container": ContainerObjective,
-}
-
-
-def kind(objective: Objective) -> str:
-    """``function``, ``script`` or ``container``."""
-    return next(name for name, cls in _KINDS.items() if isinstance(objective, cls))
-
-
-def what(objective: Objective) -> str:
-    """What runs, in a few words for people."""
-    match objective:
-        case FunctionObjective():
-            return f"function {objective.what}"
-        case ScriptObjective():
-            return f"script {objective.source}"
-        case ContainerObjective():
-            return f"container {objective.image}"
-
-
-def encode(objective: Objective) -> dict[str, Any]:
-    """The objective as fields of ``objective.json``."""
-    return {"kind": kind(objective), "what": what(objective), "spec": asdict(objective)}
-
-
-def decode(fields: Mapping[str, Any], *, source: str) -> Objective:
-    """The objective in the fields of ``objective.json``.
+def script_objective(
+    script_path: str | os.PathLike[str], options: Mapping[str, Any] | None = None
+) -> ScriptObjective:
+    """Check a script and its options.
 
     Raises
     ------
-    ValueError
-        They are malformed; the message names the source.
+    ConfigError
+        An option is unknown, of the wrong type or out of range.
+    ObjectiveError
+        The script, or a file to put beside it, is missing or cannot be run.
     """
-    cls = _KINDS.get(document.field(fields, "kind", str, source=source))
-    raw = document.field(fields, "spec", dict, source=source)
-    if cls is None:
-        raise ValueError(f"{source}: {fields['kind']!r:.80} is no kind of objective.")
-    try:
-        return cls(**{name: _tuples(value) for name, value in raw.items()})
-    except TypeError as error:
-        raise ValueError(f"{source}: the field 'spec' does not fit ({error}).") from None
+    values = _checked("script_options", _SCRIPT_CHECKS, options)
+    script = _absolute("script_path", script_path)
+    path = Path(script)
+    if not path.exists():
+        raise ObjectiveError(
+            f"The script {script} does not exist. Give its path from the current directory, or in full."
+        )
+    if not path.is_file():
+        raise ObjectiveError(f"The script {script} is not a file.")
+    if not os.access(path, os.R_OK):
+        raise ObjectiveError(f"The script {script} cannot be read by this user.")
+    if not (values.get("interpreter") or path.suffix in (".py", ".sh") or os.access(path, os.X_OK)):
+        raise ObjectiveError(
+            f"The script {script} is neither executable nor a .py or .sh file. Make it executable (chmod "
+            "+x), or name the "
+            "program that runs it in script_options['interpreter']."
+        )
+    names = {path.name}
+    for extra in values.get("copy", ()):
+        name = Path(extra).name
+        if not Path(extra).exists():
+            raise ObjectiveError(f"script_options['copy'] names {extra}, which does not exist.")
+        if name in names:
+            raise ConfigError(
+                f"script_options['copy'] has two files of the name {name!r}; they would lie in one directory."
+            )
+        names.add(name)
+    return ScriptObjective(script=path.name, source=script, **values)
 
 
-def _tuples(value: Any) -> Any:
-    # JSON has no tuples; the dataclasses hold nothing else.
-    return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
+def container_objective(
+    image: str | os.PathLike[str], command: object, options: Mapping[str, Any] | None = None
+) -> ContainerObjective:
+    """Check a container image, command and options, as far as that can be known where the driver runs.
+
+    Raises
+    ------
+    ConfigError
+        An option is unknown, of the wrong type or out of range.
+    ObjectiveError
+        The image is a file or directory that is missing.
+    """
+    values = _checked("container_options", _CONTAINER_CHECKS, options)
+    engine = values.get("engine", "auto")
+    if engine == "charliecloud" and any(mode == "ro" for _, _, mode in values.get("volumes", ())):
+        raise ConfigError(
+            "container_options['volumes'] asks for a read-only volume, but charliecloud mounts all volumes "
+            "read-write. "
+            "Leave out ':ro', or name another engine."
+        )
+    return ContainerObjective(
+        image=_image(image, engine), command=_command("container_command", command), **values
+    )
+
+
+# ---------------------------------------------------------------- checks of single values
+
+Check = Callable[[str, Any], Any]
+
+
+def _checked(what: str, checks: Mapping[str, Check], options: object) -> dict[str, Any]:
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"{what} takes a dict of options, not {type(options).__name__}.")
+    values = {}
+    for key, value in options.items():
+        name = f"{what}[{key!r}]"
+        if key in _NOT_YET and what == "script_options":
+            raise ConfigError(f"{name} is not available in this version; leave it out.")
+        check = checks.get(key)
+        if check is None:
+            raise ConfigError(f"Unknown key {key!r} in {what}.{did_you_mean(str(key), list(checks))}")
+        if value is not None:
+            values[key] = check(name, value)
+    return values
+
+
+def _wrong(name: str, value: object, wanted: str) -> ConfigError:
+    return ConfigError(f"{name} is {value!r:.120} ({type(value).__name__}), but takes {wanted}.")
+
+
+def _text(name: str, value: object, wanted: str) -> str:
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise _wrong(name, value, wanted)
+    return text
+
+
+def _absolute(name: str, value: object) -> str:
+    # normpath would be wrong here: it takes `link/..` for the directory of the link.
+    return str(Path(_text(name, value, "a path")).expanduser().absolute())
+
+
+def _seconds(name: str, value: Any) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= 0:
+        raise _wrong(name, value, "a number of seconds above 0")
+    return float(value)
+
+
+def _word(name: str, value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float | os.PathLike):
+        raise _wrong(name, value, "a text or a number")
+    return _argument(name, os.fspath(value) if isinstance(value, os.PathLike) else str(value))
+
+
+def _argument(name: str, text: str) -> str:
+    if "\0" in text:
+        raise _wrong(name, text, "a text without null characters")
+    return text
+
+
+def _words(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, list | tuple):
+        raise _wrong(name, value, "a list with one element per argument, such as ['--rate', '{rate}']")
+    return tuple(_word(f"{name}[{place}]", each) for place, each in enumerate(value))
+
+
+def _command(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        try:
+            words = tuple(shlex.split(_argument(name, value)))
+        except ValueError as error:
+            raise ConfigError(
+                f"{name} {value!r} cannot be split into words ({error}). Give a list instead."
+            ) from None
+    else:
+        words = _words(name, value)
+    if not words or not words[0]:
+        raise _wrong(name, value, "the program and its arguments, as a list or one text (no shell runs it)")
+    return words
+
+
+def _paths(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str | os.PathLike) or not isinstance(value, list | tuple):
+        raise _wrong(name, value, "a list of files and directories")
+    return tuple(_absolute(f"{name}[{place}]", each) for place, each in enumerate(value))
+
+
+def _environment(name: str, value: object) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, Mapping):
+        raise _wrong(name, value, "a dict of variables")
+    for key in value:
+        if not isinstance(key, str) or not re.fullmatch(r"[^=\0\s]+", key):
+            raise ConfigError(f"{name} has the key {key!r}, which is no name of an environment variable.")
+        if key.startswith("AXSCHED_"):
+            raise ConfigError(
+                f"{name} has the key {key!r}, but the names AXSCHED_… are set by axsched-hpc. Choose another."
+            )
+    return tuple((key, _word(f"{name}[{key!r}]", each)) for key, each in value.items())
+
+
+def _choice(*allowed: str) -> Check:
+    def check(name: str, value: object) -> str:
+        if not isinstance(value, str) or value not in allowed:
+            hint = did_you_mean(value, allowed) if isinstance(value, str) else ""
+            raise ConfigError(f"{name} is {value!r:.80}, but takes {', '.join(allowed)}.{hint}")
+        return value
+
+    return check
+
+
+def _volumes(name: str, value: object) -> tuple[tuple[str, str, str], ...]:
+    if not isinstance(value, Mapping):
+        raise _wrong(name, value, "a dict from host paths to container paths, such as {'/data': '/data:ro'}")
+    return tuple(_volume(name, host, target) for host, target in value.items())
+
+
+def _volume(name: str, host: object, target: object) -> tuple[str, str, str]:
+    path = _absolute(f"{name}: the host's path", host)
+    inside, _, mode = _text(f"{name}[{host!r}]", target, "a path in the container").partition(":")
+    if not inside.startswith("/") or mode not in ("", "ro", "rw"):
+        wanted = "an absolute path in the container, with ':ro' or ':rw' after it if needed"
+        raise _wrong(f"{name}[{host!r}]", target, wanted)
+    if ":" in path:
+        raise ConfigError(
+            f"{name} has the host's path {path!r}; engines take the ':' in it for a separator. Use a link."
+        )
+    return path, inside, mode or "rw"
+
+
+def _gpus(name: str, value: object) -> str | None:
+    if isinstance(value, bool):
+        return "nvidia" if value else None
+    if not isinstance(value, str) or value not in _GPUS:
+        raise _wrong(name, value, "True or 'nvidia' for NVIDIA's, 'amd' for AMD's, or False")
+    return _GPUS[value]
+
+
+def _inside(name: str, value: object) -> str:
+    text = _text(name, value, "an absolute path in the container")
+    if not text.startswith("/"):
+        raise _wrong(name, value, "an absolute path in the container")
+    return text
+
+
+def _image(image: object, engine: str) -> str:
+    text = _text("container_image", image, "an image's name or path")
+    if text.startswith("-"):
+        raise _wrong("container_image", text, "an image's name or path, which does not start with '-'")
+    path = Path(text).expanduser()
+    looks_like_path = text.startswith(("/", "./", "../", "~")) or path.suffix in _IMAGE_SUFFIXES
+    # A bare name may be a directory here by chance; where only paths or an own storage count, it is meant.
+    if not looks_like_path and not (engine in ("apptainer", "singularity", "charliecloud") and path.exists()):
+        return text
+    if not path.exists():
+        raise ObjectiveError(
+            f"The container image {path.absolute()} does not exist. Build it, or correct its path."
+        )
+    return str(path.absolute())
+
+
+_SCRIPT_CHECKS: dict[str, Check] = {
+    "interpreter": _command,
+    "args": _words,
+    "environment": _environment,
+    "timeout": _seconds,
+    "working_directory": _absolute,
+    "copy": _paths,
+    "parameters_format": _choice(*FORMATS),
+}
+
+_CONTAINER_CHECKS: dict[str, Check] = {
+    "engine": _choice("auto", *ENGINES),
+    "volumes": _volumes,
+    "env_vars": _environment,
+    "gpus": _gpus,
+    "workdir": _inside,
+    "extra_args": _words,
+    "timeout": _seconds,
+}
