@@ -1,0 +1,315 @@
+"""Ax behind ask and tell. Nothing outside this package knows more of Ax than this class."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ax.api.client import Client
+from ax.core.experiment import Experiment
+from ax.core.generator_run import GeneratorRun
+from ax.core.trial import Trial
+from ax.core.trial_status import TrialStatus
+from ax.exceptions.core import AxError, DataRequiredError, OptimizationComplete, OptimizationShouldStop
+from ax.exceptions.generation_strategy import MaxParallelismReachedException
+from ax.generation_strategy.generation_strategy import GenerationStrategy
+from ax.utils.common.random import with_rng_seed
+
+from axsched_hpc.ax_bridge import definition, files
+from axsched_hpc.ax_bridge.encode import Reference, run_to_json
+from axsched_hpc.ax_bridge.inputs import Handles, check_trial, handles_from
+from axsched_hpc.ax_bridge.parameters import validated
+from axsched_hpc.ax_bridge.replay import Replay, external_event
+from axsched_hpc.ax_bridge.results import Best, best_points
+from axsched_hpc.ax_bridge.trials import (
+    attach,
+    find,
+    finish,
+    has_observations,
+    observations,
+    observed,
+    require_one_kind_of_sem,
+    start,
+)
+from axsched_hpc.core.errors import ParameterError
+from axsched_hpc.core.events import Event, TrialAdded
+from axsched_hpc.core.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A new trial, running as far as Ax is concerned.
+
+    Attributes
+    ----------
+    ax
+        What makes the same trial again, as JSON values.
+    """
+
+    trial: int
+    arm: str
+    parameters: dict[str, Any]
+    ax: dict[str, Any]
+    time: float
+    origin: str
+
+    def event(self) -> TrialAdded:
+        """The record of it, for the journal."""
+        return TrialAdded(self.time, self.trial, self.arm, self.parameters, self.origin, self.ax)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The answer to a request for points.
+
+    Attributes
+    ----------
+    reason
+        Why there are fewer than were asked for; None where there are as many.
+    exhausted
+        Whether there will never be more. Else there may be, once running trials have ended.
+    """
+
+    candidates: tuple[Candidate, ...]
+    reason: str | None = None
+    exhausted: bool = False
+
+
+class AxBridge:
+    """An experiment, its generation strategy and its seed: the objects that the user passed in, changed in place."""
+
+    def __init__(self, handles: Handles) -> None:
+        self._handles = handles
+        self._reference = Reference.of(handles.experiment)
+        self._reason: str | None = None
+
+    @classmethod
+    def from_input(
+        cls, source: object, *, generation_strategy: GenerationStrategy | None = None, seed: int | None = None
+    ) -> AxBridge:
+        """Take over an ``ax.Client``, an ``AxClient`` or an ``Experiment``.
+
+        Parameters
+        ----------
+        generation_strategy
+            For an ``Experiment``; else the client's own is used.
+        seed
+            Seed of generation, where the client has none.
+
+        Raises
+        ------
+        ConfigError
+            It is something else, is not configured, or uses what is not supported.
+        """
+        return cls(handles_from(source, generation_strategy=generation_strategy, seed=seed))
+
+    @classmethod
+    def from_text(cls, text: str, source: str, *, seed: int | None = None) -> AxBridge:
+        """Read a definition, a snapshot or any file that :func:`axsched_hpc.ax_bridge.files.read_any` knows.
+
+        Raises
+        ------
+        ConfigError
+            It is none of them.
+        """
+        return cls(files.read_any(text, source, seed=seed).handles)
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment that was passed in."""
+        return self._handles.experiment
+
+    @property
+    def generation_strategy(self) -> GenerationStrategy:
+        """Its generation strategy."""
+        return self._handles.generation_strategy
+
+    @property
+    def client(self) -> Client:
+        """An ``ax.Client`` over the same two objects; the one that was passed in, if it was one."""
+        return self._handles.client
+
+    @property
+    def seed(self) -> int | None:
+        """The seed within which points are generated."""
+        return self._handles.seed
+
+    @property
+    def objective_names(self) -> tuple[str, ...]:
+        """The metrics that every trial has to report: those of the objectives, then those of the outcome constraints."""
+        config = self._reference.optimization_config
+        names = [*config.objective.metric_names]
+        names += [name for constraint in config.all_constraints for name in constraint.metric_names]
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """The parameters of the search space."""
+        return tuple(self.experiment.search_space.parameters)
+
+    # ------------------------------------------------------------ generation
+
+    def ask(self, n: int, *, time: float) -> Asked:
+        """Generate up to ``n`` points, each a new trial that Ax counts as running since ``time`` (seconds since the epoch).
+
+        They come one at a time: in one request Ax would stop at the end of its current node.
+        """
+        candidates: list[Candidate] = []
+        reason, exhausted = None, False
+        while len(candidates) < n and reason is None:
+            try:
+                run = self._generate()
+            except (DataRequiredError, MaxParallelismReachedException) as error:
+                reason = f"Ax needs the results of running trials first: {error}"
+            except OptimizationComplete as error:
+                reason, exhausted = f"Ax has no further points: {error}", True
+            except Exception as error:
+                require_one_kind_of_sem(self.experiment)
+                # What was generated before is on the experiment, and has to reach the journal. The error comes again.
+                if not candidates:
+                    raise
+                reason = f"Ax failed: {type(error).__name__}: {error}"
+            else:
+                trial = self.experiment.new_trial(generator_run=run)
+                start(trial, time)
+                candidates.append(self._candidate(trial, time, "ax"))
+        if reason != self._reason and reason is not None:
+            logger.info("%d of %d points generated. %s", len(candidates), n, reason)
+        self._reason = reason
+        return Asked(tuple(candidates), reason, exhausted)
+
+    def validate(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Check a point against the search space, without any effect, and bring it into Ax's form.
+
+        Raises
+        ------
+        ParameterError
+            It does not fit; the message names every parameter that does not, its value and what is allowed.
+        """
+        return validated(self.experiment.search_space, parameters)
+
+    def attach(self, parameters: Mapping[str, Any], *, time: float, arm_name: str | None = None) -> Candidate:
+        """Add a point of the user's own as a running trial.
+
+        Raises
+        ------
+        ParameterError
+            It does not fit the search space, or the arm's name is taken.
+        """
+        point = self.validate(parameters)
+        if arm_name is not None:
+            known = self.experiment.arms_by_name.get(arm_name)
+            if known is not None and known.parameters != point:
+                raise ParameterError(
+                    f"The arm name {arm_name!r} is taken by {known.parameters}. Choose another."
+                )
+        try:
+            _, index = self.experiment.attach_trial(
+                [point], arm_names=None if arm_name is None else [arm_name]
+            )
+        except (AxError, ValueError) as error:
+            raise ParameterError(f"Ax refused the point {point}: {error}") from None
+        trial = find(self.experiment, index)
+        start(trial, time)
+        return self._candidate(trial, time, "batch")
+
+    # ------------------------------------------------------------ outcomes
+
+    def complete(self, trial: int, metrics: Metrics, *, time: float) -> None:
+        """Give Ax a trial's metrics, and mark it completed. Doing it again changes nothing."""
+        there = find(self.experiment, trial)
+        changed = finish(there, TrialStatus.COMPLETED, time)
+        if changed or not has_observations(observed(self.experiment, trial), metrics):
+            attach(self.experiment, observations(self.experiment, there, metrics))
+
+    def fail(self, trial: int, reason: str, *, time: float) -> None:
+        """Mark a trial failed; Ax may suggest its arm again."""
+        finish(find(self.experiment, trial), TrialStatus.FAILED, time, reason)
+
+    def abandon(self, trial: int, reason: str, *, time: float) -> None:
+        """Mark a trial abandoned; Ax will not suggest its arm again."""
+        finish(find(self.experiment, trial), TrialStatus.ABANDONED, time, reason)
+
+    # ------------------------------------------------------------ record and replay
+
+    def definition(self) -> dict[str, Any]:
+        """All that is needed to begin this optimisation again, as JSON values: Ax's own snapshot, the seed, the fingerprint.
+
+        Raises
+        ------
+        ConfigError
+            Ax cannot save a part of it.
+        """
+        return definition.define(self._handles)
+
+    def replay(self, events: Iterable[Event]) -> None:
+        """Bring the experiment to where the events of its journal led.
+
+        Trials that it already has must be the same; their statuses and data are brought up to date.
+
+        Raises
+        ------
+        ExperimentMismatchError
+            A trial has other parameters in the journal, or the generation strategy is another.
+        """
+        Replay(self._handles, self._reference).run(events)
+
+    def external(self, known: Iterable[int]) -> list[TrialAdded]:
+        """Records of the trials that the user made and finished by himself.
+
+        Parameters
+        ----------
+        known
+            The trials that are accounted for: the journal's and :func:`axsched_hpc.ax_bridge.definition.base_trials`.
+        """
+        accounted = set(known)
+        events = []
+        for index in sorted(set(self.experiment.trials) - accounted):
+            trial = check_trial(self.experiment.trials[index])
+            event = external_event(trial, observed(self.experiment, index), self._reference)
+            if event is not None:
+                events.append(event)
+        return events
+
+    def snapshot_text(self) -> str:
+        """JSON that ``ax.Client.load_from_json_file`` opens, with the seed beside it."""
+        return files.snapshot_text(self._handles)
+
+    # ------------------------------------------------------------ results
+
+    def best(self) -> dict[str, Any]:
+        """The parameters of the best observed point; with several objectives, arm name -> parameters of the Pareto front.
+
+        Empty where no completed trial satisfies the constraints.
+        """
+        points = best_points(self.experiment)
+        if self._reference.optimization_config.is_moo_problem:
+            return {point.arm: point.parameters for point in points}
+        return points[0].parameters if points else {}
+
+    def best_detail(self) -> list[Best]:
+        """The same with trial, arm and observed values: at most one, or the whole front."""
+        return best_points(self.experiment)
+
+    def trials_frame(self) -> Any:
+        """A pandas data frame with one row per trial."""
+        return self.experiment.to_df()
+
+    def _generate(self) -> GeneratorRun:
+        stopping = self._handles.stopping
+        if stopping is not None:
+            stop, message = stopping(self.experiment)
+            if stop:
+                raise OptimizationShouldStop(message)
+        with with_rng_seed(self.seed):
+            return self.generation_strategy.gen_single_trial(experiment=self.experiment, n=1)
+
+    def _candidate(self, trial: Trial, time: float, origin: str) -> Candidate:
+        arm, run = trial.arm, trial.generator_run
+        assert arm is not None and run is not None  # the trial was made with both
+        payload = {"generator_run": run_to_json(run, self._reference)}
+        return Candidate(trial.index, arm.name, dict(arm.parameters), payload, time, origin)

@@ -1,0 +1,183 @@
+"""What a user may pass in, brought to one form: an experiment, its generation strategy and the seed of generation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ax.api.client import Client
+from ax.api.utils.generation_strategy_dispatch import choose_generation_strategy
+from ax.api.utils.structs import GenerationStrategyDispatchStruct
+from ax.core.experiment import Experiment
+from ax.core.multi_type_experiment import MultiTypeExperiment
+from ax.core.trial import Trial
+from ax.exceptions.core import UnsupportedError
+from ax.generation_strategy.generation_strategy import GenerationStrategy
+
+from axsched_hpc.core.errors import ConfigError
+
+#: Says whether generation should stop, and why: the global stopping strategy of an AxClient.
+Stopping = Callable[[Experiment], tuple[bool, str]]
+
+
+@dataclass(frozen=True)
+class Handles:
+    """An optimisation as Ax holds it. All fields speak of the same two objects, those which the user passed in.
+
+    Attributes
+    ----------
+    seed
+        The random seed within which points are generated, as Ax's own clients do it; None for no seed.
+    stopping
+        The global stopping strategy of an AxClient that has one.
+    """
+
+    experiment: Experiment
+    generation_strategy: GenerationStrategy
+    seed: int | None
+    client: Client
+    stopping: Stopping | None = None
+
+
+def handles_from(
+    source: object, *, generation_strategy: GenerationStrategy | None = None, seed: int | None = None
+) -> Handles:
+    """Take what a user passed in apart.
+
+    Parameters
+    ----------
+    source
+        An ``ax.Client``, an ``AxClient`` or an ``Experiment``.
+    generation_strategy
+        For an ``Experiment``; where it is None, the one that ``ax.Client`` would choose by default.
+    seed
+        Seed of generation, where the client has none.
+
+    Raises
+    ------
+    ConfigError
+        It is something else, is not configured yet, or uses what is not supported; the message names the missing call.
+    """
+    if isinstance(source, Experiment):
+        _check_experiment(source, "set experiment.optimization_config first")
+        strategy = generation_strategy or default_strategy()
+        return _joined(source, strategy, seed)
+    if generation_strategy is not None:
+        raise ConfigError(
+            f"generation_strategy belongs to an Experiment; a {type(source).__name__} brings its own. "
+            "Leave it out, or set it on the client."
+        )
+    if isinstance(source, Client):
+        return _from_client(source, seed)
+    if _is_ax_client(source):
+        return _from_ax_client(source, seed)
+    raise ConfigError(
+        f"{type(source).__name__} is nothing to optimise: pass an ax.Client (configure_experiment and "
+        "configure_optimization called), an AxClient (create_experiment called) or an ax Experiment."
+    )
+
+
+def default_strategy() -> GenerationStrategy:
+    """The strategy that ``ax.Client`` chooses where its user names none, without the line that it logs."""
+    return choose_generation_strategy(struct=GenerationStrategyDispatchStruct())
+
+
+def joined(experiment: Experiment, strategy: GenerationStrategy | None, seed: int | None) -> Handles:
+    """Handles over an experiment that was read from a file."""
+    _check_experiment(experiment, "it was saved before its objective was set")
+    return _joined(experiment, strategy or default_strategy(), seed)
+
+
+def _joined(experiment: Experiment, strategy: GenerationStrategy, seed: int | None) -> Handles:
+    _bind(strategy, experiment)
+    client = Client(random_seed=seed)
+    client.set_experiment(experiment)
+    client.set_generation_strategy(strategy)
+    return Handles(experiment, strategy, seed, client)
+
+
+def _from_client(client: Client, seed: int | None) -> Handles:
+    experiment = client._maybe_experiment
+    if experiment is None:
+        raise ConfigError(
+            "This ax.Client has no experiment yet: call client.configure_experiment(...) first."
+        )
+    _check_experiment(experiment, "call client.configure_optimization(objective=...) first")
+    strategy = client._maybe_generation_strategy
+    if strategy is None:
+        strategy = default_strategy()
+        client.set_generation_strategy(strategy)
+    _bind(strategy, experiment)
+    return Handles(experiment, strategy, _one_seed(client._random_seed, seed), client)
+
+
+def _from_ax_client(ax_client: Any, seed: int | None) -> Handles:
+    experiment = ax_client._experiment
+    if experiment is None:
+        raise ConfigError("This AxClient has no experiment yet: call ax_client.create_experiment(...) first.")
+    _check_experiment(experiment, "pass objectives=... to ax_client.create_experiment")
+    strategy = ax_client.generation_strategy
+    one_seed = _one_seed(ax_client._random_seed, seed)
+    _bind(strategy, experiment)
+    client = Client(random_seed=one_seed)
+    client.set_experiment(experiment)
+    client.set_generation_strategy(strategy)
+    global_stopping = ax_client.global_stopping_strategy
+    stopping = None if global_stopping is None else global_stopping.should_stop_optimization
+    return Handles(experiment, strategy, one_seed, client, stopping)
+
+
+def _is_ax_client(source: object) -> bool:
+    # Ax 1.4 drops the class; looking at names spares an import that may then fail.
+    return any(
+        cls.__name__ == "AxClient" and cls.__module__ == "ax.service.ax_client"
+        for cls in type(source).__mro__
+    )
+
+
+def _one_seed(of_client: int | None, of_config: int | None) -> int | None:
+    if of_client is not None and of_config is not None and of_client != of_config:
+        raise ConfigError(
+            f"The client's random_seed is {of_client}, the config's seed {of_config}. Give one of them, or the same."
+        )
+    return of_config if of_client is None else of_client
+
+
+def _check_experiment(experiment: Experiment, remedy: str) -> None:
+    if isinstance(experiment, MultiTypeExperiment):
+        raise ConfigError(
+            "A MultiTypeExperiment is not supported: pass an Experiment with one type of trial."
+        )
+    if experiment.optimization_config is None:
+        raise ConfigError(f"The experiment has no objective: {remedy}.")
+    for trial in experiment.trials.values():
+        check_trial(trial)
+
+
+def check_trial(trial: object) -> Trial:
+    """The trial, if it is one of a kind that can be handled.
+
+    Raises
+    ------
+    ConfigError
+        It is a batch trial, or has no arm.
+    """
+    if not isinstance(trial, Trial):
+        raise ConfigError(
+            f"Trial {getattr(trial, 'index', '?')} is a {type(trial).__name__}; only trials of one arm are supported. "
+            "Add the points one by one, for example with batch_trial_context()."
+        )
+    if trial.arm is None:
+        raise ConfigError(f"Trial {trial.index} has no arm. Give it one, or leave it out of the experiment.")
+    return trial
+
+
+def _bind(strategy: GenerationStrategy, experiment: Experiment) -> None:
+    try:
+        strategy.experiment = experiment
+    except UnsupportedError as error:
+        raise ConfigError(
+            f"The generation strategy {strategy.name!r} was used for another experiment before "
+            f"({error}). Make a new one, or take strategy.clone_reset()."
+        ) from None

@@ -1,0 +1,160 @@
+"""Whether a user's own point fits the search space, said in the words of the search space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any
+
+from ax.core.parameter import (
+    ChoiceParameter,
+    DerivedParameter,
+    FixedParameter,
+    Parameter,
+    ParameterType,
+    RangeParameter,
+)
+from ax.core.parameter_constraint import ParameterConstraint
+from ax.core.search_space import SearchSpace
+
+from axsched_hpc.core.errors import ParameterError, did_you_mean
+
+_TYPE_NAMES = {
+    ParameterType.INT: "an int",
+    ParameterType.FLOAT: "a float",
+    ParameterType.BOOL: "a bool",
+    ParameterType.STRING: "a string",
+}
+
+
+def validated(space: SearchSpace, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Check a point, and bring it into the form in which Ax suggests points.
+
+    Ints become floats for float parameters, whole floats become ints for int parameters, and fixed and derived parameters may be left out.
+
+    Raises
+    ------
+    ParameterError
+        Something does not fit; the message names every such parameter, its value and what is allowed.
+    """
+    if not isinstance(parameters, Mapping):
+        raise ParameterError(
+            f"Parameters are a mapping from name to value, not {type(parameters).__name__}: "
+            f'such as {{"{next(iter(space.parameters), "x")}": ...}}.'
+        )
+    problems = [
+        f"parameter {name!r} is not in the search space.{did_you_mean(str(name), list(space.parameters))}"
+        for name in parameters
+        if name not in space.parameters
+    ]
+    point: dict[str, Any] = {}
+    for name, parameter in space.parameters.items():
+        if isinstance(parameter, DerivedParameter):
+            continue
+        try:
+            _take(parameter, parameters, point, hierarchical=space.is_hierarchical)
+        except ValueError as error:
+            problems.append(f"parameter {name!r} {error}")
+    if not problems:
+        problems = _derived(space, parameters, point) or _relations(space, point)
+    if problems:
+        raise ParameterError(
+            "These parameters do not fit the search space: "
+            + "; ".join(p.rstrip(".") for p in problems)
+            + "."
+        )
+    return point
+
+
+def allowed(parameter: Parameter) -> str:
+    """What a parameter takes, in words: ``a float in 0.001..0.1``."""
+    if isinstance(parameter, RangeParameter):
+        return f"{_TYPE_NAMES[parameter.parameter_type]} in {parameter.lower}..{parameter.upper}"
+    if isinstance(parameter, ChoiceParameter):
+        return f"one of {', '.join(repr(value) for value in parameter.values)}"
+    if isinstance(parameter, FixedParameter):
+        return f"{parameter.value!r}, to which it is fixed"
+    if isinstance(parameter, DerivedParameter):
+        return f"the value of {parameter.expression_str}"
+    return _TYPE_NAMES[parameter.parameter_type]
+
+
+def constraint_text(constraint: ParameterConstraint) -> str:
+    """A linear constraint as a formula: ``x + 2.0*y <= 3.0``."""
+    terms = [
+        name if weight == 1 else f"{weight:g}*{name}"
+        for name, weight in sorted(constraint.constraint_dict.items())
+    ]
+    sign = "==" if constraint.is_equality else "<="
+    return f"{' + '.join(terms)} {sign} {constraint.bound:g}"
+
+
+def _take(
+    parameter: Parameter, given: Mapping[str, Any], point: dict[str, Any], *, hierarchical: bool
+) -> None:
+    name = parameter.name
+    if name not in given:
+        if isinstance(parameter, FixedParameter) and not hierarchical:
+            point[name] = parameter.value
+        elif parameter.backfill_value is None and not hierarchical:
+            raise ValueError(f"is missing; it takes {allowed(parameter)}")
+        return
+    value = _typed(given[name], parameter)
+    if isinstance(parameter, RangeParameter):
+        fits = parameter.lower <= value <= parameter.upper
+    elif isinstance(parameter, ChoiceParameter):
+        fits = value in parameter.values
+    else:
+        fits = not isinstance(parameter, FixedParameter) or value == parameter.value
+    if not fits:
+        raise ValueError(f"is {value!r}; it takes {allowed(parameter)}")
+    point[name] = value
+
+
+def _typed(value: Any, parameter: Parameter) -> Any:
+    # type(value).__name__ tells NumPy's booleans, which Python's do not include.
+    boolean = isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")
+    kind = parameter.parameter_type
+    if kind is ParameterType.BOOL and boolean:
+        return bool(value)
+    if kind is ParameterType.STRING and isinstance(value, str):
+        return str(value)
+    if not boolean and isinstance(value, Real):
+        if kind is ParameterType.FLOAT:
+            return float(value)
+        if kind is ParameterType.INT and (isinstance(value, Integral) or float(value).is_integer()):
+            return int(float(value)) if not isinstance(value, Integral) else int(value)
+    raise ValueError(f"is {value!r} ({type(value).__name__}); it takes {allowed(parameter)}")
+
+
+def _derived(space: SearchSpace, given: Mapping[str, Any], point: dict[str, Any]) -> list[str]:
+    problems = []
+    for name, parameter in space.parameters.items():
+        if not isinstance(parameter, DerivedParameter):
+            continue
+        point[name] = parameter.compute(point)
+        if name in given and not parameter.validate(given[name], parameters=point):
+            problems.append(
+                f"parameter {name!r} is {given[name]!r}; it is derived, and {parameter.expression_str} is {point[name]!r}"
+            )
+    return problems
+
+
+def _relations(space: SearchSpace, point: dict[str, Any]) -> list[str]:
+    numbers = {name: value for name, value in point.items() if space.parameters[name].is_numeric}
+    problems = []
+    for constraint in space.parameter_constraints:
+        # In a hierarchical space a constrained parameter may be absent.
+        if set(constraint.constraint_dict) <= set(numbers) and not constraint.check(numbers):
+            total = sum(float(numbers[name]) * weight for name, weight in constraint.constraint_dict.items())
+            problems.append(
+                f"the constraint {constraint_text(constraint)} is violated (its left side is {total:g})"
+            )
+    if problems:
+        return problems
+    try:
+        space.check_membership(point, raise_error=True)
+    except (ValueError, RuntimeError) as error:
+        # What is left is the structure of a hierarchical space, which Ax describes.
+        return [str(error)]
+    return []

@@ -1,0 +1,185 @@
+"""From the journal back to the experiment and the generation strategy that wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import isfinite, isnan
+from typing import Any
+
+from ax.core.data import DataRow
+from ax.core.generator_run import GeneratorRun
+from ax.core.trial import Trial
+from ax.core.trial_status import TrialStatus
+
+from axsched_hpc.ax_bridge.encode import (
+    Reference,
+    row_from_json,
+    row_to_json,
+    run_from_json,
+    run_to_json,
+    set_trial_fields,
+    trial_fields_to_json,
+)
+from axsched_hpc.ax_bridge.inputs import Handles, check_trial
+from axsched_hpc.ax_bridge.trials import (
+    attach,
+    epoch,
+    find,
+    finish,
+    has_observations,
+    observations,
+    start,
+    track,
+)
+from axsched_hpc.core.errors import ExperimentMismatchError
+from axsched_hpc.core.events import AttemptFailed, AttemptSucceeded, Event, TrialAbandoned, TrialAdded
+from axsched_hpc.core.states import TrialState, Verdict
+
+_STATES = {
+    TrialStatus.COMPLETED: TrialState.COMPLETED,
+    TrialStatus.EARLY_STOPPED: TrialState.COMPLETED,
+    TrialStatus.FAILED: TrialState.FAILED,
+    TrialStatus.ABANDONED: TrialState.ABANDONED,
+    TrialStatus.STALE: TrialState.ABANDONED,
+}
+
+
+def external_event(trial: Trial, rows: Iterable[DataRow], reference: Reference) -> TrialAdded | None:
+    """The record of a trial that the user made and finished by himself; None while it is under way, and his to finish."""
+    state = _STATES.get(trial.status)
+    if state is None:
+        return None
+    arm, run = check_trial(trial).arm, trial.generator_run
+    assert (
+        arm is not None and run is not None
+    )  # check_trial saw the arm, and an arm comes with a generator run
+    rows = list(rows)
+    values = {r.metric_name: [r.mean, None if isnan(r.se) else r.se] for r in rows if isfinite(r.mean)}
+    payload = {
+        "generator_run": run_to_json(run, reference),
+        "trial": trial_fields_to_json(trial),
+        "status": trial.status.name,
+        "state": state.value,
+        "rows": [row_to_json(row) for row in rows],
+        "metrics": values,
+    }
+    ended = epoch(trial.time_completed or trial.time_created)
+    return TrialAdded(ended, trial.index, arm.name, dict(arm.parameters), "external", payload)
+
+
+class Replay:
+    """One pass over the events of a journal."""
+
+    def __init__(self, handles: Handles, reference: Reference) -> None:
+        self._experiment = handles.experiment
+        self._strategy = handles.generation_strategy
+        self._reference = reference
+        self._new: dict[int, GeneratorRun] = {}
+        # Attaching costs time in proportion to all rows, so it is done once, at the end.
+        self._rows: list[DataRow] = []
+        self._present: dict[int, list[DataRow]] = {}
+        for row in handles.experiment.data._data_rows:
+            self._present.setdefault(row.trial_index, []).append(row)
+
+    def run(self, events: Iterable[Event]) -> None:
+        """Apply the events in their order.
+
+        Raises
+        ------
+        ExperimentMismatchError
+            The experiment has a trial of the same index with other parameters, or the strategy lacks a node.
+        """
+        for event in events:
+            handler = _HANDLERS.get(type(event))
+            if handler is not None:
+                handler(self, event)
+        attach(self._experiment, self._rows)
+        trials = self._experiment._trials
+        self._experiment._trials = dict(sorted(trials.items()))
+        self._restore_strategy()
+
+    def _added(self, event: TrialAdded) -> None:
+        if event.trial in self._experiment.trials:
+            trial = self._same(event)
+        else:
+            trial = self._make(event)
+            if event.origin != "external":
+                start(trial, event.time)
+        if event.origin == "external":
+            self._finish_external(trial, event)
+
+    def _same(self, event: TrialAdded) -> Trial:
+        trial = find(self._experiment, event.trial)
+        found = None if trial.arm is None else dict(trial.arm.parameters)
+        if found != event.parameters:
+            raise ExperimentMismatchError(
+                f"Trial {event.trial} has the parameters {event.parameters} in the journal and {found} in the experiment "
+                "passed in. Pass an object without trials of its own or with the same ones, or choose another "
+                "job_output_dir."
+            )
+        return trial
+
+    def _make(self, event: TrialAdded) -> Trial:
+        try:
+            run = run_from_json((event.ax or {})["generator_run"], self._reference)
+            # The index is given, since a trial that the user left unfinished has no record and leaves a gap.
+            trial = Trial(self._experiment, generator_run=run, index=event.trial)
+        except Exception as error:  # Ax's decoder raises whatever the damage leads to
+            self._experiment._trials.pop(event.trial, None)
+            raise ExperimentMismatchError(
+                f"Trial {event.trial} of the journal cannot be made again: {type(error).__name__}: {error}. Was the journal "
+                "written with another version of Ax, or does the experiment passed in already have this arm?"
+            ) from error
+        node = run._generation_node_name
+        if node is not None:
+            if node not in self._strategy.nodes_by_name:
+                raise ExperimentMismatchError(
+                    f"Trial {event.trial} was generated by the node {node!r}, which the generation strategy passed in "
+                    f"lacks (it has {', '.join(map(repr, self._strategy.nodes_by_name))}). Pass the strategy that the "
+                    "experiment was started with, or open the directory with AxScheduler.resume(...)."
+                )
+            self._new[event.trial] = run
+        return trial
+
+    def _finish_external(self, trial: Trial, event: TrialAdded) -> None:
+        payload = event.ax or {}
+        status = TrialStatus[payload["status"]]
+        if trial.status is status:
+            return
+        trial._status = status
+        set_trial_fields(trial, payload["trial"])
+        track(self._experiment, [row["metric_name"] for row in payload["rows"]])
+        self._rows += [row_from_json(row, trial=trial.index, arm=event.arm) for row in payload["rows"]]
+
+    def _succeeded(self, event: AttemptSucceeded) -> None:
+        trial = find(self._experiment, event.trial)
+        changed = finish(trial, TrialStatus.COMPLETED, event.time)
+        if changed or not has_observations(self._present.get(event.trial, ()), event.metrics):
+            self._rows += observations(self._experiment, trial, event.metrics)
+
+    def _failed(self, event: AttemptFailed) -> None:
+        if event.verdict is Verdict.RETRY:
+            return
+        status = TrialStatus.FAILED if event.verdict is Verdict.FAIL else TrialStatus.ABANDONED
+        finish(find(self._experiment, event.trial), status, event.time, event.failure.message)
+
+    def _abandoned(self, event: TrialAbandoned) -> None:
+        finish(find(self._experiment, event.trial), TrialStatus.ABANDONED, event.time, event.reason)
+
+    def _restore_strategy(self) -> None:
+        if not self._new:
+            return
+        # By trial, not by record: what the user generated early and finished late stands where it was generated.
+        runs = self._strategy._generator_runs
+        runs += [self._new[index] for index in sorted(self._new)]
+        node = runs[-1]._generation_node_name
+        if node is not None:
+            self._strategy._curr = self._strategy.nodes_by_name[node]
+
+
+_HANDLERS: dict[type[Event], Callable[[Replay, Any], None]] = {
+    TrialAdded: Replay._added,
+    AttemptSucceeded: Replay._succeeded,
+    AttemptFailed: Replay._failed,
+    TrialAbandoned: Replay._abandoned,
+}

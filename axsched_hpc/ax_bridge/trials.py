@@ -1,0 +1,141 @@
+"""What is done to an experiment's trials, by the living driver and by the replay of its journal alike.
+
+Times come from the caller, so that a replayed trial has those of the first time. Ax keeps naive local times.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from math import isnan
+
+from ax.core.data import Data, DataRow
+from ax.core.experiment import Experiment
+from ax.core.metric import Metric
+from ax.core.trial import Trial
+from ax.core.trial_status import TrialStatus
+
+from axsched_hpc.core.errors import ExperimentMismatchError, MetricsError
+from axsched_hpc.core.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+
+def instant(seconds: float) -> datetime:
+    """Seconds since the epoch as the naive local time that Ax keeps."""
+    return datetime.fromtimestamp(seconds)  # noqa: DTZ006 - Ax compares with datetime.now()
+
+
+def epoch(moment: datetime) -> float:
+    """The inverse of :func:`instant`."""
+    return moment.timestamp()
+
+
+def find(experiment: Experiment, index: int) -> Trial:
+    """One trial.
+
+    Raises
+    ------
+    ExperimentMismatchError
+        There is none of that index.
+    """
+    trial = experiment.trials.get(index)
+    if not isinstance(trial, Trial):
+        raise ExperimentMismatchError(
+            f"Trial {index} is not in the experiment {experiment._name!r}, which has {len(experiment.trials)} trials. "
+            "Was it removed, or is this another experiment's directory?"
+        )
+    return trial
+
+
+def start(trial: Trial, time: float) -> None:
+    """Mark a new trial as running since the moment of its creation."""
+    moment = instant(time)
+    trial.mark_running(no_runner_required=True)
+    trial._time_created = trial._time_run_started = moment
+
+
+def finish(trial: Trial, status: TrialStatus, time: float, reason: str | None = None) -> bool:
+    """Bring a trial to its final status. False where it had that status already, and nothing was changed."""
+    before = trial.status
+    if before is status:
+        return False
+    if before.is_terminal:
+        logger.warning(
+            "Trial %d was marked %s in the experiment, but its job ended as %s: the job's outcome counts.",
+            trial.index,
+            before.name.lower(),
+            status.name.lower(),
+        )
+    if status is TrialStatus.COMPLETED:
+        trial.mark_completed(unsafe=True)
+        trial._status_reason = None
+    elif status is TrialStatus.FAILED:
+        trial.mark_failed(reason=reason, unsafe=True)
+    else:
+        trial.mark_abandoned(reason=reason, unsafe=True)
+    trial._time_completed = instant(time)
+    return True
+
+
+def observations(experiment: Experiment, trial: Trial, metrics: Metrics) -> list[DataRow]:
+    """A trial's metrics as rows of data. Metrics that the experiment does not know are added to it as tracking metrics."""
+    track(experiment, metrics)
+    known, arm = experiment.metrics, trial.arm
+    assert arm is not None  # every trial that is taken over has one
+    return [
+        DataRow(
+            trial_index=trial.index,
+            arm_name=arm.name,
+            metric_name=name,
+            metric_signature=known[name].signature,
+            mean=mean,
+            se=float("nan") if sem is None else sem,
+        )
+        for name, (mean, sem) in metrics.items()
+    ]
+
+
+def track(experiment: Experiment, names: Iterable[str]) -> None:
+    """Add the metrics that the experiment does not know yet."""
+    known = experiment.metrics
+    for name in names:
+        if name not in known:
+            experiment.add_metric(Metric(name=name))
+
+
+def attach(experiment: Experiment, rows: list[DataRow]) -> None:
+    """Add rows to the experiment's data; one call costs time in proportion to all rows that it has."""
+    if rows:
+        experiment.attach_data(Data(data_rows=rows))
+
+
+def observed(experiment: Experiment, index: int) -> list[DataRow]:
+    """The rows of one trial."""
+    return [row for row in experiment.data._data_rows if row.trial_index == index]
+
+
+def has_observations(rows: Iterable[DataRow], metrics: Mapping[str, tuple[float, float | None]]) -> bool:
+    """Whether rows of one trial hold exactly these values."""
+    there = {row.metric_name: (row.mean, None if isnan(row.se) else row.se) for row in rows}
+    return all(there.get(name) == pair for name, pair in metrics.items())
+
+
+def require_one_kind_of_sem(experiment: Experiment) -> None:
+    """Find the cause of a model that cannot be fitted: a metric whose standard error is known in some trials only.
+
+    Raises
+    ------
+    MetricsError
+        There is such a metric; the message names trials of both kinds.
+    """
+    known: dict[str, int] = {}
+    unknown: dict[str, int] = {}
+    for row in experiment.data._data_rows:
+        (unknown if isnan(row.se) else known).setdefault(row.metric_name, row.trial_index)
+    for name in sorted(set(known) & set(unknown)):
+        raise MetricsError(
+            f"Ax cannot fit its model: the metric {name!r} has a standard error in some trials (such as "
+            f"{known[name]}) and none in others (such as {unknown[name]}). Report it in all trials or in none."
+        )

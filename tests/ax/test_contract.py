@@ -1,0 +1,214 @@
+"""What holds for an AxClient, an ax.Client and an Experiment alike."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ax.core.trial_status import TrialStatus
+
+from axsched_hpc.ax_bridge.bridge import AxBridge
+from axsched_hpc.ax_bridge.definition import base_trials, compare
+from axsched_hpc.core.errors import ExperimentMismatchError
+from axsched_hpc.core.ledger import Ledger
+from axsched_hpc.core.states import TrialState, Verdict
+from tests.ax.harness import START, Driver, branin, new_bridge, new_input
+
+
+def replayed(kind: str, driver: Driver) -> AxBridge:
+    bridge = new_bridge(kind)
+    # Ax compares creation times; two objects made from the same code differ in it by how long the test took.
+    bridge.experiment._time_created = driver.bridge.experiment._time_created
+    bridge.replay(driver.events())
+    return bridge
+
+
+def eventful(driver: Driver) -> None:
+    """A history with every kind of outcome."""
+    bridge = driver.bridge
+    first, second, third = driver.ask(3)
+    driver.complete(second.trial, {"f": (branin(**second.parameters), None), "seconds": (12.0, 0.5)})
+    driver.fail(first.trial, Verdict.RETRY)
+    driver.fail(first.trial, Verdict.FAIL, "exit code 3")
+    driver.abandon(third.trial, "the call's time was over")
+    own = driver.attach({"x": 1, "y": 2.5}, arm_name="mine")
+    again = driver.attach({"x": 1.0, "y": 2.5})
+    driver.fail(again.trial, Verdict.ABANDON, "it failed three times")
+    driver.complete(own.trial, {"f": (1e-14, None)})
+    # What the user does by himself between two calls.
+    _, left = bridge.experiment.attach_trial([{"x": 0.0, "y": 0.0}])
+    _, done = bridge.experiment.attach_trial([{"x": 2.0, "y": 2.0}])
+    bridge.client.complete_trial(done, {"f": branin(2.0, 2.0), "memory": (3.5, 0.1)})
+    for event in bridge.external(Ledger_of(driver).trials):
+        driver.record(event)
+    assert left not in Ledger_of(driver).trials
+    (fourth,) = driver.ask()
+    driver.complete(fourth.trial, {"f": (branin(**fourth.parameters), None)})
+    # Now the user finishes the trial that he had left open.
+    bridge.client.mark_trial_failed(left)
+    for event in bridge.external(Ledger_of(driver).trials):
+        driver.record(event)
+    driver.ask()
+
+
+def Ledger_of(driver: Driver) -> Ledger:  # noqa: N802 - reads as the ledger of a driver
+    ledger = Ledger()
+    for event in driver.events():
+        if type(event).__name__ in ("TrialAdded",):
+            ledger.apply(event)
+    return ledger
+
+
+def test_it_speaks_of_the_objects_that_were_passed_in(kind: str) -> None:
+    source = new_input(kind)
+    bridge = AxBridge.from_input(source)
+    experiment = {"AxClient": lambda: source.experiment, "ax.Client": lambda: source._experiment}.get(kind, lambda: source)()
+    assert bridge.experiment is experiment
+    assert bridge.client._experiment is experiment
+    assert bridge.client._generation_strategy is bridge.generation_strategy
+    assert (bridge.client is source) == (kind == "ax.Client")
+    assert bridge.seed == (None if kind == "Experiment" else 3)
+    assert bridge.objective_names == ("f",)
+    assert bridge.parameter_names == ("x", "y")
+
+
+def test_what_is_told_is_visible_through_the_users_object(kind: str) -> None:
+    source = new_input(kind)
+    driver = Driver(AxBridge.from_input(source))
+    points = driver.run(3)
+    experiment = driver.bridge.experiment
+    assert [t.status for t in experiment.trials.values()] == [TrialStatus.COMPLETED] * 3
+    best = min(points, key=lambda p: branin(**p))
+    if kind == "AxClient":
+        assert source.get_best_parameters(use_model_predictions=False)[0] == best
+    elif kind == "ax.Client":
+        assert source.get_best_parameterization(use_model_predictions=False)[0] == best
+    else:
+        assert source.to_df().loc[lambda frame: frame["f"].idxmin(), "x"] == best["x"]
+    assert driver.bridge.best() == best
+
+
+def test_a_replay_gives_an_equal_experiment_and_the_same_next_point(kind: str) -> None:
+    driver = Driver(new_bridge(kind))
+    eventful(driver)
+    copy = replayed(kind, driver)
+    assert copy.experiment == driver.bridge.experiment
+    assert sorted(copy.experiment.trials) == sorted(driver.bridge.experiment.trials)
+    for index, trial in driver.bridge.experiment.trials.items():
+        assert copy.experiment.trials[index] == trial
+        assert copy.experiment.trials[index]._num_arms_created == trial._num_arms_created
+    assert copy.experiment.data.full_df["mean"].tolist() == driver.bridge.experiment.data.full_df["mean"].tolist()
+    assert copy.generation_strategy.current_node_name == driver.bridge.generation_strategy.current_node_name
+    assert copy.ask(1, time=START).candidates[0].parameters == driver.ask()[0].parameters
+
+
+def test_a_replay_in_the_model_phase_gives_the_same_next_point(kind: str) -> None:
+    driver = Driver(new_bridge(kind))
+    driver.run(7)
+    copy = replayed(kind, driver)
+    assert copy.experiment == driver.bridge.experiment
+    ours, theirs = driver.ask()[0], copy.ask(1, time=START).candidates[0]
+    assert ours.ax["generator_run"]["generator_key"] == "BoTorch"
+    assert theirs.parameters == pytest.approx(ours.parameters, abs=1e-6)
+
+
+def test_a_replay_into_the_object_that_wrote_the_journal_changes_nothing(kind: str) -> None:
+    driver = Driver(new_bridge(kind))
+    eventful(driver)
+    bridge = driver.bridge
+    text, runs, node = bridge.snapshot_text(), len(bridge.generation_strategy._generator_runs), bridge.generation_strategy.current_node_name
+    bridge.replay(driver.events())
+    assert bridge.snapshot_text() == text
+    assert len(bridge.generation_strategy._generator_runs) == runs
+    assert bridge.generation_strategy.current_node_name == node
+
+
+def test_a_replay_brings_an_older_copy_up_to_date(kind: str) -> None:
+    driver = Driver(new_bridge(kind))
+    driver.run(2)
+    (open_trial,) = driver.ask()
+    older = AxBridge.from_text(driver.bridge.snapshot_text(), "experiment.json")
+    driver.complete(open_trial.trial, {"f": (4.0, None)})
+    driver.run(1)
+    older.replay(driver.events())
+    assert older.experiment == driver.bridge.experiment
+    assert older.ask(1, time=START).candidates[0].parameters == driver.ask()[0].parameters
+
+
+def test_a_replay_refuses_other_parameters_under_the_same_index(kind: str) -> None:
+    driver, other = Driver(new_bridge(kind)), new_bridge(kind)
+    driver.run(1)
+    other.attach({"x": 0.5, "y": 0.5}, time=START)
+    with pytest.raises(ExperimentMismatchError, match=r"Trial 0 has the parameters .* in the journal and \{'x': 0.5"):
+        other.replay(driver.events())
+
+
+def test_outcomes_are_told_once(kind: str) -> None:
+    driver = Driver(new_bridge(kind))
+    done, failed, dropped = (c.trial for c in driver.ask(3))
+    for _ in range(2):
+        driver.bridge.complete(done, {"f": (1.0, None)}, time=START)
+        driver.bridge.fail(failed, "exit code 1", time=START)
+        driver.bridge.abandon(dropped, "cancelled", time=START)
+    trials = driver.bridge.experiment.trials
+    assert [trials[i].status.name for i in (done, failed, dropped)] == ["COMPLETED", "FAILED", "ABANDONED"]
+    assert trials[failed].status_reason == "exit code 1"
+    assert trials[done].time_completed.timestamp() == START
+    assert len(driver.bridge.experiment.data.full_df) == 1
+
+
+def test_the_jobs_outcome_counts_where_the_user_marked_the_trial_meanwhile(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    driver = Driver(new_bridge(kind))
+    (candidate,) = driver.ask()
+    driver.bridge.experiment.trials[candidate.trial].mark_failed(reason="by hand")
+    driver.complete(candidate.trial, {"f": (2.0, None)})
+    assert driver.bridge.experiment.trials[candidate.trial].status is TrialStatus.COMPLETED
+    assert "marked failed in the experiment, but its job ended as completed" in caplog.text
+    assert replayed(kind, driver).experiment == driver.bridge.experiment
+
+
+def test_an_unknown_trial_is_an_error_that_names_it(kind: str) -> None:
+    with pytest.raises(ExperimentMismatchError, match="Trial 7 is not in the experiment"):
+        new_bridge(kind).complete(7, {"f": (1.0, None)}, time=START)
+
+
+def test_external_trials_are_found_once_final(kind: str) -> None:
+    bridge = new_bridge(kind)
+    _, base = bridge.experiment.attach_trial([{"x": 0.0, "y": 0.0}])
+    definition = bridge.definition()
+    for x in (1.0, 2.0, 3.0):
+        bridge.experiment.attach_trial([{"x": x, "y": 0.0}])
+    bridge.client.complete_trial(1, {"f": (1.5, 0.1)})
+    bridge.client.mark_trial_abandoned(2)
+    known = base_trials(definition)
+    assert known == {base}
+    completed, abandoned = bridge.external(known)
+    assert (completed.trial, completed.origin, completed.ax["state"]) == (1, "external", TrialState.COMPLETED)
+    assert completed.ax["metrics"] == {"f": [1.5, 0.1]}
+    assert (abandoned.trial, abandoned.ax["state"]) == (2, TrialState.ABANDONED)
+    assert bridge.external({0, 1, 2}) == []
+
+
+def test_its_definition_depends_on_neither_object_nor_trials(kind: str) -> None:
+    first, second = new_bridge(kind), Driver(new_bridge(kind))
+    second.run(2)
+    mine, yours = first.definition(), second.bridge.definition()
+    assert mine["axsched"]["fingerprint"] == yours["axsched"]["fingerprint"]
+    assert compare(mine, yours) == []
+    stored = json.loads(json.dumps(mine, allow_nan=False))
+    assert stored == mine
+    loaded = AxBridge.from_text(json.dumps(stored), "definition.json")
+    assert compare(stored, loaded.definition()) == []
+    assert loaded.seed == first.seed
+
+
+def test_a_definition_begins_the_same_optimisation_again(kind: str) -> None:
+    driver = Driver(new_bridge(kind))
+    text = json.dumps(driver.bridge.definition())
+    eventful(driver)
+    resumed = AxBridge.from_text(text, "definition.json")
+    resumed.replay(driver.events())
+    assert resumed.experiment == driver.bridge.experiment
+    assert resumed.ask(1, time=START).candidates[0].parameters == driver.ask()[0].parameters
