@@ -76,7 +76,7 @@ def _bring_up(site: Site) -> None:
     # While the database starts, the cluster that does not need it does too.
     _start_cluster(site, noacct)
     _await(mariadbd(site), lambda: _accepts(site.database_socket))
-    _ensure(site, slurmdbd(site, acct), lambda: _accepts(site.dbd_port))
+    _ensure(site, slurmdbd(site, acct), lambda: _accepts(site.dbd_port), port=site.dbd_port)
     _register(acct)
     _start_cluster(site, acct)
     for cluster in site.clusters:
