@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ax.api.client import Client
+from ax.core.arm import Arm
 from ax.core.experiment import Experiment
 from ax.core.generator_run import GeneratorRun
 from ax.core.trial import Trial
 from ax.core.trial_status import TrialStatus
-from ax.exceptions.core import AxError, DataRequiredError, OptimizationComplete, OptimizationShouldStop
+from ax.exceptions.core import DataRequiredError, OptimizationComplete, OptimizationShouldStop
 from ax.exceptions.generation_strategy import MaxParallelismReachedException
 from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.utils.common.random import with_rng_seed
@@ -80,7 +81,7 @@ class Asked:
 
 
 class AxBridge:
-    """An experiment, its generation strategy and its seed: the objects that the user passed in, changed in place."""
+    """An experiment, its generation strategy and its seed: the user's own objects, changed in place."""
 
     def __init__(self, handles: Handles) -> None:
         self._handles = handles
@@ -140,7 +141,7 @@ class AxBridge:
 
     @property
     def objective_names(self) -> tuple[str, ...]:
-        """The metrics that every trial has to report: those of the objectives, then those of the outcome constraints."""
+        """The metrics that every trial has to report: of the objectives, then of the outcome constraints."""
         config = self._reference.optimization_config
         names = [*config.objective.metric_names]
         names += [name for constraint in config.all_constraints for name in constraint.metric_names]
@@ -154,7 +155,7 @@ class AxBridge:
     # ------------------------------------------------------------ generation
 
     def ask(self, n: int, *, time: float) -> Asked:
-        """Generate up to ``n`` points, each a new trial that Ax counts as running since ``time`` (seconds since the epoch).
+        """Generate up to ``n`` points, each a new trial that Ax counts as running from ``time`` on.
 
         They come one at a time: in one request Ax would stop at the end of its current node.
         """
@@ -168,9 +169,9 @@ class AxBridge:
             except OptimizationComplete as error:
                 reason, exhausted = f"Ax has no further points: {error}", True
             except Exception as error:
-                require_one_kind_of_sem(self.experiment)
-                # What was generated before is on the experiment, and has to reach the journal. The error comes again.
+                # Earlier points are on the experiment, and have to reach the journal; the error comes again.
                 if not candidates:
+                    require_one_kind_of_sem(self.experiment)
                     raise
                 reason = f"Ax failed: {type(error).__name__}: {error}"
             else:
@@ -202,17 +203,8 @@ class AxBridge:
         """
         point = self.validate(parameters)
         if arm_name is not None:
-            known = self.experiment.arms_by_name.get(arm_name)
-            if known is not None and known.parameters != point:
-                raise ParameterError(
-                    f"The arm name {arm_name!r} is taken by {known.parameters}. Choose another."
-                )
-        try:
-            _, index = self.experiment.attach_trial(
-                [point], arm_names=None if arm_name is None else [arm_name]
-            )
-        except (AxError, ValueError) as error:
-            raise ParameterError(f"Ax refused the point {point}: {error}") from None
+            self._check_arm_name(arm_name, point)
+        _, index = self.experiment.attach_trial([point], arm_names=None if arm_name is None else [arm_name])
         trial = find(self.experiment, index)
         start(trial, time)
         return self._candidate(trial, time, "batch")
@@ -237,7 +229,7 @@ class AxBridge:
     # ------------------------------------------------------------ record and replay
 
     def definition(self) -> dict[str, Any]:
-        """All that is needed to begin this optimisation again, as JSON values: Ax's own snapshot, the seed, the fingerprint.
+        """All that is needed to begin again, as JSON values: Ax's own snapshot, the seed, the fingerprint.
 
         Raises
         ------
@@ -264,7 +256,8 @@ class AxBridge:
         Parameters
         ----------
         known
-            The trials that are accounted for: the journal's and :func:`axsched_hpc.ax_bridge.definition.base_trials`.
+            The trials that are accounted for: the journal's, and those of
+            :func:`axsched_hpc.ax_bridge.definition.base_trials`.
         """
         accounted = set(known)
         events = []
@@ -282,7 +275,7 @@ class AxBridge:
     # ------------------------------------------------------------ results
 
     def best(self) -> dict[str, Any]:
-        """The parameters of the best observed point; with several objectives, arm name -> parameters of the Pareto front.
+        """The best observed parameters; with several objectives, arm name -> parameters of the Pareto front.
 
         Empty where no completed trial satisfies the constraints.
         """
@@ -307,6 +300,17 @@ class AxBridge:
                 raise OptimizationShouldStop(message)
         with with_rng_seed(self.seed):
             return self.generation_strategy.gen_single_trial(experiment=self.experiment, n=1)
+
+    def _check_arm_name(self, name: str, point: dict[str, Any]) -> None:
+        # Ax checks too, but only once the trial is there.
+        of_name = self.experiment.arms_by_name.get(name)
+        of_point = self.experiment.arms_by_signature.get(Arm(parameters=point).signature)
+        if of_name is not None and of_name is not of_point:
+            raise ParameterError(f"The arm name {name!r} is taken by {of_name.parameters}. Choose another.")
+        if of_point is not None and of_point.name != name:
+            raise ParameterError(
+                f"The point {point} is already in the experiment as the arm {of_point.name!r}. Leave the name out."
+            )
 
     def _candidate(self, trial: Trial, time: float, origin: str) -> Candidate:
         arm, run = trial.arm, trial.generator_run

@@ -1,6 +1,7 @@
-"""What makes an experiment the same experiment: its fingerprint, and the differences between two of them in words.
+"""What makes an experiment the same experiment: its fingerprint, and the differences between two in words.
 
-A fingerprint does not depend on the order in which things were declared, on times, on trials, nor on the state of the generation strategy.
+A fingerprint does not depend on the order in which things were declared, on times, on trials, nor on the
+generation strategy.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _PARTS = {
 
 
 def define(handles: Handles) -> dict[str, Any]:
-    """The whole optimisation as it is now, in Ax's own JSON, with the seed, the fingerprint and the trials that it has already."""
+    """The optimisation as it is now, in Ax's own JSON, with its seed, fingerprint and base trials."""
     experiment = handles.experiment
     ours = {
         "format": FORMAT,
@@ -54,7 +55,7 @@ def fingerprint(experiment: Experiment) -> dict[str, Any]:
 
 
 def objectives(expression: str) -> list[list[tuple[str, float]]]:
-    """The objectives of an expression, each as (metric, weight) pairs whose weighted sum is to be maximised."""
+    """The objectives of an expression, each as (metric, weight) pairs whose sum is to be maximised."""
     parsed = parse_objective_expression(expression)
     return [
         extract_metric_weights_from_objective_expr(part)
@@ -100,7 +101,8 @@ def check_base(definition: Mapping[str, Any], experiment: Experiment) -> None:
         if found != recorded:
             what = "is missing" if found is None else f"has the parameters {found}"
             raise ExperimentMismatchError(
-                f"Trial {index}, attached before this experiment's directory was made, had the parameters {recorded}; "
+                f"Trial {index}, attached before this experiment's directory was made, had the "
+                f"parameters {recorded}; "
                 f"in the object passed in it {what}. Attach the same trials first, open the directory with "
                 "AxScheduler.resume(...), or choose another job_output_dir."
             )
@@ -124,7 +126,8 @@ def _compare_parameters(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[
 def _compare_fields(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     if old["kind"] != new["kind"] or old["parameter_type"] != new["parameter_type"]:
         return [
-            f"{old['kind']} of type {old['parameter_type']} there, {new['kind']} of type {new['parameter_type']} here"
+            f"{old['kind']} of type {old['parameter_type']} there, "
+            f"{new['kind']} of type {new['parameter_type']} here"
         ]
     texts = []
     if (old.get("lower"), old.get("upper")) != (new.get("lower"), new.get("upper")):

@@ -1,7 +1,8 @@
 """Generator runs, trials and whole optimisations as JSON, and back.
 
-A generator run carries the search space and the optimisation config that it was made for. They are left out where they equal those of the
-experiment's definition, and put back on the way in: journal lines stay small. Numbers that JSON lacks (NaN, infinities) are wrapped.
+A generator run carries the search space and the optimisation config that it was made for. They are left out
+where they equal those of the experiment's definition, and put back on the way in: journal lines stay small.
+Numbers that JSON lacks (NaN, infinities) are wrapped.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from axsched_hpc.core.errors import ConfigError
 _NUMBER = "__number"
 _ROW_FIELDS = ("metric_name", "metric_signature", "mean", "se", "step", "start_time", "end_time", "n")
 
-#: Attributes of a trial that only its owner sets, and that its JSON therefore has to carry. Ax's names, without the leading underscore.
+#: What the JSON of a trial that its owner finished has to carry. Ax's names, without the underscore.
 _TRIAL_FIELDS = (
     "trial_type",
     "time_created",
@@ -45,7 +46,7 @@ _TRIAL_FIELDS = (
 
 @dataclass(frozen=True)
 class Reference:
-    """The search space and optimisation config that an experiment had when it was taken over, and their JSON."""
+    """The search space and optimisation config of an experiment when it was taken over, and their JSON."""
 
     search_space: SearchSpace
     optimization_config: OptimizationConfig
@@ -73,13 +74,15 @@ def to_json(value: Any) -> Any:
         return _wrap(json.loads(json.dumps(object_to_json(value))))
     except JSONEncodeError as error:
         raise ConfigError(
-            f"Ax cannot save a part of this experiment, so no run could be resumed: {error} Metrics are read from the "
-            "objective and jobs are run by the runner, so metric and runner classes of your own are not needed on it."
+            f"Ax cannot save a part of this experiment, so no run could be resumed: {error} Metrics are "
+            "read from the "
+            "objective and jobs are run by the runner, so metric and runner classes of your own are not "
+            "needed on it."
         ) from None
 
 
 def from_json(value: Any) -> Any:
-    """The object behind :func:`to_json`. The argument stays as it is, although Ax's decoder takes its input apart."""
+    """The object behind :func:`to_json`. The argument is left whole; Ax's decoder takes its input apart."""
     return object_from_json(_unwrap(value))
 
 
@@ -138,9 +141,9 @@ def row_from_json(encoded: Mapping[str, Any], *, trial: int, arm: str) -> DataRo
 def client_to_json(experiment: Experiment, strategy: GenerationStrategy) -> dict[str, Any]:
     """The snapshot that ``ax.Client.load_from_json_file`` opens.
 
-    It differs from the one that Ax writes in what it leaves out and not in what is read back: the strategy does not hold the experiment a
-    second time, and of its generator runs only those from which Ax continues. Data stand in one table, with all their digits, where Ax
-    rounds to ten decimals (a loss of 1e-12 becomes zero).
+    It is smaller than Ax's own: the strategy does not hold the experiment a second time, and of its generator
+    runs only those from which Ax continues. Data stand in one table with all their digits, where Ax rounds to
+    ten decimals (a loss of 1e-12 becomes zero).
     """
     fields = experiment_to_dict(experiment)
     fields["data_by_trial"] = {}

@@ -1,4 +1,4 @@
-"""The JSON forms in which an optimisation may lie in a file: ours, those of both of Ax's clients, and a bare experiment."""
+"""The JSON forms of an optimisation in a file: ours, those of both of Ax's clients, a bare experiment."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Loaded:
 
 
 def snapshot_text(handles: Handles) -> str:
-    """JSON that ``ax.Client.load_from_json_file`` opens, with the seed, which Ax's own snapshot lacks, under a key of ours."""
+    """JSON that ``ax.Client.load_from_json_file`` opens, with the seed, which Ax's own lacks, beside it."""
     snapshot = client_to_json(handles.experiment, handles.generation_strategy)
     return json.dumps({**snapshot, KEY: {"format": FORMAT, "seed": handles.seed}})
 
@@ -46,7 +46,7 @@ def read_any(text: str, source: str, *, seed: int | None = None) -> Loaded:
     Raises
     ------
     ConfigError
-        It is none of them, was written by a newer version of this package, or cannot be decoded by the installed Ax.
+        It is none of them, comes from a newer version of this package, or the installed Ax cannot decode it.
     """
     try:
         content = json.loads(text)
@@ -58,13 +58,15 @@ def read_any(text: str, source: str, *, seed: int | None = None) -> Loaded:
     kind = _kind(content)
     if kind is None:
         raise ConfigError(
-            f"{source} holds {_found(content)}, which is no ax.Client snapshot, AxClient snapshot or Experiment. "
+            f"{source} holds {_found(content)}, which is no ax.Client snapshot, AxClient snapshot or "
+            "Experiment. "
             "Give a file that client.save_to_json_file, save_experiment or Ax's save_experiment has written."
         )
     ours = content.get(KEY) or {}
     if ours.get("format", FORMAT) > FORMAT:
         raise ConfigError(
-            f"{source} was written by a newer version of axsched-hpc (format {ours['format']}, this one knows {FORMAT}). "
+            f"{source} was written by a newer version of axsched-hpc (format {ours['format']}, this one "
+            f"knows {FORMAT}). "
             "Install that version or a later one."
         )
     experiment, strategy = _decode(content, kind, source)
@@ -93,7 +95,8 @@ def _decode(content: dict[str, Any], kind: str, source: str) -> tuple[Any, Any]:
         strategy = None if encoded is None else generation_strategy_from_json(encoded, experiment=experiment)
     except Exception as error:  # Ax's decoder raises whatever the damage leads to
         raise ConfigError(
-            f"{source} looks like an {kind}, but the installed Ax cannot decode it: {type(error).__name__}: {error}. "
+            f"{source} looks like an {kind}, but the installed Ax cannot decode it: "
+            f"{type(error).__name__}: {error}. "
             "It may be damaged, or come from another version of Ax, or need classes of its author's."
         ) from error
     return experiment, strategy

@@ -1,4 +1,4 @@
-"""What a user may pass in, brought to one form: an experiment, its generation strategy and the seed of generation."""
+"""What a user may pass in, brought to one form: an experiment, its generation strategy and its seed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Stopping = Callable[[Experiment], tuple[bool, str]]
 
 @dataclass(frozen=True)
 class Handles:
-    """An optimisation as Ax holds it. All fields speak of the same two objects, those which the user passed in.
+    """An optimisation as Ax holds it. All fields speak of the same two objects, those of the user.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ def handles_from(
     Raises
     ------
     ConfigError
-        It is something else, is not configured yet, or uses what is not supported; the message names the missing call.
+        It is something else, is not configured yet (the message names the missing call), or is not supported.
     """
     if isinstance(source, Experiment):
         _check_experiment(source, "set experiment.optimization_config first")
@@ -139,7 +139,8 @@ def _is_ax_client(source: object) -> bool:
 def _one_seed(of_client: int | None, of_config: int | None) -> int | None:
     if of_client is not None and of_config is not None and of_client != of_config:
         raise ConfigError(
-            f"The client's random_seed is {of_client}, the config's seed {of_config}. Give one of them, or the same."
+            f"The client's random_seed is {of_client}, the config's seed {of_config}. Give one of them, "
+            "or the same."
         )
     return of_config if of_client is None else of_client
 
@@ -165,7 +166,8 @@ def check_trial(trial: object) -> Trial:
     """
     if not isinstance(trial, Trial):
         raise ConfigError(
-            f"Trial {getattr(trial, 'index', '?')} is a {type(trial).__name__}; only trials of one arm are supported. "
+            f"Trial {getattr(trial, 'index', '?')} is a {type(trial).__name__}; only trials of one arm "
+            "are supported. "
             "Add the points one by one, for example with batch_trial_context()."
         )
     if trial.arm is None:

@@ -30,7 +30,8 @@ _TYPE_NAMES = {
 def validated(space: SearchSpace, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Check a point, and bring it into the form in which Ax suggests points.
 
-    Ints become floats for float parameters, whole floats become ints for int parameters, and fixed and derived parameters may be left out.
+    Ints become floats for float parameters, whole floats ints for int parameters, and fixed and derived
+    parameters may be left out.
 
     Raises
     ------
@@ -42,17 +43,15 @@ def validated(space: SearchSpace, parameters: Mapping[str, Any]) -> dict[str, An
             f"Parameters are a mapping from name to value, not {type(parameters).__name__}: "
             f'such as {{"{next(iter(space.parameters), "x")}": ...}}.'
         )
-    problems = [
-        f"parameter {name!r} is not in the search space.{did_you_mean(str(name), list(space.parameters))}"
-        for name in parameters
-        if name not in space.parameters
-    ]
+    active = _active(space, parameters)
+    problems = [f"parameter {name!r} {_misplaced(space, name)}" for name in parameters if name not in active]
     point: dict[str, Any] = {}
-    for name, parameter in space.parameters.items():
+    for name in active:
+        parameter = space.parameters[name]
         if isinstance(parameter, DerivedParameter):
             continue
         try:
-            _take(parameter, parameters, point, hierarchical=space.is_hierarchical)
+            _take(parameter, parameters, point)
         except ValueError as error:
             problems.append(f"parameter {name!r} {error}")
     if not problems:
@@ -89,14 +88,33 @@ def constraint_text(constraint: ParameterConstraint) -> str:
     return f"{' + '.join(terms)} {sign} {constraint.bound:g}"
 
 
-def _take(
-    parameter: Parameter, given: Mapping[str, Any], point: dict[str, Any], *, hierarchical: bool
-) -> None:
+def _active(space: SearchSpace, given: Mapping[str, Any]) -> list[str]:
+    """The parameters that a point has: all, or in a hierarchical space those of the branches that it takes."""
+    if not space.is_hierarchical:
+        return list(space.parameters)
+    active, waiting = [], list(space.top_level_parameters)
+    while waiting:
+        name = waiting.pop(0)
+        active.append(name)
+        parameter = space.parameters[name]
+        if parameter.is_hierarchical:
+            value = parameter.value if isinstance(parameter, FixedParameter) else given.get(name)
+            waiting += next((names for key, names in parameter.dependents.items() if key == value), [])
+    return active
+
+
+def _misplaced(space: SearchSpace, name: object) -> str:
+    if name in space.parameters:
+        return "does not belong to this branch of the search space"
+    return f"is not in the search space.{did_you_mean(str(name), list(space.parameters))}"
+
+
+def _take(parameter: Parameter, given: Mapping[str, Any], point: dict[str, Any]) -> None:
     name = parameter.name
     if name not in given:
-        if isinstance(parameter, FixedParameter) and not hierarchical:
+        if isinstance(parameter, FixedParameter):
             point[name] = parameter.value
-        elif parameter.backfill_value is None and not hierarchical:
+        elif parameter.backfill_value is None:
             raise ValueError(f"is missing; it takes {allowed(parameter)}")
         return
     value = _typed(given[name], parameter)
@@ -135,7 +153,8 @@ def _derived(space: SearchSpace, given: Mapping[str, Any], point: dict[str, Any]
         point[name] = parameter.compute(point)
         if name in given and not parameter.validate(given[name], parameters=point):
             problems.append(
-                f"parameter {name!r} is {given[name]!r}; it is derived, and {parameter.expression_str} is {point[name]!r}"
+                f"parameter {name!r} is {given[name]!r}; it is derived, and {parameter.expression_str} "
+                f"is {point[name]!r}"
             )
     return problems
 
@@ -155,6 +174,6 @@ def _relations(space: SearchSpace, point: dict[str, Any]) -> list[str]:
     try:
         space.check_membership(point, raise_error=True)
     except (ValueError, RuntimeError) as error:
-        # What is left is the structure of a hierarchical space, which Ax describes.
+        # Nothing is known to be left; Ax has the last word.
         return [str(error)]
     return []

@@ -1,8 +1,9 @@
 """The best that has been observed: one point, or the Pareto front of several objectives.
 
-Only completed trials count that have all metrics of the optimisation config, lie in the search space, and are not known with 95 %
-confidence to violate an outcome constraint or an objective's threshold; an unknown standard error counts as none. That is Ax's own rule for
-the best point without model predictions, here for several objectives too, where Ax would fit a model first.
+Only completed trials count that have all metrics of the optimisation config, lie in the search space, and are
+not known with 95 % confidence to violate an outcome constraint or a threshold; an unknown standard
+error counts as none. That is Ax's own rule for the best point without model predictions, here for several
+objectives too, where Ax would fit a model first.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Best:
 
 
 def best_points(experiment: Experiment) -> list[Best]:
-    """The best observed point as a list of one, or the Pareto front by trial index; empty where no trial qualifies."""
+    """The best observed point as a list of one, or the Pareto front by trial; empty where none qualifies."""
     config = experiment.optimization_config
     if config is None:
         return []

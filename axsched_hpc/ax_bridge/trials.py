@@ -43,7 +43,8 @@ def find(experiment: Experiment, index: int) -> Trial:
     trial = experiment.trials.get(index)
     if not isinstance(trial, Trial):
         raise ExperimentMismatchError(
-            f"Trial {index} is not in the experiment {experiment._name!r}, which has {len(experiment.trials)} trials. "
+            f"Trial {index} is not in the experiment {experiment._name!r}, which has "
+            f"{len(experiment.trials)} trials. "
             "Was it removed, or is this another experiment's directory?"
         )
     return trial
@@ -80,7 +81,7 @@ def finish(trial: Trial, status: TrialStatus, time: float, reason: str | None = 
 
 
 def observations(experiment: Experiment, trial: Trial, metrics: Metrics) -> list[DataRow]:
-    """A trial's metrics as rows of data. Metrics that the experiment does not know are added to it as tracking metrics."""
+    """A trial's metrics as rows of data; those that are new to the experiment become tracking metrics."""
     track(experiment, metrics)
     known, arm = experiment.metrics, trial.arm
     assert arm is not None  # every trial that is taken over has one
@@ -123,7 +124,7 @@ def has_observations(rows: Iterable[DataRow], metrics: Mapping[str, tuple[float,
 
 
 def require_one_kind_of_sem(experiment: Experiment) -> None:
-    """Find the cause of a model that cannot be fitted: a metric whose standard error is known in some trials only.
+    """Find a cause of failed fits: a metric whose standard error is known in some trials only.
 
     Raises
     ------
@@ -137,5 +138,6 @@ def require_one_kind_of_sem(experiment: Experiment) -> None:
     for name in sorted(set(known) & set(unknown)):
         raise MetricsError(
             f"Ax cannot fit its model: the metric {name!r} has a standard error in some trials (such as "
-            f"{known[name]}) and none in others (such as {unknown[name]}). Report it in all trials or in none."
+            f"{known[name]}) and none in others (such as {unknown[name]}). Report it in all trials or in "
+            "none."
         )

@@ -1,4 +1,4 @@
-"""One small problem through each of the three kinds of input, and a stand-in for the loop that keeps a journal."""
+"""One small problem through each kind of input, and a stand-in for the loop that keeps a journal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,16 @@ from ax.api.configs import RangeParameterConfig
 from ax.core.experiment import Experiment
 
 from axsched_hpc.ax_bridge.bridge import AxBridge, Candidate
-from axsched_hpc.core.events import AttemptFailed, AttemptSucceeded, Event, Failure, TrialAbandoned, decode, encode
+from axsched_hpc.core.events import (
+    AttemptFailed,
+    AttemptSucceeded,
+    Event,
+    Failure,
+    TrialAbandoned,
+    TrialAdded,
+    decode,
+    encode,
+)
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import FailureKind, Verdict
 
@@ -87,6 +96,14 @@ class Driver:
 
     def events(self) -> list[Event]:
         return [decode(json.loads(line)) for line in self.lines]
+
+    def known(self) -> set[int]:
+        """The trials that the journal knows."""
+        return {event.trial for event in self.events() if isinstance(event, TrialAdded)}
+
+    def record_external(self) -> None:
+        for event in self.bridge.external(self.known()):
+            self.record(event)
 
     def tick(self) -> float:
         self.now += 10.0

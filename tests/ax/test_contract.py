@@ -10,7 +10,6 @@ from ax.core.trial_status import TrialStatus
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.ax_bridge.definition import base_trials, compare
 from axsched_hpc.core.errors import ExperimentMismatchError
-from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.states import TrialState, Verdict
 from tests.ax.harness import START, Driver, branin, new_bridge, new_input
 
@@ -39,30 +38,21 @@ def eventful(driver: Driver) -> None:
     _, left = bridge.experiment.attach_trial([{"x": 0.0, "y": 0.0}])
     _, done = bridge.experiment.attach_trial([{"x": 2.0, "y": 2.0}])
     bridge.client.complete_trial(done, {"f": branin(2.0, 2.0), "memory": (3.5, 0.1)})
-    for event in bridge.external(Ledger_of(driver).trials):
-        driver.record(event)
-    assert left not in Ledger_of(driver).trials
+    driver.record_external()
+    assert left not in driver.known()
     (fourth,) = driver.ask()
     driver.complete(fourth.trial, {"f": (branin(**fourth.parameters), None)})
     # Now the user finishes the trial that he had left open.
     bridge.client.mark_trial_failed(left)
-    for event in bridge.external(Ledger_of(driver).trials):
-        driver.record(event)
+    driver.record_external()
     driver.ask()
-
-
-def Ledger_of(driver: Driver) -> Ledger:  # noqa: N802 - reads as the ledger of a driver
-    ledger = Ledger()
-    for event in driver.events():
-        if type(event).__name__ in ("TrialAdded",):
-            ledger.apply(event)
-    return ledger
 
 
 def test_it_speaks_of_the_objects_that_were_passed_in(kind: str) -> None:
     source = new_input(kind)
     bridge = AxBridge.from_input(source)
-    experiment = {"AxClient": lambda: source.experiment, "ax.Client": lambda: source._experiment}.get(kind, lambda: source)()
+    of_kind = {"AxClient": "experiment", "ax.Client": "_experiment"}
+    experiment = getattr(source, of_kind[kind]) if kind in of_kind else source
     assert bridge.experiment is experiment
     assert bridge.client._experiment is experiment
     assert bridge.client._generation_strategy is bridge.generation_strategy
@@ -97,7 +87,8 @@ def test_a_replay_gives_an_equal_experiment_and_the_same_next_point(kind: str) -
     for index, trial in driver.bridge.experiment.trials.items():
         assert copy.experiment.trials[index] == trial
         assert copy.experiment.trials[index]._num_arms_created == trial._num_arms_created
-    assert copy.experiment.data.full_df["mean"].tolist() == driver.bridge.experiment.data.full_df["mean"].tolist()
+    values = [e.data.full_df["mean"].tolist() for e in (copy.experiment, driver.bridge.experiment)]
+    assert values[0] == values[1]
     assert copy.generation_strategy.current_node_name == driver.bridge.generation_strategy.current_node_name
     assert copy.ask(1, time=START).candidates[0].parameters == driver.ask()[0].parameters
 
@@ -116,11 +107,12 @@ def test_a_replay_into_the_object_that_wrote_the_journal_changes_nothing(kind: s
     driver = Driver(new_bridge(kind))
     eventful(driver)
     bridge = driver.bridge
-    text, runs, node = bridge.snapshot_text(), len(bridge.generation_strategy._generator_runs), bridge.generation_strategy.current_node_name
+    strategy = bridge.generation_strategy
+    text, runs, node = bridge.snapshot_text(), list(strategy._generator_runs), strategy.current_node_name
     bridge.replay(driver.events())
     assert bridge.snapshot_text() == text
-    assert len(bridge.generation_strategy._generator_runs) == runs
-    assert bridge.generation_strategy.current_node_name == node
+    assert strategy._generator_runs == runs
+    assert strategy.current_node_name == node
 
 
 def test_a_replay_brings_an_older_copy_up_to_date(kind: str) -> None:
@@ -139,7 +131,8 @@ def test_a_replay_refuses_other_parameters_under_the_same_index(kind: str) -> No
     driver, other = Driver(new_bridge(kind)), new_bridge(kind)
     driver.run(1)
     other.attach({"x": 0.5, "y": 0.5}, time=START)
-    with pytest.raises(ExperimentMismatchError, match=r"Trial 0 has the parameters .* in the journal and \{'x': 0.5"):
+    message = r"Trial 0 has the parameters .* in the journal and \{'x': 0.5"
+    with pytest.raises(ExperimentMismatchError, match=message):
         other.replay(driver.events())
 
 

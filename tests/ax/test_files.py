@@ -1,0 +1,93 @@
+"""The forms of a saved optimisation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ax.api.client import Client
+from ax.storage.json_store.save import save_experiment
+
+from axsched_hpc.ax_bridge.bridge import AxBridge
+from axsched_hpc.ax_bridge.files import read_any
+from axsched_hpc.core.errors import ConfigError
+from tests.ax.harness import START, Driver, new_ax_client, new_bridge, new_client
+
+
+def test_plain_ax_opens_our_snapshot(kind: str, tmp_path: Path) -> None:
+    driver = Driver(new_bridge(kind))
+    driver.run(2)
+    driver.attach({"x": 0.5, "y": 0.5})
+    driver.complete(2, {"f": (1e-13, None), "seconds": (0.1 + 0.2, 0.25)})
+    driver.ask()
+    path = tmp_path / "experiment.json"
+    path.write_text(driver.bridge.snapshot_text())
+    client = Client.load_from_json_file(str(path))
+    assert client._experiment == driver.bridge.experiment
+    means = [e.data.full_df["mean"].tolist() for e in (client._experiment, driver.bridge.experiment)]
+    assert means[0] == pytest.approx(means[1], rel=1e-14)
+    client._random_seed = 3
+    ((_, parameters),) = client.get_next_trials(1).items()
+    assert parameters == driver.ask()[0].parameters
+
+
+def test_our_snapshot_keeps_the_seed_and_the_next_point(kind: str) -> None:
+    driver = Driver(new_bridge(kind))
+    driver.run(6)
+    loaded = read_any(driver.bridge.snapshot_text(), "experiment.json")
+    assert loaded.kind == "ax.Client snapshot"
+    assert loaded.handles.seed == 3
+    assert loaded.handles.experiment == driver.bridge.experiment
+    again = AxBridge(loaded.handles).ask(1, time=START).candidates[0].parameters
+    assert again == pytest.approx(driver.ask()[0].parameters, abs=1e-6)
+
+
+def test_ax_own_files_are_told_apart(tmp_path: Path) -> None:
+    client, ax_client, path = new_client(), new_ax_client(), tmp_path / "file.json"
+    client.get_next_trials(1)
+    ax_client.get_next_trial()
+    client.save_to_json_file(str(path))
+    assert read_any(path.read_text(), "file.json").kind == "ax.Client snapshot"
+    ax_client.save_to_json_file(str(path))
+    loaded = read_any(path.read_text(), "file.json", seed=3)
+    assert (loaded.kind, loaded.handles.seed) == ("AxClient snapshot", 3)
+    assert loaded.handles.experiment == ax_client.experiment
+    assert AxBridge(loaded.handles).ask(1, time=1.0).candidates[0].parameters == ax_client.get_next_trial()[0]
+    save_experiment(client._experiment, str(path))
+    loaded = read_any(path.read_text(), "file.json")
+    assert (loaded.kind, loaded.handles.experiment) == ("Experiment", client._experiment)
+
+
+def test_a_client_saved_before_it_had_a_strategy_gets_one(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    new_client().save_to_json_file(str(path))
+    bridge = AxBridge.from_text(path.read_text(), "file.json", seed=3)
+    assert Driver(bridge).run(2) == Driver(new_bridge("ax.Client")).run(2)
+
+
+def changed(**changes: Any) -> str:
+    content = json.loads(AxBridge.from_input(new_client()).snapshot_text())
+    return json.dumps({**content, **changes})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"old\.json is not complete JSON \(Expecting value, line 1, column 1\)"),
+        ('{"experiment": {', r"old\.json is not complete JSON .*cut off"),
+        ("[1, 2]", r"old\.json holds a JSON list, which is no ax\.Client snapshot"),
+        ('{"loss": 0.5}', r"old\.json holds a JSON object with the keys 'loss', which is no"),
+        ('{"__type": "Arm", "parameters": {}}', r"old\.json holds a Arm"),
+        (
+            '{"__type": "Experiment"}',
+            r"looks like an Experiment, but the installed Ax cannot decode it: KeyError",
+        ),
+        (changed(experiment={"__type": "Unknown"}), "but the installed Ax cannot decode it"),
+        (changed(axsched={"format": 2}), r"newer version of axsched-hpc \(format 2, this one knows 1\)"),
+    ],
+)
+def test_anything_else_is_refused_with_what_was_found(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_any(text, "old.json")
