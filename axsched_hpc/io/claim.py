@@ -2,8 +2,8 @@
 
 The claim is a file that exactly one process can make. A second job with the same token finds it and steps
 aside. The one exception is a job that Slurm itself requeued: its earlier execution is dead, so the same job
-id with a higher restart count takes over by a claim file of its own. A claim by the driver closes the attempt
-for ever.
+id with a higher restart count takes over by a claim file of its own, ``claim-restart-1.json`` and so on. A
+claim by the driver closes the attempt for ever.
 """
 
 from __future__ import annotations
@@ -168,8 +168,8 @@ def _last(files: AttemptFiles) -> tuple[Claim | None, int]:
     numbers = [int(number) for name in names if (number := _restart_number(name)) is not None]
     if not numbers and files.claim.name not in names:
         return None, 0
-    number = max(numbers, default=0)
-    return _read(_path(files, number)), number
+    last = max(numbers, default=0)
+    return _read(_path(files, last)), last
 
 
 def _restart_number(name: str) -> str | None:

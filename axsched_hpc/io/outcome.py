@@ -116,7 +116,7 @@ def announce(layout: Layout, outcome: Outcome) -> None:
 
 
 def tail(log: Path, start: int = 0) -> tuple[str, ...]:
-    """The last lines of a log from the byte ``start`` on, without blank ones; a large log is not read whole."""
+    """The last lines of a log from byte ``start`` on, without blank ones; a large log is not read whole."""
     try:
         with log.open("rb") as file:
             end = file.seek(0, os.SEEK_END)

@@ -92,7 +92,8 @@ def _json(parameters: Parameters) -> str:
 def _yaml(parameters: Parameters) -> str:
     import yaml  # a job with another format does not pay for it
 
-    return str(yaml.safe_dump(dict(parameters), sort_keys=False, allow_unicode=True))
+    # PyYAML loses some line separators when it writes characters beyond ASCII, or folds a line, as they are.
+    return str(yaml.safe_dump(dict(parameters), sort_keys=False, allow_unicode=False, width=float("inf")))
 
 
 def _env(parameters: Parameters) -> str:

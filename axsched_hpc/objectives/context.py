@@ -16,6 +16,7 @@ from axsched_hpc.io.parameters import Value
 if TYPE_CHECKING:
     from axsched_hpc.core.events import Failure
 
+
 @dataclass(frozen=True)
 class RunContext:
     """One attempt, ready to run.

@@ -186,8 +186,9 @@ def _described(function: object) -> FunctionObjective:
             "function that takes "
             "a dict of parameters and returns a dict of metrics."
         )
-    return FunctionObjective(PICKLE, _name(function), tuple(str(Path(entry).absolute()) for entry in
-    sys.path))
+    return FunctionObjective(
+        PICKLE, _name(function), tuple(str(Path(entry).absolute()) for entry in sys.path)
+    )
 
 
 def _name(function: object) -> str:

@@ -78,8 +78,11 @@ def run_script(script: ScriptObjective, files: Path, context: RunContext) -> Met
 
 
 def command_for(
-    script: ScriptObjective, files: Path, context: RunContext, parameters_file: Path, environment:
-    Mapping[str, str]
+    script: ScriptObjective,
+    files: Path,
+    context: RunContext,
+    parameters_file: Path,
+    environment: Mapping[str, str],
 ) -> Command:
     """What to run for a script: argument list, environment and directory."""
     path = files / script.script
@@ -181,7 +184,7 @@ def read_metrics(what: str, context: RunContext) -> Metrics:
     except MetricsError as error:
         message = str(error)
     except UnicodeDecodeError:
-        message = f"{path} is not text. Write the metrics there as JSON: {{\"metric\": value}}."
+        message = f'{path} is not text. Write the metrics there as JSON: {{"metric": value}}.'
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror}."
     raise failed(FailureKind.BAD_METRICS, message, exit_code=0, tail=outcome.tail(context.files.stderr))

@@ -1,0 +1,209 @@
+"""Container objectives run for real: charliecloud and podman over a busybox image, through the worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from axsched_hpc.core.states import FailureKind
+from axsched_hpc.objectives.spec import container_objective
+from tests.containers.rootfs import import_podman, make_podman_wrapper, make_rootfs
+from tests.unit.worker_kit import Bench, bench
+
+pytestmark = pytest.mark.container
+
+# Reads x from the parameter file and writes it as the metric: sed, so that nothing but busybox is needed.
+COPY_X = """sed -n 's/.*"x": \\([0-9.]*\\).*/{"loss": \\1}/p' "$1" > "$2" """
+
+
+@pytest.fixture(scope="module")
+def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_rootfs(tmp_path_factory.mktemp("image") / "rootfs")
+
+
+def copying(*more: str) -> list[str]:
+    return ["sh", "-c", COPY_X + "; ".join(("", *more)), "sh", "{params_file}", "{output_file}"]
+
+
+def charliecloud(tmp_path: Path, image: Any, command: Any, **options: Any) -> Bench:
+    return bench(tmp_path, container_objective(image, command, {"engine": "charliecloud", **options}))
+
+
+class TestCharliecloud:
+    def test_files_environment_and_volumes(self, tmp_path: Path, rootfs: Path) -> None:
+        (tmp_path / "in put").mkdir()
+        (tmp_path / "in put" / "table").write_text("from the volume\n")
+        show = 'printf "%s\\n" "$TRICKY" "$AXSCHED_PARAMETERS_FILE" "$AXSCHED_METRICS_FILE" "$AXSCHED_TRIAL"'
+        b = charliecloud(
+            tmp_path,
+            rootfs,
+            copying("cat /data/table", "pwd", show, "touch made-here"),
+            volumes={tmp_path / "in put": "/data"},
+            env_vars={"TRICKY": "'a $HOME `id` \\ \"b\"'"},
+        )
+        assert b.run() == (0, "")
+        assert b.outcome().metrics == {"loss": (0.5, None)}
+        lines = b.files.stdout.read_text().splitlines()
+        inside = lines[1].removesuffix("/work")
+        assert lines == [
+            "from the volume",
+            f"{inside}/work",
+            "'a $HOME `id` \\ \"b\"'",
+            f"{inside}/parameters.json",
+            f"{inside}/metrics.json",
+            "3",
+        ]
+        assert (b.files.work / "made-here").exists()
+        assert json.loads((b.files.root / "parameters.json").read_text()) == {"x": 0.5, "n": 3}
+
+    def test_an_image_with_a_place_for_the_files(self, tmp_path: Path) -> None:
+        image = make_rootfs(tmp_path / "rootfs")
+        (image / "axsched").mkdir()
+        b = charliecloud(tmp_path, image, copying("pwd"))
+        assert b.run()[0] == 0
+        assert b.files.stdout.read_text() == "/axsched/work\n"
+
+    def test_auto_finds_an_engine_for_a_directory(self, tmp_path: Path, rootfs: Path) -> None:
+        b = bench(tmp_path, container_objective(rootfs, copying(), {"workdir": "/tmp"}))
+        command = ["env", "-u", "USER", sys.executable, "-m", "axsched_hpc.worker", str(b.manifest), "0"]
+        assert subprocess.run(command, env=b.environment(), check=False, timeout=30).returncode == 0
+        assert b.outcome().metrics == {"loss": (0.5, None)}
+
+    def test_parameters_stay_one_argument(self, tmp_path: Path, rootfs: Path) -> None:
+        tricky = "--x $(touch /mnt/oh) 'q' \"\n; ü"
+        spec = container_objective(
+            rootfs,
+            ["sh", "-c", 'printf "%s" "$1"; echo "loss 1" > "$AXSCHED_METRICS_FILE"', "sh", "<{word}>"],
+            {"engine": "charliecloud"},
+        )
+        b = bench(tmp_path, spec, {"word": tricky})
+        assert b.run()[0] == 0
+        assert b.files.stdout.read_text() == f"<{tricky}>"
+        assert not (b.files.root / "oh").exists()
+
+    def test_exit_code(self, tmp_path: Path, rootfs: Path) -> None:
+        failure = charliecloud(tmp_path, rootfs, "sh -c 'echo no convergence >&2; exit 3'").failure()
+        assert (failure.kind, failure.exit_code) == (FailureKind.EXIT_CODE, 3)
+        assert failure.message.startswith(f"charliecloud with image {rootfs} exited with code 3; ")
+        assert failure.message.endswith("no convergence")
+
+    def test_no_metrics(self, tmp_path: Path, rootfs: Path) -> None:
+        b = charliecloud(tmp_path, rootfs, "true")
+        failure = b.failure()
+        assert failure.kind is FailureKind.BAD_METRICS
+        assert f"wrote no metrics file {b.files.metrics}" in failure.message
+
+    def test_command_not_found(self, tmp_path: Path, rootfs: Path) -> None:
+        failure = charliecloud(tmp_path, rootfs, "no-such-solver --fast").failure()
+        assert failure.kind is FailureKind.CANNOT_RUN
+        assert f"charliecloud could not run no-such-solver in image {rootfs} on " in failure.message
+        assert "No such file or directory" in failure.message
+
+    def test_timeout(self, tmp_path: Path, rootfs: Path) -> None:
+        command = ["sh", "-c", "echo $$ > pid; sleep 60"]
+        b = charliecloud(tmp_path, rootfs, command, timeout=1)
+        failure = b.failure()
+        assert failure.kind is FailureKind.OBJECTIVE_TIMEOUT
+        assert "ran longer than container_options['timeout'] = 1 s" in failure.message
+
+    def test_a_volume_that_is_not_there(self, tmp_path: Path, rootfs: Path) -> None:
+        failure = charliecloud(tmp_path, rootfs, "true", volumes={"/no/such/data": "/data"}).failure()
+        assert failure.kind is FailureKind.CANNOT_RUN
+        assert failure.message.startswith(
+            "container_options['volumes'] names /no/such/data, which is not there on "
+        )
+
+    def test_an_image_that_went_away(self, tmp_path: Path) -> None:
+        image = make_rootfs(tmp_path / "rootfs")
+        b = charliecloud(tmp_path, image, "true")
+        image.rename(tmp_path / "elsewhere")
+        failure = b.failure()
+        assert failure.kind is FailureKind.CANNOT_RUN
+        assert f"The container image {image} is not there on " in failure.message
+
+    def test_a_volume_in_the_place_of_the_files(self, tmp_path: Path, rootfs: Path) -> None:
+        failure = charliecloud(tmp_path, rootfs, "true", volumes={tmp_path: "/mnt"}).failure()
+        assert failure.kind is FailureKind.CANNOT_RUN
+        assert "make an empty directory /axsched in the image" in failure.message
+
+
+def test_no_engine(tmp_path: Path, rootfs: Path) -> None:
+    b = bench(tmp_path, container_objective(rootfs, "true"))
+    failure = b.failure(PATH=str(tmp_path))
+    assert failure.kind is FailureKind.CANNOT_RUN
+    assert "none of apptainer, singularity, ch-run is on PATH" in failure.message
+    named = bench(tmp_path / "named", container_objective("a:1", "true", {"engine": "apptainer"}))
+    assert "container_options['engine'] is 'apptainer', and none of apptainer" in named.failure().message
+
+
+@pytest.fixture(scope="module")
+def image(rootfs: Path) -> Iterator[str]:
+    name = import_podman(rootfs, f"axsched-test-{uuid.uuid4().hex[:8]}:1")
+    yield name
+    subprocess.run(["podman", "rmi", "--force", name], check=False, capture_output=True)
+
+
+class TestPodman:
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> str:
+        make_podman_wrapper(tmp_path / "bin")
+        return f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+
+    def test_files_and_read_only_volumes(self, tmp_path: Path, image: str, path: str) -> None:
+        (tmp_path / "table").write_text("from the volume\n")
+        b = bench(
+            tmp_path,
+            container_objective(
+                image,
+                copying("cat /inputs/table", "pwd", "echo x > /inputs/table || echo refused", 'echo "$A"'),
+                {
+                    "engine": "podman",
+                    "volumes": {tmp_path / "table": "/inputs/table:ro"},
+                    "env_vars": {"A": "$1 b"},
+                },
+            ),
+        )
+        assert b.run(PATH=path) == (0, "")
+        assert b.outcome().metrics == {"loss": (0.5, None)}
+        assert b.files.stdout.read_text() == "from the volume\n/axsched/work\nrefused\n$1 b\n"
+
+    def test_failures(self, tmp_path: Path, image: str, path: str) -> None:
+        for place, command, kind, words in (
+            ("a", "sh -c 'exit 3'", FailureKind.EXIT_CODE, "exited with code 3"),
+            ("b", "no-such-solver", FailureKind.CANNOT_RUN, "podman could not run no-such-solver in image"),
+        ):
+            b = bench(tmp_path / place, container_objective(image, command, {"engine": "podman"}))
+            failure = b.failure(PATH=path)
+            assert failure.kind is kind
+            assert words in failure.message
+
+    def test_the_container_ends_with_its_worker(self, tmp_path: Path, image: str, path: str) -> None:
+        # As process 1 of its container the shell does not react to SIGTERM.
+        command = ["sh", "-c", "touch started; sleep 60"]
+        b = bench(tmp_path, container_objective(image, command, {"engine": "podman"}))
+        worker = b.start(PATH=path)
+        deadline = time.monotonic() + 30
+        while not (b.files.work / "started").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        worker.send_signal(signal.SIGTERM)
+        worker.communicate(timeout=45)
+        assert worker.returncode == 143
+        assert not b.files.result.exists()
+        running = subprocess.run(
+            ["podman", "ps", "--quiet", "--filter", "name=axsched-axs-test-1"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert running.stdout == ""

@@ -1,0 +1,93 @@
+"""Outcomes: result and notice, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from axsched_hpc.core.events import Failure
+from axsched_hpc.core.states import FailureKind
+from axsched_hpc.io import outcome
+from axsched_hpc.io.layout import Layout, parse_notice_name
+from axsched_hpc.io.outcome import Outcome
+
+GOOD = Outcome(
+    12, 2, "axs-1", {"loss": (0.5, None), "time": (3.0, 0.1)}, None, "n1", "41_0", 10.0, 20.5, 99.5
+)
+BAD = replace(
+    GOOD,
+    metrics=None,
+    failure=Failure(FailureKind.CRASHED, "killed\nby ü \udcff", None, 9, "n1", ("a", "b")),
+    job=None,
+    max_rss_mb=None,
+)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    made = Layout.at(tmp_path)
+    made.attempt(12, 2).root.mkdir(parents=True)
+    return made
+
+
+@pytest.mark.parametrize("given", [GOOD, BAD])
+def test_round_trip(layout: Layout, given: Outcome) -> None:
+    outcome.publish(layout, given)
+    assert outcome.read(layout.attempt(12, 2).result) == given
+    (notice,) = layout.inbox.iterdir()
+    assert parse_notice_name(notice.name) == (12, 2)
+    assert outcome.read(notice) == given
+
+
+def test_either_metrics_or_a_failure() -> None:
+    with pytest.raises(ValueError, match="either"):
+        replace(GOOD, metrics=None)
+    with pytest.raises(ValueError, match="either"):
+        replace(GOOD, failure=BAD.failure)
+
+
+def test_no_notice_without_a_result(layout: Layout) -> None:
+    layout.attempt(12, 2).root.rmdir()
+    with pytest.raises(FileNotFoundError):
+        outcome.publish(layout, GOOD)
+    assert not layout.inbox.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"metrics": {}}, "holds no metric at all"),
+        ({"metrics": {"loss": ["a", None]}}, "not a number"),
+        ({"metrics": None}, "either 'metrics' or 'failure'"),
+        ({"metrics": [1]}, "field 'metrics' is [1], not dict or NoneType"),
+        ({"trial": "12"}, "field 'trial' is '12', not int"),
+        ({"trial": True}, "field 'trial' is True, not int"),
+        ({"started": None}, "field 'started' is None"),
+        ({"failure": {"kind": "bored"}, "metrics": None}, "'bored' is no kind of failure"),
+        ({"failure": {"kind": "crashed", "stderr_tail": [1]}, "metrics": None}, "'stderr_tail'"),
+        ({"failure": {"kind": "crashed", "stderr_tail": []}, "metrics": None}, "lacks the field 'message'"),
+        ({"format": 99}, "later version"),
+    ],
+)
+def test_a_malformed_outcome_names_its_file(layout: Layout, change: dict[str, Any], words: str) -> None:
+    path = layout.attempt(12, 2).result
+    path.write_text(json.dumps(json.loads(outcome.encode(GOOD)) | change))
+    with pytest.raises(ValueError, match=r"result\.json") as caught:
+        outcome.read(path)
+    assert words in str(caught.value)
+
+
+def test_the_tail_of_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "stderr.log"
+    assert outcome.tail(log) == ()
+    log.write_bytes(b"old\n" + b"\xff bad\n\n  \nlast  ")
+    assert outcome.tail(log) == ("old", "\ufffd bad", "last")
+    assert outcome.tail(log, start=4) == ("\ufffd bad", "last")
+    log.write_text("x" * 100_000 + "\n" + "y" * 1000)
+    assert outcome.tail(log) == ("y" * outcome.LINE_LENGTH,)
+    log.write_text("".join(f"{number}\n" for number in range(100_000)))
+    assert outcome.tail(log) == tuple(str(number) for number in range(99_980, 100_000))
