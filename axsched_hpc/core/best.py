@@ -1,6 +1,6 @@
 """The best observed trials: one definition for the library and for the command line, without Ax.
 
-A trial counts when it is completed and meets every outcome constraint by its observed mean. With one
+A trial counts when it is completed and violates no outcome constraint. With one
 objective the best is the trial with the best observed mean (of a weighted sum, the best sum); with several it
 is the Pareto front: the trials that no other beats in one objective without losing in another, and that reach
 the objective thresholds where there are any.
@@ -8,6 +8,7 @@ the objective thresholds where there are any.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +16,9 @@ from typing import Any
 from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import TrialState
+
+#: Half the width of a 95 % confidence interval, in standard errors of a normal distribution.
+_CONFIDENCE = 1.96
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,11 @@ class Objective:
 
 @dataclass(frozen=True)
 class Constraint:
-    """``sum(weight * metric) op bound``; a relative bound is in per cent of the status quo, as in Ax."""
+    """``sum(weight * metric) op bound``; a relative bound is in per cent of the status quo, as in Ax.
+
+    It counts as violated where the observed mean violates it with 95 % confidence, by its standard error (0
+    where that is not known): Ax's own rule for the best observed point.
+    """
 
     weights: dict[str, float]
     op: str
@@ -46,7 +54,7 @@ class Constraint:
     relative: bool = False
 
     def holds(self, metrics: Metrics, baseline: Metrics | None) -> bool:
-        """Whether observed means meet it; a relative one without a baseline cannot be judged and holds."""
+        """Whether it is not violated; a relative one without a baseline cannot be judged, and holds."""
         value = sum(weight * metrics[metric][0] for metric, weight in self.weights.items())
         bound = self.bound
         if self.relative:
@@ -54,7 +62,9 @@ class Constraint:
                 return True
             reference = sum(weight * baseline[metric][0] for metric, weight in self.weights.items())
             bound = reference + self.bound / 100.0 * abs(reference)
-        return value <= bound if self.op == "<=" else value >= bound
+        sem = math.hypot(*(weight * (metrics[metric][1] or 0.0) for metric, weight in self.weights.items()))
+        margin = _CONFIDENCE * sem
+        return value - margin <= bound if self.op == "<=" else value + margin >= bound
 
 
 @dataclass(frozen=True)

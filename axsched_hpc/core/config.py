@@ -115,7 +115,8 @@ def _seconds(least: float, *, zero: bool = False) -> Check:
     return check
 
 
-def _boolean(name: str, value: Any) -> bool:
+def boolean(name: str, value: Any) -> bool:
+    """A truth value, or a ConfigError that names the option."""
     if not isinstance(value, bool):
         raise _wrong(name, value, "True or False")
     return value
@@ -144,6 +145,11 @@ def whole_number(name: str, value: Any, least: int = 0) -> int:
     return value
 
 
+def duration(name: str, value: Any) -> float:
+    """A number of seconds, 0 or more, or a ConfigError that names the option."""
+    return float(_seconds(0, zero=True)(name, value))
+
+
 def _optional_whole(name: str, value: Any) -> int | None:
     return None if value is None else whole_number(name, value)
 
@@ -169,8 +175,8 @@ def _retries(name: str, value: Any) -> RetryPolicy:
 _CHECKS: dict[str, Check] = {
     "monitoring_interval": _seconds(0.1),
     "job_output_dir": _path,
-    "synchronous": _boolean,
-    "cleanup_after_completion": _boolean,
+    "synchronous": boolean,
+    "cleanup_after_completion": boolean,
     "resume": _choice("auto", "never", "must"),
     "poll_interval": _seconds(0.01),
     "max_failures": _optional_whole,

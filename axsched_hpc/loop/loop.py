@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from axsched_hpc.core.errors import FailureRateError
-from axsched_hpc.core.events import TrialAbandoned, TrialAdded
+from axsched_hpc.core.events import TrialAbandoned
 from axsched_hpc.core.plan import demand
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.loop.observation import Observer
@@ -171,16 +171,12 @@ class Loop:
         return None
 
     def _ask(self, number: int) -> tuple[list[int], bool]:
-        started, now = self._clock.monotonic(), self._clock.now()
-        asked = self._session.bridge.ask(number, time=now)
+        started = self._clock.monotonic()
+        asked = self._session.bridge.ask(number, time=self._clock.now())
         self.generating += self._clock.monotonic() - started
-        if asked.reason is not None and asked.reason != self._told:
-            log.info("Ax suggests %d of %d points now: %s", len(asked.candidates), number, asked.reason)
-            self._told = asked.reason
-        self._session.record(
-            *(TrialAdded(now, c.trial, c.arm, c.parameters, "ax", c.ax) for c in asked.candidates)
-        )
-        return [c.trial for c in asked.candidates], asked.exhausted
+        self._told = asked.reason or self._told
+        self._session.record(*(candidate.event() for candidate in asked.candidates))
+        return [candidate.trial for candidate in asked.candidates], asked.exhausted
 
     def _time_over(self, goal: Goal) -> Stop:
         self.observe()

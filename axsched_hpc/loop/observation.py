@@ -25,12 +25,16 @@ from axsched_hpc.core.policy import judge
 from axsched_hpc.core.states import FailureKind, JobState
 from axsched_hpc.core.watch import JobEnd, Sight, Watch, diagnose, look, lost
 from axsched_hpc.io import atomic, claim, outcome
+from axsched_hpc.io.claim import Claimer
 from axsched_hpc.io.layout import parse_notice_name
 from axsched_hpc.io.outcome import Outcome
 from axsched_hpc.loop.session import Session
 from axsched_hpc.runners.base import BaseRunner, JobStatus
 
 log = logging.getLogger("axsched_hpc")
+
+#: Ends after which the scheduler may start the same job again, or after which it may be alive unseen.
+_MAY_LIVE = frozenset({FailureKind.NODE_FAILED, FailureKind.PREEMPTED, FailureKind.LOST})
 
 _UNKNOWN_JOB = JobStatus(JobState.UNKNOWN)
 
@@ -47,6 +51,7 @@ class Observer:
         self._runner = runner
         self._watches: dict[str, Watch] = {}
         self._complained: set[str] = set()
+        self._given_up: list[str] = []
         self.stopping: str | None = None
 
     # ------------------------------------------------------------ the inbox
@@ -148,8 +153,18 @@ class Observer:
         events: list[Event] = []
         for job, number in jobs.items():
             events += self._look(job, ledger.trials[number], known.get(job, _UNKNOWN_JOB))
+        self._end_given_up()
         self._session.record(*events)
         return len(events)
+
+    def _end_given_up(self) -> None:
+        """Cancel the jobs of attempts that are given up and may be alive, in one call."""
+        jobs, self._given_up = self._given_up, []
+        if jobs:
+            try:
+                self._runner.cancel(jobs)
+            except ClusterUnavailableError as error:
+                log.warning("%d job(s) of failed attempts could not be cancelled: %s", len(jobs), error)
 
     def _look(self, job: str, trial: Trial, status: JobStatus) -> list[Event]:
         clock, config = self._session.clock, self._session.config
@@ -183,10 +198,12 @@ class Observer:
             found = self._read(files.result)
             if found is not None and (events := self._ended(found, trial.number, attempt.number)):
                 return events
-        # Should the job live after all, unseen by every query, it must not begin now: nothing is computed
-        # twice.
-        claim.close(files, "given up")
         failure = explain()
+        # Should the job live after all, unseen by every query, or be requeued, it must not begin again beside
+        # the next attempt: nothing is computed twice.
+        claim.give_up(files, f"given up: {failure.message}")
+        if attempt.job is not None and failure.kind in _MAY_LIVE:
+            self._given_up.append(attempt.job)
         if self.stopping is not None and failure.kind in (FailureKind.CANCELLED, FailureKind.WORKER_KILLED):
             return [TrialAbandoned(self._session.clock.now(), trial.number, self.stopping)]
         return [self._failed(trial, failure)]
@@ -203,7 +220,7 @@ class Observer:
                 node=status.node or attempt.node,
                 exit_code=status.exit_code,
                 signal=status.signal,
-                claimed=owner is not None and owner.by == "worker",
+                claimed=owner is not None and owner.by is Claimer.WORKER,
                 log=str(self._session.layout.batch(attempt.token)),
             )
         )

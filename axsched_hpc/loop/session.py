@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from axsched_hpc._version import __version__
+from axsched_hpc.ax_bridge import definition
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.config import SchedulerConfig
@@ -108,10 +109,10 @@ class Session:
     ) -> Session:
         segments = journal.read(layout.journal)
         _check_resume(layout, config.resume, there=bool(segments))
-        digest = _settle_definition(layout, bridge, fresh=not segments)
         ledger = Ledger()
         past = list(journal.events(segments))
         _replay(ledger, past, segments)
+        digest = _settle_definition(layout, bridge, ledger, fresh=not segments)
         bridge.replay(past)
         writer = journal.JournalWriter(layout.journal, max(journal.epochs(layout.journal), default=0) + 1)
         session = cls(layout, bridge, config, clock, lock, ledger, writer)
@@ -134,10 +135,12 @@ class Session:
 
     def adopt(self) -> None:
         """Record the trials that the user completed in Ax by himself, so that a replay has them too."""
-        self.record(*self.bridge.external(set(self.ledger.trials), self.clock.now()))
+        self.record(*self.bridge.external(self.ledger.trials))
 
     def close(self, *, orderly: bool) -> None:
-        """Give the experiment back. ``orderly`` says that no call was interrupted."""
+        """Give the experiment back; doing it again changes nothing. ``orderly``: no call was interrupted."""
+        if self._writer.closed:
+            return
         try:
             if self._unsaved:
                 self.save()
@@ -244,24 +247,26 @@ def _check_resume(layout: Layout, resume: str, *, there: bool) -> None:
         )
 
 
-def _settle_definition(layout: Layout, bridge: AxBridge, *, fresh: bool) -> str:
+def _settle_definition(layout: Layout, bridge: AxBridge, ledger: Ledger, *, fresh: bool) -> str:
     """Write the definition of a new experiment, or compare with the one that lies there; its digest."""
-    definition = bridge.definition()
+    here = bridge.definition()
     if fresh:
-        text = json.dumps(definition) + "\n"
+        text = json.dumps(here) + "\n"
         try:
             atomic.write(layout.definition, text)
         except OSError as error:
             raise _unwritable(layout, error) from error
         return _digest(text)
     text = read_definition(layout)
-    differences = AxBridge.compare(json.loads(text), definition)
+    there = json.loads(text)
+    differences = definition.compare(there, here)
     if differences:
         raise ExperimentMismatchError(
             f"{layout.root} holds another experiment than the one passed in: {'; '.join(differences)}. "
             "Nothing was changed. Use another job_output_dir for the new one, or pass in the same definition "
             "to go on."
         )
+    definition.check_base(there, bridge.experiment, recorded=ledger.trials)
     return _digest(text)
 
 

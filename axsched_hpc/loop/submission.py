@@ -16,6 +16,7 @@ from axsched_hpc.core.errors import ClusterUnavailableError, ObjectiveError, Sub
 from axsched_hpc.core.events import AttemptWithdrawn, BatchPlanned, BatchSubmitted, Event
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.io import atomic, claim, manifest
+from axsched_hpc.io.claim import Claimer
 from axsched_hpc.io.manifest import Manifest
 from axsched_hpc.loop.session import Session
 from axsched_hpc.runners.base import BaseRunner, Batch, BatchAttempt
@@ -123,7 +124,7 @@ class Submitter:
         if claim.close(files, "never submitted"):
             return None
         owner = claim.read(files)
-        if owner is None or owner.by == "driver":
+        if owner is None or owner.by is Claimer.DRIVER:
             return None
         return owner.job or f"{owner.host}:{owner.pid}"
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
-import signal
-import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,22 +12,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.ax_bridge.files import read_any
-from axsched_hpc.core.config import SchedulerConfig, whole_number
-from axsched_hpc.core.errors import AxSchedError, ConfigError, ObjectiveError
-from axsched_hpc.core.events import Event, ObjectiveSet, TrialAdded
+from axsched_hpc.core.config import SchedulerConfig, boolean, duration, whole_number
+from axsched_hpc.core.errors import ConfigError, ObjectiveError
 from axsched_hpc.io import atomic
 from axsched_hpc.io.layout import Layout
-from axsched_hpc.loop.clock import SystemClock
-from axsched_hpc.loop.loop import Goal, Loop, Stop
-from axsched_hpc.loop.progress import shown
-from axsched_hpc.loop.session import Session, read_definition, summary
-from axsched_hpc.loop.signals import EXIT_AGAIN, Interrupts, watching
-from axsched_hpc.objectives.install import install
-from axsched_hpc.objectives.spec import check_placeholders, container_objective, script_objective
+from axsched_hpc.loop.session import Session, read_definition
+from axsched_hpc.objectives.placeholders import check_placeholders
+from axsched_hpc.objectives.spec import container_objective, script_objective
 from axsched_hpc.runners.base import BaseRunner
 from axsched_hpc.scheduler.batch import BatchTrialContext
-from axsched_hpc.scheduler.calls import Call, Calls
-from axsched_hpc.scheduler.result import Result, best_parameters, collect
+from axsched_hpc.scheduler.driver import Driver, close
+from axsched_hpc.scheduler.result import Result
 from axsched_hpc.store.lock import guarded_write
 
 if TYPE_CHECKING:
@@ -81,15 +73,11 @@ class AxScheduler:
             )
         self._runner = runner
         self._layout = Layout.at(self._config.job_output_dir)
-        self._clock = SystemClock()
         self._bridge = AxBridge.from_input(
             ax_client_or_experiment, generation_strategy=generation_strategy, seed=self._config.seed
         )
         self._objective: Any = None
-        self._session: Session | None = None
-        self._loop: Loop | None = None
-        self._calls: Calls | None = None
-        self._stopped = ""
+        self._driver: Driver | None = None
         self._finalizer: weakref.finalize[[Session], AxScheduler] | None = None
 
     @classmethod
@@ -121,11 +109,11 @@ class AxScheduler:
                 f"{layout.root} holds no experiment (no definition.json and journal/). Check the path; "
                 "to start a new experiment, pass an Ax client to AxScheduler."
             )
-        bridge = AxBridge.from_definition(read_definition(layout))
+        bridge = AxBridge.from_text(read_definition(layout), str(layout.definition))
         options = {**(config or {}), "job_output_dir": str(layout.root), "resume": "must"}
         scheduler = cls(bridge.client, runner, options)
         scheduler._bridge = bridge
-        scheduler._attach(need_objective=False)
+        scheduler._opened(need_objective=False)
         return scheduler
 
     # ------------------------------------------------------------ the objective
@@ -205,10 +193,11 @@ class AxScheduler:
         self._set_objective(container_objective(container_image, container_command, container_options))
 
     def _set_objective(self, objective: Any) -> None:
-        check_placeholders(objective, self._bridge.parameter_names)
+        if not callable(objective):
+            check_placeholders(objective, self._bridge.parameter_names)
         self._objective = objective
-        if self._session is not None:
-            self._install_objective(self._session)
+        if self._driver is not None:
+            self._driver.set_objective(objective)
 
     # ------------------------------------------------------------ running
 
@@ -247,25 +236,9 @@ class AxScheduler:
             A signal came; everything is saved, and cluster jobs go on.
         """
         whole_number("max_trials", max_trials)
-        limit = _seconds("timeout", timeout)
-        rounds = self._config.synchronous if synchronous is None else _flag("synchronous", synchronous)
-        started = self._clock.monotonic()
-        session = self._attach()
-        calls = self._known_calls()
-        call = calls.begin_run(max_trials, synchronous=rounds)
-        if call.done:
-            log.warning(
-                "This call had ended before the script was started again (%s); nothing is run for it.",
-                summary(session.ledger),
-            )
-            return best_parameters(session.ledger, session.problem)
-        goal = Goal(
-            trials=call.base + max_trials,
-            synchronous=rounds,
-            deadline=None if limit is None else started + limit,
-        )
-        self._run(session, goal, call)
-        return best_parameters(session.ledger, session.problem)
+        limit = None if timeout is None else duration("timeout", timeout)
+        rounds = self._config.synchronous if synchronous is None else boolean("synchronous", synchronous)
+        return self._opened().optimise(max_trials, synchronous=rounds, limit=limit)
 
     @contextmanager
     def batch_trial_context(self) -> Iterator[BatchTrialContext]:
@@ -281,24 +254,15 @@ class AxScheduler:
         ...     batch.add_trial({"x": 0.1, "y": 0.2})
         ...     batch.add_trial({"x": 0.3, "y": 0.4})
         """
-        session = self._attach()
-        calls = self._known_calls()
-        session.adopt()
-        batch = BatchTrialContext(self._bridge, self._bridge.next_trial())
+        driver = self._opened()
+        driver.session.adopt()
+        batch = BatchTrialContext(self._bridge, self._bridge.next_trial)
         try:
             yield batch
         finally:
             batch.close()
-        if not batch.points:
-            return
-        call = self._add_batch(session, calls, batch)
-        if call.done:
-            return
-        if self._config.synchronous:
-            self._run(session, Goal(trials=session.ledger.own, synchronous=True), call)
-        else:
-            self._known_loop().submit_waiting()
-            calls.end(call, "submitted")
+        if batch.points:
+            driver.submit_batch(batch.points, wait=self._config.synchronous)
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait for all trials under way, submitting those that still wait for a slot, and asking Ax for none.
@@ -308,11 +272,7 @@ class AxScheduler:
         timeout
             Seconds after which to return in any case; nothing is cancelled then.
         """
-        limit = _seconds("timeout", timeout)
-        session = self._attach()
-        deadline = None if limit is None else self._clock.monotonic() + limit
-        goal = Goal(trials=session.ledger.own, synchronous=True, deadline=deadline, cancel=False)
-        self._run(session, goal, None)
+        self._opened().wait(None if timeout is None else duration("timeout", timeout))
 
     # ------------------------------------------------------------ saving
 
@@ -330,7 +290,7 @@ class AxScheduler:
         except OSError as error:
             raise ConfigError(
                 f"The experiment cannot be saved to {target} ({error.strerror or error}). "
-                "What was there is unchanged; choose a path in a directory that exists and that you may write."
+                "What was there is unchanged; choose a path in a directory that exists and that is yours."
             ) from error
 
     def load_experiment(self, path: str | Path) -> None:
@@ -351,11 +311,11 @@ class AxScheduler:
             raise ConfigError(
                 f"{source} cannot be read ({error}). Nothing changed; check the path."
             ) from error
-        kind, handles = read_any(text, str(source))
-        bridge = AxBridge(handles)
+        loaded = read_any(text, str(source), seed=self._config.seed)
+        bridge = AxBridge(loaded.handles)
         self.close()
         self._bridge = bridge
-        log.info("Loaded %s from %s: %d trial(s).", kind, source, len(bridge.experiment.trials))
+        log.info("Loaded %s from %s: %d trial(s).", loaded.kind, source, len(bridge.experiment.trials))
 
     # ------------------------------------------------------------ what there is
 
@@ -382,23 +342,16 @@ class AxScheduler:
     @property
     def result(self) -> Result:
         """Best values, front, trials, failures and times, as they stand now."""
-        session = self._attach(need_objective=False)
-        loop = self._loop
-        return collect(
-            session.ledger,
-            self._bridge,
-            session.problem,
-            generating=loop.generating if loop is not None else 0.0,
-            stopped=self._stopped,
-        )
+        return self._opened(need_objective=False).result()
 
     def close(self) -> None:
-        """Save, and give the experiment directory back for another driver. Jobs go on. The scheduler can be
-        used again.
+        """Save, and give the experiment directory back for another driver. Jobs go on.
+
+        The scheduler can be used again afterwards. It also closes by itself when the process ends.
         """
         if self._finalizer is not None:
             self._finalizer()
-        self._session = self._loop = self._calls = self._finalizer = None
+        self._driver = self._finalizer = None
 
     def __enter__(self) -> Self:
         return self
@@ -408,108 +361,19 @@ class AxScheduler:
     ) -> None:
         self.close()
 
-    # ------------------------------------------------------------ inside
-
-    def _attach(self, *, need_objective: bool = True) -> Session:
-        """Open the experiment directory, unless it is open."""
-        if self._session is None:
+    def _opened(self, *, need_objective: bool = True) -> Driver:
+        """The driver; opens the experiment directory when it is first needed."""
+        if self._driver is None:
             if need_objective and self._objective is None and not atomic.listing(self._layout.objective):
                 raise _no_objective()
-            session = Session.open(self._layout, self._bridge, self._config, self._clock)
-            self._session = session
-            self._calls = Calls(session)
-            self._finalizer = weakref.finalize(self, _close, session)
+            driver = Driver.open(self._layout, self._bridge, self._config, self._runner)
+            self._driver = driver
+            self._finalizer = weakref.finalize(self, close, driver.session)
             if self._objective is not None:
-                self._install_objective(session)
-        if need_objective and self._session.ledger.objective is None:
+                driver.set_objective(self._objective)
+        if need_objective and self._driver.session.ledger.objective is None:
             raise _no_objective()
-        return self._session
-
-    def _install_objective(self, session: Session) -> None:
-        name = install(self._layout, self._objective)
-        known = session.ledger.objective
-        if known is not None and known.objective == name:
-            return
-        if known is not None and session.ledger.trials:
-            log.warning(
-                "The objective has changed since the last trials: from here on %s runs.",
-                _what(self._objective),
-            )
-        session.record(ObjectiveSet(self._clock.now(), name, _what(self._objective)))
-
-    def _known_calls(self) -> Calls:
-        assert self._calls is not None
-        return self._calls
-
-    def _known_loop(self) -> Loop:
-        """The loop; the runner is prepared when it is first needed, before anything is submitted."""
-        if self._loop is None:
-            assert self._session is not None
-            self._runner.prepare(self._layout.submitit)
-            self._loop = Loop(self._session, self._runner)
-        return self._loop
-
-    def _add_batch(self, session: Session, calls: Calls, batch: BatchTrialContext) -> Call:
-        known = calls.find_batch(batch.points)
-        if known is not None:
-            log.info("These %d points were added before the script was started again.", len(known.trials))
-            return known
-        now = self._clock.now()
-        added = [self._bridge.attach(point, time=now) for point in batch.points]
-        start = calls.begin_batch([c.trial for c in added], synchronous=self._config.synchronous)
-        events: list[Event] = [TrialAdded(now, c.trial, c.arm, c.parameters, "batch", c.ax) for c in added]
-        session.record(*events, start)
-        return Call(start.ordinal, start.base, start.trials)
-
-    def _run(self, session: Session, goal: Goal, call: Call | None) -> None:
-        session.adopt()
-        loop = self._known_loop()
-        try:
-            with watching(self._clock) as interrupts, shown(session, goal.trials):
-                stop = loop.run(goal, interrupts)
-                self._stopped = stop.value
-                session.save()
-                if stop is Stop.INTERRUPTED and interrupts.count > 1:
-                    loop.cancel("cancelled by the user")
-                    session.save()
-        except Exception:
-            self._stopped = "error"
-            session.save()
-            raise
-        if stop is Stop.INTERRUPTED:
-            _leave(session, interrupts)
-        if call is not None:
-            self._known_calls().end(call, stop.value)
-
-
-def _leave(session: Session, interrupts: Interrupts) -> None:
-    """Say how to go on, and end the way the signal asks for."""
-    left = len(session.ledger.active)
-    running = f"{left} attempt(s) go on running; " if left else ""
-    log.warning(
-        "Stopped by %s. Everything is saved in %s; %sstart the same script again to go on and to collect "
-        "what has finished.",
-        interrupts.first.name if interrupts.first else "a signal",
-        session.layout.root,
-        running,
-    )
-    match interrupts.first:
-        case signal.SIGUSR1:
-            raise SystemExit(EXIT_AGAIN)
-        case signal.SIGTERM:
-            raise SystemExit(128 + signal.SIGTERM)
-        case _:
-            raise KeyboardInterrupt
-
-
-def _close(session: Session) -> None:
-    """Close a session at the end of its scheduler or of the process."""
-    # An error that ended the script means that it will be mended and started again: its calls are remembered.
-    crashed = getattr(sys, "last_value", None) is not None
-    try:
-        session.close(orderly=session.ledger.interrupted() is None and not crashed)
-    except (OSError, AxSchedError) as error:
-        log.warning("The experiment in %s could not be closed in good order: %s", session.layout.root, error)
+        return self._driver
 
 
 def _no_objective() -> ObjectiveError:
@@ -517,26 +381,3 @@ def _no_objective() -> ObjectiveError:
         "No objective is set, so there is nothing to run. Call set_objective_function, "
         "set_script_objective or set_container_objective first."
     )
-
-
-def _what(objective: Any) -> str:
-    describe = getattr(objective, "describe", None)
-    if callable(describe):
-        return str(describe())
-    return f"function {getattr(objective, '__qualname__', repr(objective))}"
-
-
-def _seconds(name: str, value: float | None) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0 or math.isinf(value):
-        raise ConfigError(
-            f"{name} is {value!r}, but takes a number of seconds, 0 or more, or None for no limit."
-        )
-    return float(value)
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigError(f"{name} is {value!r} ({type(value).__name__}), but takes True or False.")
-    return value

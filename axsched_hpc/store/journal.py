@@ -229,6 +229,11 @@ class JournalWriter:
         self._size += len(data)
         self._seq += len(new)
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more can be appended."""
+        return self._file < 0
+
     def close(self) -> None:
         """Close the file."""
         if self._file >= 0:

@@ -1,0 +1,177 @@
+"""An opened experiment and all that drives it: what the public calls do, once their arguments are checked."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from axsched_hpc.ax_bridge.bridge import AxBridge
+from axsched_hpc.core.config import SchedulerConfig
+from axsched_hpc.core.errors import AxSchedError
+from axsched_hpc.core.events import ObjectiveSet
+from axsched_hpc.io.layout import Layout
+from axsched_hpc.loop.clock import SystemClock
+from axsched_hpc.loop.loop import Goal, Loop, Stop
+from axsched_hpc.loop.progress import shown
+from axsched_hpc.loop.session import Session, summary
+from axsched_hpc.loop.signals import EXIT_AGAIN, Interrupts, watching
+from axsched_hpc.objectives import install, kinds
+from axsched_hpc.runners.base import BaseRunner
+from axsched_hpc.scheduler.calls import Call, Calls
+from axsched_hpc.scheduler.result import Result, best_parameters, collect
+
+log = logging.getLogger("axsched_hpc")
+
+
+class Driver:
+    """Drives one experiment from :meth:`open` to :meth:`close`; holds its lock in between.
+
+    Attributes
+    ----------
+    stopped
+        Why the last call ended; empty before the first.
+    """
+
+    def __init__(self, session: Session, runner: BaseRunner) -> None:
+        self.session = session
+        self.stopped = ""
+        self._runner = runner
+        self._clock = session.clock
+        self._calls = Calls(session)
+        self._loop: Loop | None = None
+
+    @classmethod
+    def open(cls, layout: Layout, bridge: AxBridge, config: SchedulerConfig, runner: BaseRunner) -> Driver:
+        """Take an experiment directory; see :meth:`axsched_hpc.loop.session.Session.open` for the errors."""
+        return cls(Session.open(layout, bridge, config, SystemClock()), runner)
+
+    def set_objective(self, objective: Any) -> None:
+        """Put the objective where jobs find it, and record it where it is another than before."""
+        session = self.session
+        name = install.install(session.layout, objective)
+        known = session.ledger.objective
+        if known is not None and known.objective == name:
+            return
+        what = kinds.what(install.load(session.layout, name).objective)
+        if known is not None and session.ledger.own:
+            log.warning("The objective has changed since the last trials: from here on %s runs.", what)
+        session.record(ObjectiveSet(self._clock.now(), name, what))
+
+    # ------------------------------------------------------------ the public calls
+
+    def optimise(self, max_trials: int, *, synchronous: bool, limit: float | None) -> dict[str, Any]:
+        """Run up to so many more trials; ``limit`` is in seconds."""
+        session = self.session
+        deadline = None if limit is None else self._clock.monotonic() + limit
+        session.adopt()
+        loop = self._prepared()
+        call = self._calls.begin_run(max_trials, synchronous=synchronous)
+        if call.done:
+            log.warning(
+                "This call had ended before the script was started again (%s); nothing is run for it.",
+                summary(session.ledger),
+            )
+        else:
+            self._run(loop, Goal(call.base + max_trials, synchronous, deadline), call)
+        return best_parameters(session.ledger, session.problem)
+
+    def submit_batch(self, points: Sequence[Mapping[str, Any]], *, wait: bool) -> None:
+        """Submit the user's own points as one batch, and wait for them or not."""
+        session = self.session
+        loop = self._prepared()
+        call = self._calls.find_batch(points)
+        if call is not None:
+            log.info("These %d points were added before the script was started again.", len(call.trials))
+        else:
+            now = self._clock.now()
+            added = [session.bridge.attach(point, time=now) for point in points]
+            started = self._calls.begin_batch([c.trial for c in added], synchronous=wait)
+            session.record(*(candidate.event() for candidate in added), started)
+            call = Call(started.ordinal, started.base, started.trials)
+        if call.done:
+            return
+        if wait:
+            self._run(loop, Goal(session.ledger.own, synchronous=True), call)
+        else:
+            loop.submit_waiting()
+            self._calls.end(call, "submitted")
+
+    def wait(self, limit: float | None) -> None:
+        """Wait for all trials that exist, for so many seconds at the most."""
+        session = self.session
+        deadline = None if limit is None else self._clock.monotonic() + limit
+        goal = Goal(session.ledger.own, synchronous=True, deadline=deadline, cancel=False)
+        self._run(self._prepared(), goal, None)
+
+    def result(self) -> Result:
+        """What there is to tell now."""
+        session = self.session
+        generating = self._loop.generating if self._loop is not None else 0.0
+        return collect(
+            session.ledger, session.bridge, session.problem, generating=generating, stopped=self.stopped
+        )
+
+    # ------------------------------------------------------------ inside
+
+    def _prepared(self) -> Loop:
+        """The loop; the runner is prepared before it is first needed, when nothing is submitted yet."""
+        if self._loop is None:
+            self._runner.prepare(self.session.layout.submitit)
+            self._loop = Loop(self.session, self._runner)
+        return self._loop
+
+    def _run(self, loop: Loop, goal: Goal, call: Call | None) -> None:
+        session = self.session
+        try:
+            with watching(self._clock) as interrupts, shown(session, goal.trials):
+                stop = loop.run(goal, interrupts)
+                self.stopped = stop.value
+                if stop is Stop.INTERRUPTED:
+                    session.save()
+                    if interrupts.count > 1:
+                        loop.cancel("cancelled by the user")
+        except Exception:
+            self.stopped = "error"
+            session.save()
+            raise
+        if stop is Stop.INTERRUPTED:
+            _leave(session, interrupts)
+        if call is not None:
+            self._calls.end(call, stop.value)
+        session.save()
+
+
+def close(session: Session) -> None:
+    """Close a session, at the end of its scheduler or of the process; never raises.
+
+    A script that ends by an error will be mended and started again, so its calls are remembered as if it had
+    been killed.
+    """
+    crashed = getattr(sys, "last_value", None) is not None
+    try:
+        session.close(orderly=session.ledger.interrupted() is None and not crashed)
+    except (OSError, AxSchedError) as error:
+        log.warning("The experiment in %s could not be closed in good order: %s", session.layout.root, error)
+
+
+def _leave(session: Session, interrupts: Interrupts) -> None:
+    """Say how to go on, and end the way the signal asks for."""
+    left = len(session.ledger.active)
+    running = f"{left} attempt(s) go on running; " if left else ""
+    log.warning(
+        "Stopped by %s. Everything is saved in %s; %sstart the same script again to go on and to collect "
+        "what has finished.",
+        interrupts.first.name if interrupts.first else "a signal",
+        session.layout.root,
+        running,
+    )
+    match interrupts.first:
+        case signal.SIGUSR1:
+            raise SystemExit(EXIT_AGAIN)
+        case signal.SIGTERM:
+            raise SystemExit(128 + signal.SIGTERM)
+        case _:
+            raise KeyboardInterrupt
