@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.core.errors import AxSchedError
+from axsched_hpc.core.ledger import arm_key
 
 
 class BatchTrialContext:
     """What ``AxScheduler.batch_trial_context()`` gives: collects points, and checks each at once.
+
+    Parameters
+    ----------
+    earlier
+        The trials of this batch where the script was stopped after it and is started again: their indices and
+        parameters. The same points get the same indices, and are not added again.
 
     Attributes
     ----------
@@ -18,11 +25,19 @@ class BatchTrialContext:
         The parameters that were added, in order.
     """
 
-    def __init__(self, bridge: AxBridge, first_index: int) -> None:
+    def __init__(self, bridge: AxBridge, earlier: Sequence[tuple[int, Mapping[str, Any]]] = ()) -> None:
         self._bridge = bridge
-        self._first = first_index
+        self._earlier = earlier
+        self._first = bridge.next_trial
+        #: How many of the points, from the first on, are those of before.
+        self._same = 0
         self._open = True
         self.points: list[dict[str, Any]] = []
+
+    @property
+    def known(self) -> bool:
+        """Whether these are, point by point, the trials of before the restart."""
+        return bool(self._earlier) and self._same == len(self._earlier) == len(self.points)
 
     def add_trial(self, parameters: Mapping[str, Any]) -> int:
         """Add one point to the batch.
@@ -47,8 +62,27 @@ class BatchTrialContext:
                 "add_trial was called after the end of the with-block. Open a new batch_trial_context()."
             )
         self.points.append(self._bridge.validate(parameters))
-        return self._first + len(self.points) - 1
+        place = len(self.points) - 1
+        if self._same == place < len(self._earlier):
+            number, before = self._earlier[place]
+            if arm_key(before) == arm_key(self.points[place]):
+                self._same += 1
+                return number
+        return self._first + place
 
     def close(self) -> None:
-        """Take no further points."""
+        """Take no further points, and check those that are there against the batch before the restart.
+
+        Raises
+        ------
+        AxSchedError
+            It began as before and went on differently, so that some indices were already given out wrongly.
+        """
         self._open = False
+        if self._same and not self.known:
+            raise AxSchedError(
+                f"Before the script was started again this batch had {len(self._earlier)} points "
+                f"(trials {self._earlier[0][0]} to {self._earlier[-1][0]}); now it begins with the same ones "
+                "and goes on differently. Nothing was submitted. Add the same points as before, and further ones "
+                "in a batch of their own; or use another job_output_dir."
+            )

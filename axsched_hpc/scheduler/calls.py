@@ -8,12 +8,10 @@ that was, or returns at once where that had ended.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from axsched_hpc.core.events import CallEnded, CallStarted
-from axsched_hpc.core.ledger import arm_key
 from axsched_hpc.loop.loop import Stop
 from axsched_hpc.loop.session import Session
 
@@ -40,7 +38,7 @@ class Calls:
     def begin_run(self, max_trials: int, *, synchronous: bool) -> Call:
         """Begin, go on with, or recognise as done a call of ``run_optimization``."""
         ledger = self._session.ledger
-        earlier = self._next(RUN)
+        self._ordinal, earlier = self._peek(RUN)
         base = earlier.base if earlier is not None else ledger.own
         ended = ledger.ended_calls.get(self._ordinal)
         # A call whose time was over, or for which Ax had no more points, had reached its end with fewer
@@ -59,20 +57,21 @@ class Calls:
         )
         return Call(self._ordinal, base)
 
-    def find_batch(self, points: Sequence[Mapping[str, Any]]) -> Call | None:
-        """The call of before a restart that added the same points, if this is it; counts this call."""
-        earlier = self._next(BATCH)
+    def earlier_batch(self) -> Call | None:
+        """The call before a restart that the next one repeats, if it is a batch; counts nothing yet."""
+        earlier = self._peek(BATCH)[1]
         if earlier is None:
             return None
-        trials = self._session.ledger.trials
-        before = [arm_key(trials[number].parameters) for number in earlier.trials]
-        if before != [arm_key(point) for point in points]:
-            return None
-        done = self._ordinal in self._session.ledger.ended_calls
-        return Call(self._ordinal, earlier.base, earlier.trials, done=done)
+        done = earlier.ordinal in self._session.ledger.ended_calls
+        return Call(earlier.ordinal, earlier.base, earlier.trials, done=done)
+
+    def go_on_with(self, call: Call) -> None:
+        """Count the call that :meth:`earlier_batch` found as this one."""
+        self._ordinal = call.ordinal
 
     def begin_batch(self, trials: Sequence[int], *, synchronous: bool) -> CallStarted:
         """The event of a batch call that adds new trials; recorded together with them."""
+        self._ordinal = self._peek(BATCH)[0]
         return CallStarted(
             self._session.clock.now(),
             self._ordinal,
@@ -86,12 +85,14 @@ class Calls:
         """Record that a call returned."""
         self._session.record(CallEnded(self._session.clock.now(), call.ordinal, reason))
 
-    def _next(self, what: str) -> CallStarted | None:
-        """Count this call, unless it goes on with one that was interrupted in this very process."""
+    def _peek(self, what: str) -> tuple[int, CallStarted | None]:
+        """The next call's ordinal, and what it was before a restart if it was of the same kind.
+
+        A call that was interrupted in this very process is the next one again.
+        """
         ledger = self._session.ledger
         current = ledger.calls.get(self._ordinal)
         if current is not None and current.what == what and self._ordinal not in ledger.ended_calls:
-            return current
-        self._ordinal += 1
-        earlier = ledger.calls.get(self._ordinal)
-        return earlier if earlier is not None and earlier.what == what else None
+            return self._ordinal, current
+        earlier = ledger.calls.get(self._ordinal + 1)
+        return self._ordinal + 1, earlier if earlier is not None and earlier.what == what else None

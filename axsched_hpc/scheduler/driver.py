@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
@@ -20,6 +19,7 @@ from axsched_hpc.loop.session import Session, summary
 from axsched_hpc.loop.signals import EXIT_AGAIN, Interrupts, watching
 from axsched_hpc.objectives import install, kinds
 from axsched_hpc.runners.base import BaseRunner
+from axsched_hpc.scheduler.batch import BatchTrialContext
 from axsched_hpc.scheduler.calls import Call, Calls
 from axsched_hpc.scheduler.result import Result, best_parameters, collect
 
@@ -78,16 +78,24 @@ class Driver:
             self._run(loop, Goal(call.base + max_trials, synchronous, deadline), call)
         return best_parameters(session.ledger, session.problem)
 
-    def submit_batch(self, points: Sequence[Mapping[str, Any]], *, wait: bool) -> None:
+    def new_batch(self) -> BatchTrialContext:
+        """Collect the points of a batch."""
+        self.session.adopt()
+        trials, call = self.session.ledger.trials, self._calls.earlier_batch()
+        earlier = call.trials if call is not None else ()
+        return BatchTrialContext(self.session.bridge, [(n, trials[n].parameters) for n in earlier])
+
+    def submit_batch(self, batch: BatchTrialContext, *, wait: bool) -> None:
         """Submit the user's own points as one batch, and wait for them or not."""
         session = self.session
         loop = self._prepared()
-        call = self._calls.find_batch(points)
+        call = self._calls.earlier_batch() if batch.known else None
         if call is not None:
             log.info("These %d points were added before the script was started again.", len(call.trials))
+            self._calls.go_on_with(call)
         else:
             now = self._clock.now()
-            added = [session.bridge.attach(point, time=now) for point in points]
+            added = [session.bridge.attach(point, time=now) for point in batch.points]
             started = self._calls.begin_batch([c.trial for c in added], synchronous=wait)
             session.record(*(candidate.event() for candidate in added), started)
             call = Call(started.ordinal, started.base, started.trials)

@@ -255,14 +255,11 @@ class AxScheduler:
         ...     batch.add_trial({"x": 0.3, "y": 0.4})
         """
         driver = self._opened()
-        driver.session.adopt()
-        batch = BatchTrialContext(self._bridge, self._bridge.next_trial)
-        try:
-            yield batch
-        finally:
-            batch.close()
+        batch = driver.new_batch()
+        yield batch
+        batch.close()
         if batch.points:
-            driver.submit_batch(batch.points, wait=self._config.synchronous)
+            driver.submit_batch(batch, wait=self._config.synchronous)
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait for all trials under way, submitting those that still wait for a slot, and asking Ax for none.
