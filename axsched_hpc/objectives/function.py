@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from types import TracebackType
 
 from axsched_hpc.core.errors import MetricsError
@@ -44,6 +43,8 @@ def run_function(installed: Installed, context: RunContext) -> Metrics:
 
 
 def _raised(error: Exception, kind: FailureKind, prefix: str) -> ObjectiveFailed:
+    import traceback  # most jobs succeed and need none
+
     # The first frame is ours.
     frames = error.__traceback__.tb_next if error.__traceback__ else None
     text = "".join(traceback.format_exception(type(error), error, frames))

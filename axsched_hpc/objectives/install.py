@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -56,7 +55,7 @@ def install(layout: Layout, objective: Objective | Callable[..., Any]) -> str:
     else:
         described, pickled = _described(objective), _pickle(objective)
     atomic.make_directory(layout.objective)
-    temporary = layout.objective / f".{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    temporary = layout.objective / f".{os.getpid()}.{os.urandom(4).hex()}.tmp"
     try:
         atomic.make_directory(temporary / FILES)
         if pickled is not None:

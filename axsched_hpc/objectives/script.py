@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -194,6 +193,8 @@ def _interpreter(path: Path) -> Sequence[str]:
     if path.suffix == ".py":
         return (sys.executable,)
     if path.suffix == ".sh" and not (os.access(path, os.X_OK) and _first_line(path).startswith("#!")):
+        import shutil  # it loads the compression modules, which a job can do without
+
         return (shutil.which("bash") or "sh",)
     return ()
 

@@ -175,7 +175,7 @@ def test_a_script_of_the_user_with_a_sibling_module(tmp_path: Path) -> None:
     ]
     assert runs[0] == runs[1]  # the same functions are installed once, whichever process pickles them
     layout = Layout.at(tmp_path / "out")
-    # What main.py and mine.py say at the time of the run does not matter: their functions are stored by value.
+    # What main.py and mine.py say later does not matter: their functions are stored by value.
     (project / "main.py").unlink()
     (project / "mine.py").unlink()
     for name in runs[0].split():
