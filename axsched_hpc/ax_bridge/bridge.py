@@ -22,6 +22,7 @@ from axsched_hpc.ax_bridge import definition, files
 from axsched_hpc.ax_bridge.encode import Reference, run_to_json
 from axsched_hpc.ax_bridge.inputs import Handles, check_trial, handles_from
 from axsched_hpc.ax_bridge.parameters import validated
+from axsched_hpc.ax_bridge.problem import problem_of
 from axsched_hpc.ax_bridge.replay import Replay, external_event
 from axsched_hpc.ax_bridge.results import Best, best_points
 from axsched_hpc.ax_bridge.trials import (
@@ -34,6 +35,7 @@ from axsched_hpc.ax_bridge.trials import (
     require_one_kind_of_sem,
     start,
 )
+from axsched_hpc.core.best import Problem
 from axsched_hpc.core.errors import ParameterError
 from axsched_hpc.core.events import Event, TrialAdded
 from axsched_hpc.core.metrics import Metrics
@@ -151,6 +153,15 @@ class AxBridge:
     def parameter_names(self) -> tuple[str, ...]:
         """The parameters of the search space."""
         return tuple(self.experiment.search_space.parameters)
+
+    @property
+    def next_trial(self) -> int:
+        """The index that the next trial will have."""
+        return max(self.experiment.trials, default=-1) + 1
+
+    def problem(self) -> Problem:
+        """What is optimised, without Ax."""
+        return problem_of(self.experiment, self._reference.optimization_config)
 
     # ------------------------------------------------------------ generation
 
@@ -309,7 +320,8 @@ class AxBridge:
             raise ParameterError(f"The arm name {name!r} is taken by {of_name.parameters}. Choose another.")
         if of_point is not None and of_point.name != name:
             raise ParameterError(
-                f"The point {point} is already in the experiment as the arm {of_point.name!r}. Leave the name out."
+                f"The point {point} is already in the experiment as the arm {of_point.name!r}. "
+                "Leave the name out."
             )
 
     def _candidate(self, trial: Trial, time: float, origin: str) -> Candidate:

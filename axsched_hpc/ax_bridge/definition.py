@@ -6,7 +6,7 @@ generation strategy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from ax.core.experiment import Experiment
@@ -86,8 +86,15 @@ def base_trials(definition: Mapping[str, Any]) -> frozenset[int]:
     return frozenset(definition[KEY]["base_trials"])
 
 
-def check_base(definition: Mapping[str, Any], experiment: Experiment) -> None:
+def check_base(
+    definition: Mapping[str, Any], experiment: Experiment, *, recorded: Container[int] = ()
+) -> None:
     """Check that an experiment still has the trials that it had when its directory was made.
+
+    Parameters
+    ----------
+    recorded
+        The trials that the journal tells of; they come back from there.
 
     Raises
     ------
@@ -95,16 +102,17 @@ def check_base(definition: Mapping[str, Any], experiment: Experiment) -> None:
         One is missing, or has other parameters.
     """
     for index in sorted(base_trials(definition)):
-        recorded = definition["experiment"]["trials"][str(index)]["generator_run"]["arms"][0]["parameters"]
+        if index in recorded:
+            continue
+        expected = definition["experiment"]["trials"][str(index)]["generator_run"]["arms"][0]["parameters"]
         trial = experiment.trials.get(index)
         found = None if trial is None or not trial.arms else dict(trial.arms[0].parameters)
-        if found != recorded:
+        if found != expected:
             what = "is missing" if found is None else f"has the parameters {found}"
             raise ExperimentMismatchError(
-                f"Trial {index}, attached before this experiment's directory was made, had the "
-                f"parameters {recorded}; "
-                f"in the object passed in it {what}. Attach the same trials first, open the directory with "
-                "AxScheduler.resume(...), or choose another job_output_dir."
+                f"Trial {index}, attached before this experiment's directory was made, had the parameters "
+                f"{expected}; in the object passed in it {what}. Attach the same trials first, open the "
+                "directory with AxScheduler.resume(...), or choose another job_output_dir."
             )
 
 

@@ -89,7 +89,7 @@ def constraint_text(constraint: ParameterConstraint) -> str:
 
 
 def _active(space: SearchSpace, given: Mapping[str, Any]) -> list[str]:
-    """The parameters that a point has: all, or in a hierarchical space those of the branches that it takes."""
+    """The parameters that a point has: all, or in a hierarchical space those of its branches."""
     if not space.is_hierarchical:
         return list(space.parameters)
     active, waiting = [], list(space.top_level_parameters)

@@ -83,6 +83,11 @@ def new_bridge(kind: str, seed: int | None = 3) -> AxBridge:
     return AxBridge.from_input(source, seed=seed if isinstance(source, Experiment) else None)
 
 
+def saved(bridge: AxBridge) -> Any:
+    """The experiment as it would be saved: equal for two experiments only if every digit is."""
+    return json.loads(bridge.snapshot_text())["experiment"]
+
+
 class Driver:
     """Asks, runs and tells as the loop does, and keeps what a journal on disk would give back."""
 

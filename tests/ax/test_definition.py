@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from ax.api.configs import ChoiceParameterConfig, RangeParameterConfig
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.ax_bridge.definition import base_trials, check_base, compare
 from axsched_hpc.core.errors import ExperimentMismatchError
-from tests.ax.harness import START, Driver, new_ax_client, new_bridge, new_client
+from tests.ax.harness import START, Driver, new_ax_client, new_bridge, new_client, saved
 
 X = RangeParameterConfig(name="x", parameter_type="float", bounds=(-5, 10))
 Y = RangeParameterConfig(name="y", parameter_type="float", bounds=(0, 15))
@@ -110,13 +111,33 @@ def test_base_trials_belong_to_the_definition(kind: str) -> None:
     assert resumed.ask(1, time=START).candidates[0].parameters == driver.ask()[0].parameters
 
     with pytest.raises(
-        ExperimentMismatchError, match="Trial 0, attached before .* in the object passed in it is missing"
+        ExperimentMismatchError, match=r"Trial 0, attached before .* in the object passed in it is missing"
     ):
         check_base(begun, new_bridge(kind).experiment)
+    check_base(begun, new_bridge(kind).experiment, recorded={done, left})
+    with pytest.raises(ExperimentMismatchError, match="Trial 1, attached before"):
+        check_base(begun, new_bridge(kind).experiment, recorded={done})
     other = new_bridge(kind)
     other.experiment.attach_trial([{"x": 9.0, "y": 2.0}])
     with pytest.raises(ExperimentMismatchError, match=r"it has the parameters \{'x': 9.0, 'y': 2.0\}"):
         check_base(begun, other.experiment)
+
+
+def test_trials_that_the_user_had_before_come_back_from_the_journal(kind: str) -> None:
+    """The driver records what is final when it opens, so that a script need not attach it again."""
+    driver = Driver(new_bridge(kind))
+    _, done = driver.bridge.experiment.attach_trial([{"x": 1.0, "y": 2.0}])
+    driver.bridge.client.complete_trial(done, {"f": (1e-13, 0.125)})
+    begun = driver.bridge.definition()
+    driver.record_external()
+    driver.run(2, lambda x, y: x)
+    for copy in (new_bridge(kind), AxBridge.from_text(str_of(begun), "definition.json")):
+        copy.experiment._time_created = driver.bridge.experiment._time_created
+        check_base(begun, copy.experiment, recorded=driver.known())
+        copy.replay(driver.events())
+        assert copy.experiment == driver.bridge.experiment
+        assert saved(copy) == saved(driver.bridge)
+    assert copy.ask(1, time=START).candidates[0].parameters == driver.ask()[0].parameters
 
 
 def test_another_strategy_is_refused_by_name() -> None:
@@ -130,6 +151,4 @@ def test_another_strategy_is_refused_by_name() -> None:
 
 
 def str_of(value: Any) -> str:
-    import json
-
     return json.dumps(value, allow_nan=False)
