@@ -47,8 +47,7 @@ def decode(text: str, *, source: str) -> dict[str, Any]:
     if version > FORMAT:
         raise ValueError(
             f"{source} has format {version}, written by a later version of axsched-hpc; this one reads "
-            "formats up to "
-            f"{FORMAT}. Update axsched-hpc here."
+            f"formats up to {FORMAT}. Update axsched-hpc here."
         )
     return dict(fields)
 

@@ -76,8 +76,7 @@ def _checked(name: str, value: object) -> Value:
     if value is not None and not isinstance(value, int | float | str):
         raise ParameterError(
             f"Parameter {name!r} is {value!r:.80} ({type(value).__name__}), which a parameter file cannot "
-            "hold; "
-            "it takes numbers, booleans, texts and None."
+            "hold; it takes numbers, booleans, texts and None."
         )
     for text in (name, value):
         if isinstance(text, str) and ("\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text)):
@@ -101,8 +100,7 @@ def _env(parameters: Parameters) -> str:
         if not _SHELL_NAME.fullmatch(name):
             raise ConfigError(
                 f"Parameter {name!r} cannot stand in a file of parameters_format 'env': the name has to be "
-                "made of "
-                "letters, digits and underscores. Rename it, or use parameters_format 'json'."
+                "made of letters, digits and underscores. Rename it, or use parameters_format 'json'."
             )
     return "".join(f"{name}={_shell_word(as_text(value))}\n" for name, value in parameters.items())
 

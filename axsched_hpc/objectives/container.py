@@ -143,8 +143,7 @@ def _check_mounts(engine: Engine, run: ContainerRun) -> None:
         raise failed(
             FailureKind.CANNOT_RUN,
             f"{own.host} cannot be mounted in a container: engines take ':' and ',' in a path for "
-            "separators. "
-            "Choose a job_output_dir without them.",
+            "separators. Choose a job_output_dir without them.",
         )
     for mount in volumes:
         if not Path(mount.host).exists():
@@ -157,15 +156,13 @@ def _check_mounts(engine: Engine, run: ContainerRun) -> None:
             raise failed(
                 FailureKind.CANNOT_RUN,
                 f"container_options['volumes'] asks for {mount.inside} to be read-only, but {engine.name} "
-                "mounts all volumes "
-                "read-write. Leave out ':ro', or name another engine.",
+                "mounts all volumes read-write. Leave out ':ro', or name another engine.",
             )
         if mount.inside.rstrip("/") == own.inside:
             raise failed(
                 FailureKind.CANNOT_RUN,
                 f"container_options['volumes'] mounts {mount.host} at {mount.inside}, where the attempt's "
-                "own directory is "
-                f"with {engine.name}. Choose another place"
+                f"own directory is with {engine.name}. Choose another place"
                 + (f", or make an empty directory {INSIDE} in the image." if own.inside != INSIDE else "."),
             )
 

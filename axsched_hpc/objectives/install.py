@@ -170,8 +170,7 @@ def _refuse_foreign(path: Path) -> None:
     if owner != os.geteuid():
         raise ObjectiveError(
             f"{path} belongs to user {owner}, not to the one who runs this job ({os.geteuid()}): unpickling "
-            "it could run "
-            "anything. Run the experiment in a directory of your own."
+            "it could run anything. Run the experiment in a directory of your own."
         )
 
 
@@ -182,8 +181,7 @@ def _described(function: object) -> FunctionObjective:
     if not callable(function):
         raise ObjectiveError(
             f"The objective is {function!r:.80} ({type(function).__name__}), which cannot be called. Pass a "
-            "function that takes "
-            "a dict of parameters and returns a dict of metrics."
+            "function that takes a dict of parameters and returns a dict of metrics."
         )
     return FunctionObjective(
         PICKLE, _name(function), tuple(str(Path(entry).absolute()) for entry in sys.path)
@@ -205,8 +203,8 @@ def _pickle(function: Callable[..., Any]) -> bytes:
             culprit = _culprit(function)
             raise ObjectiveError(
                 f"The function {_name(function)} cannot be sent to a job: {culprit or error} Make such an "
-                "object inside the "
-                f"function instead, or use a script objective. ({type(error).__name__}: {error})"
+                f"object inside the function instead, or use a script objective. ({type(error).__name__}: "
+                f"{error})"
             ) from error
 
 

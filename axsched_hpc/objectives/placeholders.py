@@ -56,8 +56,8 @@ def check_placeholders(objective: Objective, parameter_names: Sequence[str]) -> 
                 raise ObjectiveError(
                     f"{where} has the placeholder {{{name}}} in {argument!r}, which is neither a parameter "
                     "nor one of "
-                    f"{', '.join(f'{{{word}}}' for word in own)}.{did_you_mean(name, sorted(known))} "
-                    f"Write {{{{{name}}}}} for the text {{{name}}} itself."
+                    f"{', '.join(f'{{{word}}}' for word in own)}.{did_you_mean(name, sorted(known))} Write "
+                    f"{{{{{name}}}}} for the text {{{name}}} itself."
                 )
             if name in own and name in parameter_names:
                 raise ObjectiveError(

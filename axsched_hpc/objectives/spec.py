@@ -51,8 +51,7 @@ def script_objective(
     if not (values.get("interpreter") or path.suffix in (".py", ".sh") or os.access(path, os.X_OK)):
         raise ObjectiveError(
             f"The script {script} is neither executable nor a .py or .sh file. Make it executable (chmod "
-            "+x), or name the "
-            "program that runs it in script_options['interpreter']."
+            "+x), or name the program that runs it in script_options['interpreter']."
         )
     names = {path.name}
     for extra in values.get("copy", ()):
@@ -84,8 +83,7 @@ def container_objective(
     if engine == "charliecloud" and any(mode == "ro" for _, _, mode in values.get("volumes", ())):
         raise ConfigError(
             "container_options['volumes'] asks for a read-only volume, but charliecloud mounts all volumes "
-            "read-write. "
-            "Leave out ':ro', or name another engine."
+            "read-write. Leave out ':ro', or name another engine."
         )
     return ContainerObjective(
         image=_image(image, engine), command=_command("container_command", command), **values
