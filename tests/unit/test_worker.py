@@ -401,7 +401,7 @@ class TestClaims:
         marker = tmp_path / "first"
         b = script_bench(
             tmp_path,
-            f"if mkdir '{marker}' 2>/dev/null; then kill -KILL $PPID; sleep 60; fi\n" + WRITE_METRICS,
+            f"if mkdir '{marker}' 2>/dev/null; then kill -KILL $PPID; exit 1; fi\n" + WRITE_METRICS,
         )
         slurm = {"SLURM_ARRAY_JOB_ID": "41", "SLURM_ARRAY_TASK_ID": "0", "SLURM_JOB_ID": "42"}
         first = b.start(**slurm)
