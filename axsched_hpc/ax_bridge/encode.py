@@ -70,15 +70,7 @@ def to_json(value: Any) -> Any:
     ConfigError
         Ax has no encoder for a part of it, such as a metric or runner class of the user's own.
     """
-    try:
-        return _wrap(json.loads(json.dumps(object_to_json(value))))
-    except JSONEncodeError as error:
-        raise ConfigError(
-            f"Ax cannot save a part of this experiment, so no run could be resumed: {error} Metrics are "
-            "read from the "
-            "objective and jobs are run by the runner, so metric and runner classes of your own are not "
-            "needed on it."
-        ) from None
+    return _wrap(_encoded(value))
 
 
 def from_json(value: Any) -> Any:
@@ -147,7 +139,8 @@ def client_to_json(experiment: Experiment, strategy: GenerationStrategy) -> dict
     """
     fields = experiment_to_dict(experiment)
     fields["data_by_trial"] = {}
-    encoded_experiment = {name: _lax_json(value) for name, value in fields.items()}
+    # NaN stays as it is here: Ax's loader reads it, and does not know our wrapped numbers.
+    encoded_experiment = {name: _encoded(value) for name, value in fields.items()}
     if not experiment.data.empty:
         encoded_experiment["data_by_trial"] = {"0": _table(experiment.data)}
     strategy_fields = generation_strategy_to_dict(strategy)
@@ -156,16 +149,19 @@ def client_to_json(experiment: Experiment, strategy: GenerationStrategy) -> dict
     return {
         "_type": "Client",
         "experiment": encoded_experiment,
-        "generation_strategy": {name: _lax_json(value) for name, value in strategy_fields.items()},
+        "generation_strategy": {name: _encoded(value) for name, value in strategy_fields.items()},
     }
 
 
-def _lax_json(value: Any) -> Any:
-    # Ax's loader does not know our wrapped numbers; Python's JSON reads and writes NaN as Ax does.
+def _encoded(value: Any) -> Any:
     try:
         return json.loads(json.dumps(object_to_json(value)))
-    except JSONEncodeError:
-        return to_json(value)
+    except (JSONEncodeError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"Ax cannot save a part of this experiment, so no run could be resumed: {error} Metrics are read "
+            "from the objective and jobs are run by the runner, so metric and runner classes of your own are "
+            "not needed on it."
+        ) from None
 
 
 def _table(data: Data) -> dict[str, Any]:

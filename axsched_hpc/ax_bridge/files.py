@@ -11,7 +11,7 @@ from ax.storage.json_store.decoder import generation_strategy_from_json, object_
 
 from axsched_hpc.ax_bridge.definition import FORMAT, KEY
 from axsched_hpc.ax_bridge.encode import client_to_json
-from axsched_hpc.ax_bridge.inputs import Handles, joined
+from axsched_hpc.ax_bridge.inputs import Handles, handles_of, one_seed
 from axsched_hpc.core.errors import ConfigError
 
 CLIENT, AX_CLIENT, EXPERIMENT = "ax.Client snapshot", "AxClient snapshot", "Experiment"
@@ -46,7 +46,8 @@ def read_any(text: str, source: str, *, seed: int | None = None) -> Loaded:
     Raises
     ------
     ConfigError
-        It is none of them, comes from a newer version of this package, or the installed Ax cannot decode it.
+        It is none of them, has another seed than the one given, comes from a newer version of this package,
+        or the installed Ax cannot decode it.
     """
     try:
         content = json.loads(text)
@@ -74,8 +75,9 @@ def read_any(text: str, source: str, *, seed: int | None = None) -> Loaded:
         raise ConfigError(
             f"{source} holds a {type(experiment).__name__} where an Experiment belongs. It cannot be run."
         )
-    of_file = ours.get("seed")
-    return Loaded(kind, joined(experiment, strategy, seed if of_file is None else of_file))
+    return Loaded(
+        kind, handles_of(experiment, strategy, one_seed(ours.get("seed"), seed, f"The seed in {source}"))
+    )
 
 
 def _kind(content: Any) -> str | None:

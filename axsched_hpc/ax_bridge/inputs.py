@@ -83,7 +83,7 @@ def default_strategy() -> GenerationStrategy:
     return choose_generation_strategy(struct=GenerationStrategyDispatchStruct())
 
 
-def joined(experiment: Experiment, strategy: GenerationStrategy | None, seed: int | None) -> Handles:
+def handles_of(experiment: Experiment, strategy: GenerationStrategy | None, seed: int | None) -> Handles:
     """Handles over an experiment that was read from a file."""
     _check_experiment(experiment, "it was saved before its objective was set")
     return _joined(experiment, strategy or default_strategy(), seed)
@@ -109,7 +109,7 @@ def _from_client(client: Client, seed: int | None) -> Handles:
         strategy = default_strategy()
         client.set_generation_strategy(strategy)
     _bind(strategy, experiment)
-    return Handles(experiment, strategy, _one_seed(client._random_seed, seed), client)
+    return Handles(experiment, strategy, one_seed(client._random_seed, seed), client)
 
 
 def _from_ax_client(ax_client: Any, seed: int | None) -> Handles:
@@ -118,14 +118,14 @@ def _from_ax_client(ax_client: Any, seed: int | None) -> Handles:
         raise ConfigError("This AxClient has no experiment yet: call ax_client.create_experiment(...) first.")
     _check_experiment(experiment, "pass objectives=... to ax_client.create_experiment")
     strategy = ax_client.generation_strategy
-    one_seed = _one_seed(ax_client._random_seed, seed)
+    agreed = one_seed(ax_client._random_seed, seed)
     _bind(strategy, experiment)
-    client = Client(random_seed=one_seed)
+    client = Client(random_seed=agreed)
     client.set_experiment(experiment)
     client.set_generation_strategy(strategy)
     global_stopping = ax_client.global_stopping_strategy
     stopping = None if global_stopping is None else global_stopping.should_stop_optimization
-    return Handles(experiment, strategy, one_seed, client, stopping)
+    return Handles(experiment, strategy, agreed, client, stopping)
 
 
 def _is_ax_client(source: object) -> bool:
@@ -136,13 +136,21 @@ def _is_ax_client(source: object) -> bool:
     )
 
 
-def _one_seed(of_client: int | None, of_config: int | None) -> int | None:
-    if of_client is not None and of_config is not None and of_client != of_config:
+def one_seed(
+    given: int | None, of_config: int | None, source: str = "The client's random_seed"
+) -> int | None:
+    """The seed of the client or file, or else the config's.
+
+    Raises
+    ------
+    ConfigError
+        Both are given, and differ.
+    """
+    if given is not None and of_config is not None and given != of_config:
         raise ConfigError(
-            f"The client's random_seed is {of_client}, the config's seed {of_config}. Give one of them, "
-            "or the same."
+            f"{source} is {given}, the config's seed {of_config}. Give one of them, or the same."
         )
-    return of_config if of_client is None else of_client
+    return of_config if given is None else given
 
 
 def _check_experiment(experiment: Experiment, remedy: str) -> None:

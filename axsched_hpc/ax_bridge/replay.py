@@ -127,7 +127,6 @@ class Replay:
             # The index is given, since a trial that the user left unfinished has no record and leaves a gap.
             trial = Trial(self._experiment, generator_run=run, index=event.trial)
         except Exception as error:  # Ax's decoder raises whatever the damage leads to
-            self._experiment._trials.pop(event.trial, None)
             raise ExperimentMismatchError(
                 f"Trial {event.trial} of the journal cannot be made again: {type(error).__name__}: "
                 f"{error}. Was the journal "

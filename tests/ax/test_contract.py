@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from ax.core.trial_status import TrialStatus
@@ -10,6 +11,7 @@ from ax.core.trial_status import TrialStatus
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.ax_bridge.definition import base_trials, compare
 from axsched_hpc.core.errors import ExperimentMismatchError
+from axsched_hpc.core.events import TrialAdded
 from axsched_hpc.core.states import TrialState, Verdict
 from tests.ax.harness import START, Driver, branin, new_bridge, new_input, saved
 
@@ -135,6 +137,15 @@ def test_a_replay_refuses_other_parameters_under_the_same_index(kind: str) -> No
         other.replay(driver.events())
 
 
+@pytest.mark.parametrize("payload", [None, {}, {"generator_run": {"inherited": []}}])
+def test_a_record_that_ax_cannot_read_is_named(payload: dict[str, Any] | None) -> None:
+    event = TrialAdded(START, 0, "0_0", {"x": 0.0, "y": 0.0}, "ax", payload)
+    with pytest.raises(
+        ExperimentMismatchError, match=r"Trial 0 of the journal cannot be made again: KeyError"
+    ):
+        new_bridge("ax.Client").replay([event])
+
+
 def test_outcomes_are_told_once(kind: str) -> None:
     driver = Driver(new_bridge(kind))
     done, failed, dropped = (c.trial for c in driver.ask(3))
@@ -159,6 +170,23 @@ def test_the_jobs_outcome_counts_where_the_user_marked_the_trial_meanwhile(
     assert driver.bridge.experiment.trials[candidate.trial].status is TrialStatus.COMPLETED
     assert "marked failed in the experiment, but its job ended as completed" in caplog.text
     assert replayed(kind, driver).experiment == driver.bridge.experiment
+
+
+def test_a_point_that_the_user_generated_early_and_finished_late_keeps_its_place(kind: str) -> None:
+    driver = Driver(new_bridge(kind))
+    driver.run(1)
+    ((theirs, _),) = driver.bridge.client.get_next_trials(1).items()
+    driver.run(1)
+    driver.record_external()
+    assert theirs not in driver.known()
+    unfinished = replayed(kind, driver)
+    driver.bridge.client.complete_trial(theirs, {"f": 1.0})
+    driver.record_external()
+    finished = replayed(kind, driver)
+    assert finished.experiment == driver.bridge.experiment
+    points = [bridge.ask(1, time=START).candidates[0] for bridge in (unfinished, finished, driver.bridge)]
+    assert points[0].parameters == points[1].parameters == points[2].parameters
+    assert [point.trial for point in points] == [3, 3, 3]
 
 
 def test_an_unknown_trial_is_an_error_that_names_it(kind: str) -> None:

@@ -67,6 +67,13 @@ def test_a_client_saved_before_it_had_a_strategy_gets_one(tmp_path: Path) -> Non
     assert Driver(bridge).run(2) == Driver(new_bridge("ax.Client")).run(2)
 
 
+def test_a_seed_that_differs_from_the_files_is_refused() -> None:
+    text = new_bridge("ax.Client").snapshot_text()
+    assert read_any(text, "experiment.json", seed=3).handles.seed == 3
+    with pytest.raises(ConfigError, match=r"The seed in experiment\.json is 3, the config's seed 4"):
+        read_any(text, "experiment.json", seed=4)
+
+
 def changed(**changes: Any) -> str:
     content = json.loads(AxBridge.from_input(new_client()).snapshot_text())
     return json.dumps({**content, **changes})
