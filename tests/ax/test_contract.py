@@ -141,7 +141,7 @@ def test_a_replay_refuses_other_parameters_under_the_same_index(kind: str) -> No
 def test_a_record_that_ax_cannot_read_is_named(payload: dict[str, Any] | None) -> None:
     event = TrialAdded(START, 0, "0_0", {"x": 0.0, "y": 0.0}, "ax", payload)
     with pytest.raises(
-        ExperimentMismatchError, match=r"Trial 0 of the journal cannot be made again: KeyError"
+        ExperimentMismatchError, match=r"Trial 0 of the journal cannot be made again: \w+Error"
     ):
         new_bridge("ax.Client").replay([event])
 
