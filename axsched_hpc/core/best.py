@@ -83,8 +83,9 @@ class Problem:
     @property
     def required(self) -> tuple[str, ...]:
         """The metrics that a trial has to report, in a fixed order."""
-        terms = (*self.objectives, *self.constraints, *self.thresholds)
-        return tuple(dict.fromkeys(metric for term in terms for metric in term.weights))
+        weights = [term.weights for term in self.objectives]
+        weights += [term.weights for term in (*self.constraints, *self.thresholds)]
+        return tuple(dict.fromkeys(metric for each in weights for metric in each))
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""

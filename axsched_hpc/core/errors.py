@@ -20,7 +20,6 @@ the same again can help.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 
 class AxSchedError(Exception):
@@ -122,6 +121,9 @@ class FailureRateError(AxSchedError):
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """``" Did you mean 'x'?"`` where a known word is near, else the list of known words."""
+    # Needed only where something is misspelt; every job would pay for the import.
+    from difflib import get_close_matches
+
     near = get_close_matches(word, known, n=1, cutoff=0.6)
     if near:
         return f" Did you mean {near[0]!r}?"

@@ -20,7 +20,7 @@ from axsched_hpc.core.events import (
 )
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.states import TrialState, Verdict
-from axsched_hpc.loop.session import Session
+from axsched_hpc.loop.session import Listener, Session
 
 log = logging.getLogger("axsched_hpc")
 
@@ -105,7 +105,7 @@ def incumbent_of(problem: Problem, ledger: Ledger) -> Incumbent:
 def shown(session: Session, total: int) -> Iterator[None]:
     """Show the progress of a call towards ``total`` trials of the experiment."""
     incumbent = incumbent_of(session.problem, session.ledger)
-    listeners = [Tracker(incumbent), LogLines(incumbent)]
+    listeners: list[Listener] = [Tracker(incumbent), LogLines(incumbent)]
     before = list(session.listeners)
     session.listeners += listeners
     try:

@@ -26,7 +26,8 @@ from axsched_hpc.scheduler.result import Result
 from axsched_hpc.store.lock import guarded_write
 
 if TYPE_CHECKING:
-    from ax import Client, Experiment
+    from ax.api.client import Client
+    from ax.core.experiment import Experiment
     from ax.generation_strategy.generation_strategy import GenerationStrategy
 
 log = logging.getLogger("axsched_hpc")

@@ -1,0 +1,185 @@
+"""Attempts as processes of this machine: detached, so that they survive the driver, and found again by pid
+and start time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from axsched_hpc.core.errors import SubmissionError
+from axsched_hpc.core.states import JobState
+from axsched_hpc.io import atomic, claim, processes
+from axsched_hpc.io.layout import AttemptFiles
+from axsched_hpc.runners.base import Batch, JobStatus
+from axsched_hpc.slurm.run import scrubbed
+
+log = logging.getLogger("axsched_hpc")
+
+#: Seconds between TERM and KILL when an attempt is cancelled.
+GRACE = 15.0
+
+
+class LocalJobs:
+    """Starts, watches, finds and ends worker processes. A job id is ``pid.start@host``."""
+
+    settle = 0.0
+
+    def __init__(self) -> None:
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._kill_at: dict[str, float] = {}
+
+    def prepare(self, folder: Path) -> None:
+        """Nothing is needed."""
+
+    def submit(self, batch: Batch) -> dict[int, str]:
+        """Start one process per attempt."""
+        jobs: dict[int, str] = {}
+        for index in range(len(batch.attempts)):
+            log_file = batch.folder / f"worker-{index}.log"
+            handle = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, atomic.FILE_MODE)
+            try:
+                process = subprocess.Popen(
+                    batch.command(index),
+                    stdin=subprocess.DEVNULL,
+                    stdout=handle,
+                    stderr=handle,
+                    env=scrubbed(os.environ),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                if jobs:
+                    log.warning(
+                        "Only %d of %d processes were started: %s", len(jobs), len(batch.attempts), error
+                    )
+                    return jobs
+                raise SubmissionError(
+                    f"No process could be started ({error}). Is the machine out of memory or of processes? "
+                    "Lower max_parallel.",
+                    transient=isinstance(error, BlockingIOError),
+                ) from error
+            finally:
+                os.close(handle)
+            job = _name(process.pid, processes.start_ticks(process.pid))
+            self._children[job] = process
+            jobs[index] = job
+        return jobs
+
+    def poll(self, jobs: Sequence[str]) -> dict[str, JobStatus]:
+        """Look at the processes; those of another machine are not known here."""
+        found = {}
+        for job in jobs:
+            status = self._look(job)
+            if status is None:
+                continue
+            found[job] = status
+            if status.state is JobState.RUNNING:
+                self._kill_if_due(job)
+            else:
+                self._kill_at.pop(job, None)
+        return found
+
+    def find(self, batches: Sequence[Batch]) -> dict[str, dict[int, str]]:
+        """Look into the attempts' claims, and for workers with the manifests on their command line."""
+        manifests = {str(batch.manifest): batch.token for batch in batches}
+        found: dict[str, dict[int, str]] = {}
+        for batch in batches:
+            for index, item in enumerate(batch.attempts):
+                owner = claim.read(AttemptFiles(item.directory))
+                if owner is not None and owner.by is claim.Claimer.WORKER:
+                    job = _name(owner.pid, owner.start, owner.host)
+                    found.setdefault(batch.token, {})[index] = job
+        for pid, words in _command_lines():
+            for place, word in enumerate(words[:-1]):
+                if word in manifests and words[place + 1].isdecimal():
+                    job = _name(pid, processes.start_ticks(pid))
+                    found.setdefault(manifests[word], {}).setdefault(int(words[place + 1]), job)
+        return found
+
+    def cancel(self, jobs: Sequence[str]) -> None:
+        """Ask the processes to end; those that have not after the grace time are killed at a later look."""
+        for job in jobs:
+            if self._look(job) is not None and _signal(job, signal.SIGTERM):
+                self._kill_at.setdefault(job, time.monotonic() + GRACE)
+
+    # ------------------------------------------------------------ inside
+
+    def _look(self, job: str) -> JobStatus | None:
+        child = self._children.get(job)
+        if child is not None:
+            code = child.poll()
+            if code is None:
+                return JobStatus(JobState.RUNNING, "running", node=processes.hostname())
+            return _ended(code)
+        place = _place(job)
+        if place is None:
+            return None
+        pid, start, host = place
+        alive = processes.alive(host, pid, start, processes.boot_id())
+        if alive is None:
+            return None
+        if alive:
+            return JobStatus(JobState.RUNNING, "running", node=host)
+        return JobStatus(JobState.FAILED, "gone", "the process has ended", node=host)
+
+    def _kill_if_due(self, job: str) -> None:
+        if time.monotonic() >= self._kill_at.get(job, float("inf")):
+            del self._kill_at[job]
+            _signal(job, signal.SIGKILL)
+
+
+def _ended(code: int) -> JobStatus:
+    node = processes.hostname()
+    # The worker ends with 128 + n where signal n ended it in good order.
+    number = -code if code < 0 else code - 128 if 128 < code < 160 else None
+    if number in (signal.SIGTERM, signal.SIGINT):
+        return JobStatus(
+            JobState.CANCELLED, f"ended by {signal.Signals(number).name}", node=node, signal=number
+        )
+    if code == 0:
+        return JobStatus(JobState.SUCCEEDED, "exit 0", node=node, exit_code=0)
+    return JobStatus(
+        JobState.FAILED, f"exit {code}", node=node, exit_code=code if number is None else None, signal=number
+    )
+
+
+def _name(pid: int, start: int | None, host: str | None = None) -> str:
+    return f"{pid}.{start if start is not None else 0}@{host or processes.hostname()}"
+
+
+def _place(job: str) -> tuple[int, int | None, str] | None:
+    process, at, host = job.partition("@")
+    pid, dot, start = process.partition(".")
+    if not at or not dot or not pid.isdecimal() or not start.isdecimal():
+        return None
+    return int(pid), int(start) or None, host
+
+
+def _signal(job: str, number: signal.Signals) -> bool:
+    """Signal a worker's whole session; whether it was there."""
+    place = _place(job)
+    if place is None or processes.alive(place[2], place[0], place[1], processes.boot_id()) is not True:
+        return False
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(place[0], number)
+        return True
+    return False
+
+
+def _command_lines() -> list[tuple[int, list[str]]]:
+    """(pid, words) of this user's processes; none where the system has no /proc."""
+    found = []
+    for name in atomic.listing(Path("/proc")):
+        if name.isdecimal():
+            with contextlib.suppress(OSError):
+                path = Path("/proc", name, "cmdline")
+                if path.stat().st_uid == os.geteuid():
+                    words = path.read_bytes().decode(errors="replace").split("\0")
+                    found.append((int(name), words))
+    return found

@@ -1,0 +1,164 @@
+"""Jobs on Slurm: arrays submitted through submitit, watched by queries of our own."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from axsched_hpc.core.errors import ClusterUnavailableError, SubmissionError
+from axsched_hpc.core.states import JobState
+from axsched_hpc.runners.base import Batch, JobStatus
+from axsched_hpc.slurm import parse, render
+from axsched_hpc.slurm.parse import Row
+from axsched_hpc.slurm.run import Completed, run
+
+log = logging.getLogger("axsched_hpc")
+
+Execute = Callable[[Sequence[str]], Completed]
+
+#: Seconds after which a site that had no accounting is asked again.
+ASK_AGAIN = 600.0
+
+#: Job ids in one scancel.
+_CHUNK = 500
+
+
+class SlurmJobs:
+    """Submits, watches, finds and cancels job arrays.
+
+    Parameters
+    ----------
+    parameters
+        Under submitit's names.
+    max_array_size
+        Tasks in one array; larger batches become several arrays.
+    execute
+        Runs one command; a parameter so that tests can count the queries.
+    """
+
+    #: Slurm may requeue a job after showing its end, and a file of the node may still be on its way.
+    settle = 2.0
+
+    def __init__(
+        self, parameters: Mapping[str, Any], *, max_array_size: int = 1000, execute: Execute = run
+    ) -> None:
+        self._parameters = dict(parameters)
+        self._max_array_size = max_array_size
+        self._execute = execute
+        self._no_accounting_until = 0.0
+
+    def prepare(self, folder: Path) -> None:
+        """Check that Slurm is there and answers, and that submitit knows the parameters."""
+        answer = self._execute(["scontrol", "ping"])
+        if answer.code != 0 or "UP" not in answer.out:
+            words = " ".join((answer.out + answer.err).split())
+            raise ClusterUnavailableError(
+                f"The Slurm controller does not answer ({words}). Nothing was submitted. Try again later, or "
+                "ask the site's support.",
+                transient=True,
+            )
+        from axsched_hpc.runners.executors import worker_executor
+
+        worker_executor(folder, self._parameters)
+
+    def submit(self, batch: Batch) -> dict[int, str]:
+        """Submit a batch as one array, or several where it is larger than arrays may be."""
+        from axsched_hpc.runners.executors import worker_executor
+
+        executor = worker_executor(batch.folder, self._parameters)
+        jobs: dict[int, str] = {}
+        for name, offset, count in self._arrays(batch):
+            try:
+                array = executor.submit_array(name, batch.command(), count, offset)
+            except SubmissionError as error:
+                if not jobs:
+                    raise
+                log.warning("%d of %d jobs were submitted: %s", len(jobs), len(batch.attempts), error)
+                break
+            jobs.update({offset + task: f"{array}_{task}" for task in range(count)})
+        return jobs
+
+    def poll(self, jobs: Sequence[str]) -> dict[str, JobStatus]:
+        """One squeue for all jobs, and one sacct where that leaves a question and the site keeps records."""
+        if not jobs:
+            return {}
+        wanted = set(jobs)
+        rows = {row.job: row for row in self._squeue(render.squeue_jobs(jobs)) if row.job in wanted}
+        # squeue has no exit codes, and forgets a job some minutes after its end; while it knows one, it is
+        # right.
+        open_questions = [j for j in jobs if j not in rows or rows[j].state is JobState.FAILED]
+        if open_questions:
+            for row in self._sacct(render.sacct_jobs(open_questions)):
+                if row.job in wanted and (row.job not in rows or row.state is rows[row.job].state):
+                    rows[row.job] = row
+        return {job: _status(row) for job, row in rows.items()}
+
+    def find(self, batches: Sequence[Batch]) -> dict[str, dict[int, str]]:
+        """One squeue by name, and one sacct where that leaves a question."""
+        arrays = {name: (b, offset) for b in batches for name, offset, _ in self._arrays(b)}
+        names = list(arrays)
+        found: dict[str, dict[int, str]] = {}
+
+        def take(rows: Iterable[Row]) -> None:
+            for row in rows:
+                place = arrays.get(row.name)
+                root, _, task = row.job.partition("_")
+                if place is None:
+                    continue
+                batch, offset = place
+                # An array that was cancelled before it started can be shown by its bare id.
+                tasks = [int(task)] if task.isdecimal() else range(len(batch.attempts) - offset)
+                for number in tasks:
+                    found.setdefault(batch.token, {}).setdefault(offset + number, f"{root}_{number}")
+
+        take(self._squeue(render.squeue_names(names)))
+        if any(len(found.get(b.token, {})) < len(b.attempts) for b in batches):
+            take(self._sacct(render.sacct_names(names)))
+        return found
+
+    def cancel(self, jobs: Sequence[str]) -> None:
+        """One scancel for all jobs, or one for some hundreds of them."""
+        for first in range(0, len(jobs), _CHUNK):
+            answer = self._execute(render.scancel(jobs[first : first + _CHUNK]))
+            if answer.code != 0 and "invalid job id" not in answer.err.lower():
+                raise ClusterUnavailableError(
+                    f"scancel could not end the jobs: {' '.join(answer.err.split())}. They go on; cancel them "
+                    f"by hand: scancel {' '.join(render.roots(jobs))}",
+                    transient=True,
+                )
+
+    # ------------------------------------------------------------ inside
+
+    def _arrays(self, batch: Batch) -> list[tuple[str, int, int]]:
+        """(job name, first index, size) of a batch's arrays."""
+        size = self._max_array_size
+        total = len(batch.attempts)
+        return [
+            (batch.token if offset == 0 else f"{batch.token}-{offset}", offset, min(size, total - offset))
+            for offset in range(0, total, size)
+        ]
+
+    def _squeue(self, argv: list[str]) -> list[Row]:
+        answer = self._execute(argv)
+        return parse.squeue(answer.code, answer.out, answer.err)
+
+    def _sacct(self, argv: list[str]) -> list[Row]:
+        if time.monotonic() < self._no_accounting_until:
+            return []
+        answer = self._execute(argv)
+        try:
+            return parse.sacct(answer.code, answer.out, answer.err)
+        except parse.AccountingOff:
+            self._no_accounting_until = time.monotonic() + ASK_AGAIN
+            return []
+        except ClusterUnavailableError as error:
+            # The controller has answered; what only the database knows has to wait for it.
+            log.warning("Slurm's accounting did not answer: %s", error)
+            return []
+
+
+def _status(row: Row) -> JobStatus:
+    return JobStatus(row.state, row.raw, row.reason, row.node, row.exit_code, row.signal)

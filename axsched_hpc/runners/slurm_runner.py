@@ -1,0 +1,186 @@
+"""SlurmRunner: attempts as Slurm jobs, with the options that people know from sbatch."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from axsched_hpc.core.config import whole_number
+from axsched_hpc.core.errors import ConfigError, did_you_mean
+from axsched_hpc.runners.slurm_jobs import SlurmJobs
+from axsched_hpc.runners.submitit_runner import Jobs, SubmititRunner
+
+# sbatch(1), --time: minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]].
+_TIME = re.compile(r"(\d+-\d+(:\d+){0,2}|\d+(:\d+){0,2}|infinite|unlimited)", re.IGNORECASE)
+# sbatch(1), --mem.
+_MEMORY = re.compile(r"\d+[KMGT]?B?", re.IGNORECASE)
+_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+#: Options of sbatch that this package sets itself.
+_OURS = frozenset({"array", "job-name", "output", "error", "wrap", "test-only", "parsable", "wait"})
+
+_CONFIG = ("modules", "setup", "environment", "sbatch_options", "max_array_size")
+
+
+class SlurmRunner(SubmititRunner):
+    """Runs attempts as Slurm jobs: each batch is one job array.
+
+    Parameters
+    ----------
+    partition, account
+        As for sbatch; None: the site's defaults.
+    time_limit
+        Of one attempt: ``"HH:MM:SS"``, ``"D-HH:MM:SS"``, or minutes.
+    memory
+        Of one attempt's node: ``"4G"``, ``"500M"``, or megabytes.
+    cpus_per_task, gpus_per_task
+        Of one attempt.
+    max_parallel
+        Attempts that may be queued or running at a time.
+    config
+        ``modules`` (list of modules to load), ``setup`` (list of shell lines that the job runs first),
+        ``environment`` (dict of variables), ``sbatch_options`` (dict of any other option of sbatch, such as
+        ``{"qos": "high", "exclusive": True}``), ``max_array_size`` (tasks in one job array; default 1000).
+
+    Raises
+    ------
+    ConfigError
+        An argument is wrong; the message names it and what it takes.
+    """
+
+    def __init__(
+        self,
+        partition: str | None = None,
+        time_limit: str | int = "01:00:00",
+        memory: str | int = "4G",
+        cpus_per_task: int = 1,
+        gpus_per_task: int | None = None,
+        account: str | None = None,
+        max_parallel: int = 32,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        options = _checked_config(config)
+        self._max_array_size = options["max_array_size"]
+        additional: dict[str, Any] = {}
+        for name, value in (("partition", partition), ("account", account)):
+            if value is not None:
+                additional[name] = _word(name, value)
+        additional["time"] = _matching(
+            "time_limit", time_limit, _TIME, "a time such as '01:00:00' or '2-00:00:00'"
+        )
+        additional["mem"] = _matching("memory", memory, _MEMORY, "a size such as '4G' or '500M'")
+        additional["cpus-per-task"] = whole_number("cpus_per_task", cpus_per_task, 1)
+        if gpus_per_task is not None:
+            additional["gpus-per-task"] = whole_number("gpus_per_task", gpus_per_task, 1)
+            additional["ntasks"] = 1
+        additional.update(options["sbatch_options"])
+        super().__init__(
+            "slurm",
+            max_parallel,
+            slurm_setup=_setup(options["modules"], options["environment"], options["setup"]),
+            slurm_additional_parameters=additional,
+        )
+
+    def _made(self, cluster: str, parameters: Mapping[str, Any]) -> Jobs:
+        return SlurmJobs(parameters, max_array_size=self._max_array_size)
+
+
+def _setup(modules: list[str], environment: Mapping[str, str], setup: list[str]) -> list[str]:
+    return [
+        # From Slurm 22.05 on, srun inside a job does not take the job's --cpus-per-task over.
+        'export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"',
+        *(f"module load {shlex.quote(module)}" for module in modules),
+        *(f"export {name}={shlex.quote(value)}" for name, value in environment.items()),
+        *setup,
+    ]
+
+
+def _checked_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "modules": [],
+        "setup": [],
+        "environment": {},
+        "sbatch_options": {},
+        "max_array_size": 1000,
+    }
+    if config is not None and not isinstance(config, Mapping):
+        raise ConfigError(f"SlurmRunner(config=...) takes a dict of options, not {type(config).__name__}.")
+    for key, value in (config or {}).items():
+        check = _CHECKS.get(key)
+        if check is None:
+            raise ConfigError(
+                f"Unknown key {key!r} in SlurmRunner's config.{did_you_mean(str(key), _CONFIG)}"
+            )
+        values[key] = check(f"config[{key!r}]", value)
+    return values
+
+
+def _lines(name: str, value: Any) -> list[str]:
+    if (
+        isinstance(value, str)
+        or not isinstance(value, list | tuple)
+        or not all(isinstance(v, str) for v in value)
+    ):
+        raise ConfigError(f"{name} is {value!r}, but takes a list of strings.")
+    return list(value)
+
+
+def _environment(name: str, value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{name} is {value!r}, but takes a dict of variables.")
+    for variable, text in value.items():
+        if not isinstance(variable, str) or not _VARIABLE.fullmatch(variable):
+            raise ConfigError(f"{name}: {variable!r} is no name of an environment variable.")
+        if isinstance(text, bool) or not isinstance(text, str | int | float) or "\0" in str(text):
+            raise ConfigError(f"{name}[{variable!r}] is {text!r}, but takes a string or a number.")
+    return {variable: str(text) for variable, text in value.items()}
+
+
+def _sbatch_options(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(
+            f"{name} is {value!r}, but takes a dict such as {{'qos': 'high', 'exclusive': True}}."
+        )
+    options: dict[str, Any] = {}
+    for key, setting in value.items():
+        if not isinstance(key, str) or not _KEY.fullmatch(key.removeprefix("--")):
+            raise ConfigError(f"{name}: {key!r} is no option of sbatch.")
+        option = key.removeprefix("--").replace("_", "-")
+        if option in _OURS:
+            raise ConfigError(f"{name}[{key!r}]: this option is set by axsched_hpc itself; leave it out.")
+        if setting is False or setting is None:
+            continue
+        if not isinstance(setting, str | int | float) or "\n" in str(setting):
+            raise ConfigError(
+                f"{name}[{key!r}] is {setting!r}, but takes one line of text, a number or True."
+            )
+        options[option] = setting
+    return options
+
+
+def _array_size(name: str, value: Any) -> int:
+    return whole_number(name, value, 1)
+
+
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "modules": _lines,
+    "setup": _lines,
+    "environment": _environment,
+    "sbatch_options": _sbatch_options,
+    "max_array_size": _array_size,
+}
+
+
+def _word(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or "\n" in value:
+        raise ConfigError(f"{name} is {value!r}, but takes a name, or None for the site's default.")
+    return value
+
+
+def _matching(name: str, value: Any, pattern: re.Pattern[str], wanted: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int) or not pattern.fullmatch(str(value)):
+        raise ConfigError(f"{name} is {value!r}, but takes {wanted}.")
+    return str(value)

@@ -1,0 +1,1 @@
+"""Slurm's commands: argument lists and parsers as pure functions, and one module that runs them."""

@@ -1,0 +1,176 @@
+"""What Slurm's commands answered, as values. Pure functions over (exit code, standard output, standard
+error).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from axsched_hpc.core.errors import ClusterUnavailableError, SubmissionError
+from axsched_hpc.core.states import JobState
+from axsched_hpc.slurm.states import job_state
+
+_SQUEUE_FIELDS, _SACCT_FIELDS = 7, 9
+
+_UNREACHABLE = re.compile(
+    r"unable to contact slurm controller|socket timed out|connection refused|zero bytes were transmitted"
+    r"|slurm_load_jobs error: (?!invalid job id)|slurm_persist_conn_open|unable to connect to database"
+    r"|problem talking to the database|protocol authentication error|resource temporarily unavailable"
+    r"|slurm backup controller in standby|transport endpoint is not connected",
+    re.IGNORECASE,
+)
+
+#: What Slurm says of a full queue or a busy controller: the same submission can succeed later.
+_LATER = re.compile(
+    r"socket timed out|unable to contact slurm controller|resource temporarily unavailable|try again"
+    r"|MaxSubmitJob|MaxJobs|JobCount|QOSMaxSubmit|AssocMaxSubmit|AssocGrpSubmit|QOSGrpSubmit"
+    r"|job submit limit|slurm temporarily unable to accept job|connection refused|zero bytes were transmitted"
+    r"|backup controller in standby|unable to accept job",
+    re.IGNORECASE,
+)
+
+_HINTS = (
+    (r"invalid partition", "`sinfo` lists the partitions; set SlurmRunner(partition=...)."),
+    (
+        r"invalid account|account/partition",
+        "`sacctmgr show assoc user=$USER` lists your accounts; set account=...",
+    ),
+    (r"invalid qos", "`sacctmgr show qos` lists them; set config={'sbatch_options': {'qos': ...}}."),
+    (
+        r"memory specification|node configuration",
+        "No node can give that much; lower memory or cpus_per_task.",
+    ),
+    (r"time limit", "It is beyond the partition's; `sinfo -o '%P %l'` shows it; lower time_limit."),
+    (r"unrecognized option|invalid option|unknown option", "Check the names in config['sbatch_options']."),
+    (r"job array|MaxArraySize", "Lower config['max_array_size'] of the runner."),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One job as squeue or sacct shows it.
+
+    Attributes
+    ----------
+    job
+        ``123`` or ``123_4``.
+    exit_code, signal
+        From sacct; None where squeue said it.
+    """
+
+    job: str
+    raw: str
+    reason: str
+    node: str | None
+    name: str
+    exit_code: int | None = None
+    signal: int | None = None
+
+    @property
+    def state(self) -> JobState:
+        """The state in our words."""
+        return job_state(self.raw)
+
+
+class AccountingOff(Exception):
+    """The site keeps no accounting records."""
+
+
+def squeue(code: int, out: str, err: str) -> list[Row]:
+    """The rows of squeue. Jobs that it does not know are left out, also when none is known.
+
+    Raises
+    ------
+    ClusterUnavailableError
+        It could not answer.
+    """
+    if code != 0 and "invalid job id specified" not in err.lower():
+        raise _unavailable("squeue", code, err)
+    rows = []
+    for line in out.splitlines():
+        fields = line.split("|", _SQUEUE_FIELDS - 1)
+        if len(fields) != _SQUEUE_FIELDS:
+            continue
+        job, raw, reason, nodes, _, _, name = fields
+        rows += [Row(one, raw, reason, _node(nodes), name) for one in expand(job)]
+    return rows
+
+
+def sacct(code: int, out: str, err: str) -> list[Row]:
+    """The rows of sacct.
+
+    Raises
+    ------
+    AccountingOff
+        The site keeps no records.
+    ClusterUnavailableError
+        It could not answer.
+    """
+    if "accounting storage is disabled" in err.lower():
+        raise AccountingOff(err.strip())
+    if code != 0:
+        raise _unavailable("sacct", code, err)
+    rows = []
+    for line in out.splitlines():
+        fields = line.split("|")
+        if len(fields) < _SACCT_FIELDS:
+            continue
+        # A name may hold the separator; it is the last field but one.
+        job, raw, exit_field, nodes, *_ = fields
+        name, reason = "|".join(fields[7:-1]), fields[-1]
+        exit_code, signal = exit_status(exit_field)
+        rows += [Row(one, raw, reason, _node(nodes), name, exit_code, signal) for one in expand(job)]
+    return rows
+
+
+def expand(job: str) -> Iterator[str]:
+    """The single jobs of an id: ``39_[3-5,9%2]`` is 39_3, 39_4, 39_5 and 39_9; a job's steps are left out."""
+    root, underscore, tasks = job.partition("_")
+    if "." in job or "+" in job:
+        return
+    if not underscore:
+        yield root
+        return
+    if not tasks.startswith("["):
+        yield job
+        return
+    for part in tasks.strip("[]").split("%")[0].split(","):
+        first, dash, last = part.partition("-")
+        last, _, step = last.partition(":")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            # Slurm shortens long lists with "..."; what is left out is asked for again at the next poll.
+            continue
+        for task in range(int(first), int(last or first) + 1, int(step) if step.isdecimal() else 1):
+            yield f"{root}_{task}"
+
+
+def exit_status(field: str) -> tuple[int | None, int | None]:
+    """(exit code, signal or None) of sacct's ``3:0`` or ``0:9``."""
+    code, _, signal = field.partition(":")
+    if not code.isdecimal():
+        return None, None
+    number = int(signal) if signal.isdecimal() else 0
+    return int(code), number or None
+
+
+def submission_error(text: str) -> SubmissionError:
+    """The error for what sbatch said when it refused a job; decides whether trying again can help."""
+    words = " ".join(line.strip() for line in text.splitlines() if line.strip()) or "no reason given"
+    if _LATER.search(text):
+        return SubmissionError(f"Slurm did not take the jobs for now: {words}", transient=True)
+    hint = next((hint for pattern, hint in _HINTS if re.search(pattern, text, re.IGNORECASE)), "")
+    return SubmissionError(f"Slurm refused the jobs: {words} {hint}".strip())
+
+
+def _unavailable(command: str, code: int, err: str) -> ClusterUnavailableError:
+    words = " ".join(err.split()) or f"exit code {code}, and no message"
+    return ClusterUnavailableError(
+        f"{command} could not answer: {words}. `scontrol ping` tells whether the controller is up.",
+        transient=bool(_UNREACHABLE.search(err)) or not err.strip(),
+    )
+
+
+def _node(nodes: str) -> str | None:
+    return nodes if nodes and nodes not in ("None assigned", "(null)") else None

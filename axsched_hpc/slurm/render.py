@@ -1,0 +1,70 @@
+"""Argument lists of Slurm's commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+#: Fields of squeue: job, state, reason, nodes, submission, start; last the name, which may hold anything.
+SQUEUE_FORMAT = "%i|%T|%r|%N|%V|%S|%j"
+#: Fields of sacct, likewise.
+SACCT_FORMAT = "JobID,State,ExitCode,NodeList,Submit,Start,End,JobName,Reason"
+
+#: Without a start sacct looks at today only; no attempt of ours is older than this.
+SACCT_START = "now-30days"
+
+#: Roots of job ids in one command line; beyond it all of the user's jobs are asked for.
+MOST_IDS = 1000
+
+
+def root(job: str) -> str:
+    """The id of the array that a job belongs to: ``123`` of ``123_4``."""
+    return job.split("_", 1)[0]
+
+
+def roots(jobs: Iterable[str]) -> list[str]:
+    """The ids of the arrays of jobs, each once, in order."""
+    return list(dict.fromkeys(root(job) for job in jobs))
+
+
+def squeue_jobs(jobs: Iterable[str]) -> list[str]:
+    """Ask for jobs by id, ended ones included as long as the controller knows them."""
+    ids = roots(jobs)
+    which = f"--jobs={','.join(ids)}" if len(ids) <= MOST_IDS else "--me"
+    return _squeue(which)
+
+
+def squeue_names(names: Sequence[str]) -> list[str]:
+    """Ask for jobs by name."""
+    return _squeue(f"--name={','.join(names)}" if len(names) <= MOST_IDS else "--me")
+
+
+def sacct_jobs(jobs: Iterable[str]) -> list[str]:
+    """Ask the accounting for jobs by id."""
+    ids = roots(jobs)
+    return _sacct(*([f"--jobs={','.join(ids)}"] if len(ids) <= MOST_IDS else []))
+
+
+def sacct_names(names: Sequence[str]) -> list[str]:
+    """Ask the accounting for jobs by name."""
+    return _sacct(*([f"--name={','.join(names)}"] if len(names) <= MOST_IDS else []))
+
+
+def scancel(jobs: Sequence[str]) -> list[str]:
+    """Cancel jobs; ids that are not known are passed over by Slurm."""
+    return ["scancel", "--quiet", *jobs]
+
+
+def _squeue(which: str) -> list[str]:
+    return ["squeue", "--noheader", "--array", "--states=all", f"--format={SQUEUE_FORMAT}", which]
+
+
+def _sacct(*which: str) -> list[str]:
+    return [
+        "sacct",
+        "--noheader",
+        "--parsable2",
+        "--allocations",
+        f"--format={SACCT_FORMAT}",
+        f"--starttime={SACCT_START}",
+        *which,
+    ]

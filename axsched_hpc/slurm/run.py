@@ -1,0 +1,77 @@
+"""Running Slurm's commands: the one place of this layer that touches the system."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from axsched_hpc.core.errors import ClusterUnavailableError
+
+#: Seconds that a command may take; Slurm's own time-outs are shorter.
+TIMEOUT = 60.0
+
+#: Variables of a surrounding job, which would leak into what is submitted from inside it.
+JOB_VARIABLES = ("SLURM_", "SBATCH_", "SRUN_", "SUBMITIT_", "SALLOC_")
+_KEPT = frozenset({"SLURM_CONF"})
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+
+def leaking(environment: Mapping[str, str]) -> list[str]:
+    """The variables of a surrounding job; outside a job a user's own SBATCH_ACCOUNT has to stay."""
+    if "SLURM_JOB_ID" not in environment:
+        return []
+    return sorted(name for name in environment if name.startswith(JOB_VARIABLES) and name not in _KEPT)
+
+
+def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without those."""
+    dropped = set(leaking(environment))
+    return {name: value for name, value in environment.items() if name not in dropped}
+
+
+def run(argv: Sequence[str], *, timeout: float = TIMEOUT) -> Completed:
+    """Run a command without a shell.
+
+    Raises
+    ------
+    ClusterUnavailableError
+        It is not installed, or did not end in time.
+    """
+    try:
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+            env=scrubbed(os.environ),
+            check=False,
+        )
+    except FileNotFoundError:
+        raise not_installed(argv[0]) from None
+    except subprocess.TimeoutExpired:
+        raise ClusterUnavailableError(
+            f"{argv[0]} did not answer within {timeout:g} s. "
+            "`scontrol ping` tells whether the controller is up.",
+            transient=True,
+        ) from None
+    return Completed(done.returncode, done.stdout, done.stderr)
+
+
+def not_installed(program: str) -> ClusterUnavailableError:
+    """The error for a machine without Slurm."""
+    return ClusterUnavailableError(
+        f"{program} is not on PATH, so there is no Slurm here. Run this on a login node, load the site's "
+        "Slurm module, or use LocalRunner() instead."
+    )
