@@ -64,6 +64,7 @@ class JobEnd:
     signal: int | None = None
     claimed: bool = False
     log: str = ""
+    said: tuple[str, ...] = ()
 
 
 #: Ends that say by themselves why.
@@ -91,6 +92,8 @@ def diagnose(end: JobEnd) -> Failure:
         return _failure(end, kind, f"{where}: {text}{words}{reason}.")
     if not end.claimed:
         look = f" Look into {end.log}." if end.log else ""
+        if end.said:
+            look = f" It said: {end.said[-1].strip()!r} (the whole is in {end.log})."
         return _failure(
             end,
             FailureKind.LAUNCH_FAILED,
@@ -117,7 +120,9 @@ def lost(job: str, seconds: float) -> Failure:
 
 
 def _failure(end: JobEnd, kind: FailureKind, message: str) -> Failure:
-    return Failure(kind, message, exit_code=end.exit_code, signal=end.signal, node=end.node)
+    return Failure(
+        kind, message, exit_code=end.exit_code, signal=end.signal, node=end.node, stderr_tail=end.said
+    )
 
 
 def _code(end: JobEnd) -> str:

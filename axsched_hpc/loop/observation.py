@@ -29,7 +29,8 @@ from axsched_hpc.io.claim import Claimer
 from axsched_hpc.io.layout import parse_notice_name
 from axsched_hpc.io.outcome import Outcome
 from axsched_hpc.loop.session import Session
-from axsched_hpc.runners.base import BaseRunner, JobStatus
+from axsched_hpc.loop.submission import batch_of
+from axsched_hpc.runners.base import BaseRunner, Batch, JobStatus
 
 log = logging.getLogger("axsched_hpc")
 
@@ -211,6 +212,8 @@ class Observer:
     def _diagnose(self, job: str, trial: Trial, attempt: Attempt, status: JobStatus) -> Failure:
         files = self._session.layout.attempt(trial.number, attempt.number)
         owner = claim.read(files)
+        claimed = owner is not None and owner.by is Claimer.WORKER
+        log_file = None if claimed else self._runner.log(self._batch(attempt), attempt.index, job)
         failure = diagnose(
             JobEnd(
                 job=job,
@@ -220,11 +223,15 @@ class Observer:
                 node=status.node or attempt.node,
                 exit_code=status.exit_code,
                 signal=status.signal,
-                claimed=owner is not None and owner.by is Claimer.WORKER,
-                log=str(self._session.layout.batch(attempt.token)),
+                claimed=claimed,
+                log=str(log_file or self._session.layout.batch(attempt.token)),
+                said=outcome.tail(log_file) if log_file is not None else (),
             )
         )
-        return replace(failure, stderr_tail=outcome.tail(files.stderr))
+        return replace(failure, stderr_tail=failure.stderr_tail or outcome.tail(files.stderr))
+
+    def _batch(self, attempt: Attempt) -> Batch:
+        return batch_of(self._session.layout, attempt.token, self._session.ledger.batches[attempt.token])
 
     def _failed(
         self, trial: Trial, failure: Failure, *, started: float | None = None, ended: float | None = None

@@ -17,6 +17,7 @@ from axsched_hpc.core.events import AttemptWithdrawn, BatchPlanned, BatchSubmitt
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.io import atomic, claim, manifest
 from axsched_hpc.io.claim import Claimer
+from axsched_hpc.io.layout import Layout
 from axsched_hpc.io.manifest import Manifest
 from axsched_hpc.loop.session import Session
 from axsched_hpc.runners.base import BaseRunner, Batch, BatchAttempt
@@ -88,7 +89,7 @@ class Submitter:
         if not planned or not self.ready:
             return
         tokens = dict.fromkeys(ledger.trials[number].attempts[-1].token for number in planned)
-        batches = [self._batch(token, ledger.batches[token]) for token in tokens]
+        batches = [batch_of(self._session.layout, token, ledger.batches[token]) for token in tokens]
         try:
             found = self._runner.find(batches)
         except ClusterUnavailableError as error:
@@ -157,18 +158,9 @@ class Submitter:
                 attempts=tuple(attempts),
             ),
         )
-        batch = self._batch(token, attempts)
+        batch = batch_of(session.layout, token, attempts)
         atomic.make_directory(batch.folder)
         return batch
-
-    def _batch(self, token: str, attempts: Sequence[tuple[int, int]]) -> Batch:
-        layout = self._session.layout
-        return Batch(
-            token=token,
-            manifest=layout.manifest(token),
-            attempts=tuple(BatchAttempt(t, a, layout.attempt(t, a).root) for t, a in attempts),
-            folder=layout.batch(token),
-        )
 
     def _back_off(self, error: Exception) -> None:
         self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * self._pause))
@@ -176,3 +168,13 @@ class Submitter:
         log.warning(
             "The scheduler did not take or answer a request; trying again in %.0f s. %s", self._pause, error
         )
+
+
+def batch_of(layout: Layout, token: str, attempts: Sequence[tuple[int, int]]) -> Batch:
+    """A batch as runners see it."""
+    return Batch(
+        token=token,
+        manifest=layout.manifest(token),
+        attempts=tuple(BatchAttempt(t, a, layout.attempt(t, a).root) for t, a in attempts),
+        folder=layout.batch(token),
+    )

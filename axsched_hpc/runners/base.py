@@ -149,3 +149,7 @@ class BaseRunner(ABC):
         ClusterUnavailableError
             The scheduler does not answer now.
         """
+
+    def log(self, batch: Batch, index: int, job: str) -> Path | None:
+        """The file with what a job wrote before its worker began, such as an import error; None for none."""
+        return None

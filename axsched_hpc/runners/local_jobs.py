@@ -42,8 +42,7 @@ class LocalJobs:
         """Start one process per attempt."""
         jobs: dict[int, str] = {}
         for index in range(len(batch.attempts)):
-            log_file = batch.folder / f"worker-{index}.log"
-            handle = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, atomic.FILE_MODE)
+            handle = os.open(_log(batch, index), os.O_WRONLY | os.O_CREAT | os.O_APPEND, atomic.FILE_MODE)
             try:
                 process = subprocess.Popen(
                     batch.command(index),
@@ -108,6 +107,10 @@ class LocalJobs:
             if self._look(job) is not None and _signal(job, signal.SIGTERM):
                 self._kill_at.setdefault(job, time.monotonic() + GRACE)
 
+    def log(self, batch: Batch, index: int, job: str) -> Path:
+        """Where a process writes before the worker takes its output over."""
+        return _log(batch, index)
+
     # ------------------------------------------------------------ inside
 
     def _look(self, job: str) -> JobStatus | None:
@@ -147,6 +150,10 @@ def _ended(code: int) -> JobStatus:
     return JobStatus(
         JobState.FAILED, f"exit {code}", node=node, exit_code=code if number is None else None, signal=number
     )
+
+
+def _log(batch: Batch, index: int) -> Path:
+    return batch.folder / f"worker-{index}.log"
 
 
 def _name(pid: int, start: int | None, host: str | None = None) -> str:

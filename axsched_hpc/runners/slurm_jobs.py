@@ -125,10 +125,14 @@ class SlurmJobs:
             answer = self._execute(render.scancel(jobs[first : first + _CHUNK]))
             if answer.code != 0 and "invalid job id" not in answer.err.lower():
                 raise ClusterUnavailableError(
-                    f"scancel could not end the jobs: {' '.join(answer.err.split())}. They go on; cancel them "
-                    f"by hand: scancel {' '.join(render.roots(jobs))}",
+                    f"scancel could not end the jobs: {' '.join(answer.err.split())}. They go on; "
+                    f"cancel them by hand: scancel {' '.join(render.roots(jobs))}",
                     transient=True,
                 )
+
+    def log(self, batch: Batch, index: int, job: str) -> Path:
+        """Where submitit lets Slurm write what a job says before the worker takes its output over."""
+        return batch.folder / f"{job}_0_log.err"
 
     # ------------------------------------------------------------ inside
 

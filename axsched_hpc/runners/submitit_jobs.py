@@ -95,6 +95,10 @@ class SubmititJobs:
             if job is not None:
                 job.cancel(check=False)
 
+    def log(self, batch: Batch, index: int, job: str) -> Path:
+        """Where submitit's own executors write; plugins may differ."""
+        return batch.folder / f"{job}_0_log.err"
+
     def _executor(self, folder: Path) -> Any:
         from axsched_hpc.runners.executors import auto_executor
 

@@ -30,6 +30,8 @@ class Jobs(Protocol):
 
     def cancel(self, jobs: Sequence[str]) -> None: ...
 
+    def log(self, batch: Batch, index: int, job: str) -> Path: ...
+
 
 class SubmititRunner(BaseRunner):
     """Runs attempts where submitit can.
@@ -97,6 +99,10 @@ class SubmititRunner(BaseRunner):
     def cancel(self, jobs: Sequence[str]) -> None:
         """See :meth:`axsched_hpc.BaseRunner.cancel`."""
         self._jobs.cancel(jobs)
+
+    def log(self, batch: Batch, index: int, job: str) -> Path | None:
+        """See :meth:`axsched_hpc.BaseRunner.log`."""
+        return self._jobs.log(batch, index, job)
 
 
 def usable_cores() -> int:

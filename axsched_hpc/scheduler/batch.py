@@ -83,6 +83,6 @@ class BatchTrialContext:
             raise AxSchedError(
                 f"Before the script was started again this batch had {len(self._earlier)} points "
                 f"(trials {self._earlier[0][0]} to {self._earlier[-1][0]}); now it begins with the same ones "
-                "and goes on differently. Nothing was submitted. Add the same points as before, and further ones "
-                "in a batch of their own; or use another job_output_dir."
+                "and goes on differently. Nothing was submitted. Add the same points as before, and further "
+                "ones in a batch of their own; or use another job_output_dir."
             )
