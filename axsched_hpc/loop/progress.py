@@ -34,10 +34,10 @@ def describe(event: Event, ledger: Ledger, incumbent: Incumbent) -> str | None:
     """One line about an event, or nothing where a person need not know."""
     match event:
         case BatchSubmitted(token=token, jobs=jobs):
-            names = sorted({job.split("_")[0] for job in jobs.values()})
-            trials = [str(ledger.batches[token][index][0]) for index in sorted(jobs)]
-            what = f"trial {trials[0]}" if len(trials) == 1 else f"{len(trials)} trials ({', '.join(trials)})"
-            return f"{what} submitted: job {names[0] if len(names) == 1 else f'{names[0]} ... {names[-1]}'}"
+            arrays = list(dict.fromkeys(job.partition("_")[0] for job in jobs.values()))
+            trials = [ledger.batches[token][index][0] for index in sorted(jobs)]
+            what = f"{'trial' if len(trials) == 1 else 'trials'} {ranges(trials)}"
+            return f"{what} submitted: job {arrays[0]}" + (f" to {arrays[-1]}" if len(arrays) > 1 else "")
         case AttemptStarted(trial=trial, node=node):
             return f"trial {trial} runs" + (f" on {node}" if node else "")
         case AttemptRequeued(trial=trial):
@@ -57,6 +57,17 @@ def describe(event: Event, ledger: Ledger, incumbent: Incumbent) -> str | None:
         case TrialAbandoned(trial=trial, reason=reason):
             return f"trial {trial} is abandoned: {reason}"
     return None
+
+
+def ranges(numbers: list[int]) -> str:
+    """Numbers as people write them: ``0-3, 7``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], number]
+        else:
+            runs.append([number])
+    return ", ".join("-".join(str(end) for end in run) for run in runs)
 
 
 def _standing(ledger: Ledger, incumbent: Incumbent) -> str:

@@ -47,7 +47,8 @@ from pathlib import Path
 from tests.e2e.kit import client, runner
 from axsched_hpc import AxScheduler
 
-kind, slots, trials, directory, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], float(sys.argv[5])
+kind, directory = sys.argv[1], sys.argv[4]
+slots, trials, seconds = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[5])
 log = str(Path(directory).parent / "executions.log")
 
 def objective(parameters):
