@@ -24,7 +24,6 @@ from axsched_hpc.ax_bridge.inputs import Handles, check_trial, handles_from
 from axsched_hpc.ax_bridge.parameters import validated
 from axsched_hpc.ax_bridge.problem import problem_of
 from axsched_hpc.ax_bridge.replay import Replay, external_event
-from axsched_hpc.ax_bridge.results import Best, best_points
 from axsched_hpc.ax_bridge.trials import (
     attach,
     find,
@@ -41,6 +40,13 @@ from axsched_hpc.core.events import Event, TrialAdded
 from axsched_hpc.core.metrics import Metrics
 
 logger = logging.getLogger(__name__)
+
+
+#: The way out of the parallelism that AxClient limits to 3 in its model-based phase.
+_WIDER = (
+    "An ax.Client has no such limit; AxClient.create_experiment takes another one in "
+    "choose_generation_strategy_kwargs={'max_parallelism_override': ...}."
+)
 
 
 @dataclass(frozen=True)
@@ -175,8 +181,10 @@ class AxBridge:
         while len(candidates) < n and reason is None:
             try:
                 run = self._generate()
-            except (DataRequiredError, MaxParallelismReachedException) as error:
+            except DataRequiredError as error:
                 reason = f"Ax needs the results of running trials first: {error}"
+            except MaxParallelismReachedException as error:
+                reason = f"Slots stay idle, since Ax allows no more trials at a time: {error} {_WIDER}"
             except OptimizationComplete as error:
                 reason, exhausted = f"Ax has no further points: {error}", True
             except Exception as error:
@@ -190,7 +198,8 @@ class AxBridge:
                 start(trial, time)
                 candidates.append(self._candidate(trial, time, "ax"))
         if reason != self._reason and reason is not None:
-            logger.info("%d of %d points generated. %s", len(candidates), n, reason)
+            level = logging.WARNING if reason.endswith(_WIDER) else logging.INFO
+            logger.log(level, "%d of %d points generated. %s", len(candidates), n, reason)
         self._reason = reason
         return Asked(tuple(candidates), reason, exhausted)
 
@@ -284,20 +293,6 @@ class AxBridge:
         return files.snapshot_text(self._handles)
 
     # ------------------------------------------------------------ results
-
-    def best(self) -> dict[str, Any]:
-        """The best observed parameters; with several objectives, arm name -> parameters of the Pareto front.
-
-        Empty where no completed trial satisfies the constraints.
-        """
-        points = best_points(self.experiment)
-        if self._reference.optimization_config.is_moo_problem:
-            return {point.arm: point.parameters for point in points}
-        return points[0].parameters if points else {}
-
-    def best_detail(self) -> list[Best]:
-        """The same with trial, arm and observed values: at most one, or the whole front."""
-        return best_points(self.experiment)
 
     def trials_frame(self) -> Any:
         """A pandas data frame with one row per trial."""

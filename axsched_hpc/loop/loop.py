@@ -73,6 +73,7 @@ class Loop:
         self._next_poll = 0.0
         self._look = QUICK_LOOK
         self._told: str | None = None
+        self._refused_at: int | None = None
         self._failed_before = 0
         self._ended_before = 0
         self.generating = 0.0
@@ -155,7 +156,9 @@ class Loop:
         )
         exhausted = False
         trials = list(ledger.waiting)[: wanted.submit]
-        if wanted.ask:
+        # After a refusal Ax is asked again when another trial has ended: until then its answer is the same.
+        refused = self._refused_at == self._ended() and bool(ledger.active or ledger.waiting)
+        if wanted.ask and not refused:
             fresh, exhausted = self._ask(wanted.ask)
             trials += fresh
         self._submitter.submit(trials)
@@ -175,6 +178,7 @@ class Loop:
         asked = self._session.bridge.ask(number, time=self._clock.now())
         self.generating += self._clock.monotonic() - started
         self._told = asked.reason or self._told
+        self._refused_at = self._ended() if asked.reason is not None else None
         self._session.record(*(candidate.event() for candidate in asked.candidates))
         return [candidate.trial for candidate in asked.candidates], asked.exhausted
 

@@ -13,6 +13,7 @@ from axsched_hpc.ax_bridge.definition import base_trials, compare
 from axsched_hpc.core.errors import ExperimentMismatchError
 from axsched_hpc.core.events import TrialAdded
 from axsched_hpc.core.states import TrialState, Verdict
+from tests.ax.ax_best import best_of
 from tests.ax.harness import START, Driver, branin, new_bridge, new_input, saved
 
 
@@ -77,7 +78,7 @@ def test_what_is_told_is_visible_through_the_users_object(kind: str) -> None:
         assert source.get_best_parameterization(use_model_predictions=False)[0] == best
     else:
         assert source.to_df().loc[lambda frame: frame["f"].idxmin(), "x"] == best["x"]
-    assert driver.bridge.best() == best
+    assert best_of(driver.bridge) == best
 
 
 def test_a_replay_gives_an_equal_experiment_and_the_same_next_point(kind: str) -> None:

@@ -136,7 +136,7 @@ import sys
 print("HERE", file=sys.stderr)
 driver = Driver(AxBridge.from_input(source))
 driver.run(3)
-driver.bridge.best(); driver.bridge.definition(); driver.bridge.snapshot_text()
+driver.bridge.problem(); driver.bridge.definition(); driver.bridge.snapshot_text()
 assert logging.getLogger("ax").handlers == handlers
 """
     run = subprocess.run(

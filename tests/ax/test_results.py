@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
-from axsched_hpc.ax_bridge.results import Best
 from axsched_hpc.core.best import best as core_best
 from axsched_hpc.core.errors import MetricsError
 from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import TrialState, Verdict
+from tests.ax.ax_best import Best, best_of, detail_of
 from tests.ax.harness import START, Driver, branin, new_ax_client, new_bridge, new_client, saved
 
 
@@ -35,7 +35,7 @@ def agrees(bridge: AxBridge) -> bool:
         arm, done = trial.arms[0], TrialState(trial.status.name.lower())
         metrics = dict(zip(rows["metric_name"], pairs, strict=True))
         trials.append(Trial(index, arm.name, dict(arm.parameters), "batch", START, done, metrics=metrics))
-    return [t.number for t in core_best(trials, bridge.problem())] == [p.trial for p in bridge.best_detail()]
+    return [t.number for t in core_best(trials, bridge.problem())] == [p.trial for p in detail_of(bridge)]
 
 
 def xs(best: dict[str, Any]) -> list[float]:
@@ -47,21 +47,21 @@ def test_it_minimises_and_maximises(objective: str, best: float) -> None:
     bridge = told(
         new_client(objective=objective), [{"f": (2.0, None)}, {"f": (1.0, 0.5)}, {"f": (3.0, None)}]
     )
-    assert bridge.best() == {"x": best, "y": 0.0}
-    assert bridge.client.get_best_parameterization(use_model_predictions=False)[0] == bridge.best()
-    (detail,) = bridge.best_detail()
+    assert best_of(bridge) == {"x": best, "y": 0.0}
+    assert bridge.client.get_best_parameterization(use_model_predictions=False)[0] == best_of(bridge)
+    (detail,) = detail_of(bridge)
     value = {1.0: (1.0, 0.5), 2.0: (3.0, None)}[best]
     assert agrees(bridge)
-    assert detail == Best(int(best), f"{int(best)}_0", bridge.best(), {"f": value})
+    assert detail == Best(int(best), f"{int(best)}_0", best_of(bridge), {"f": value})
 
 
 def test_nothing_is_best_before_anything_is_completed(kind: str) -> None:
     driver = Driver(new_bridge(kind))
-    assert driver.bridge.best() == {}
+    assert best_of(driver.bridge) == {}
     (candidate,) = driver.ask()
     driver.fail(candidate.trial, Verdict.FAIL)
-    assert driver.bridge.best() == {}
-    assert driver.bridge.best_detail() == []
+    assert best_of(driver.bridge) == {}
+    assert detail_of(driver.bridge) == []
 
 
 def test_outcome_constraints_rule_points_out() -> None:
@@ -74,9 +74,9 @@ def test_outcome_constraints_rule_points_out() -> None:
     ]
     # The third may well satisfy the constraint, given its error; the fourth lacks a metric.
     bridge = told(client, outcomes)
-    assert bridge.best() == {"x": 2.0, "y": 0.0}
+    assert best_of(bridge) == {"x": 2.0, "y": 0.0}
     assert agrees(bridge)
-    assert told(new_client(outcome_constraints=["memory <= 1"]), outcomes[:2]).best() == {}
+    assert best_of(told(new_client(outcome_constraints=["memory <= 1"]), outcomes[:2])) == {}
 
 
 def test_a_constraint_relative_to_the_status_quo() -> None:
@@ -87,7 +87,7 @@ def test_a_constraint_relative_to_the_status_quo() -> None:
         {"f": (2.0, 0.0), "speed": (95.0, 0.0)},
     ]
     bridge = told(client, outcomes)
-    assert bridge.best() == {"x": 2.0, "y": 0.0}
+    assert best_of(bridge) == {"x": 2.0, "y": 0.0}
     assert agrees(bridge)
 
 
@@ -98,8 +98,8 @@ def test_a_weighted_sum_is_one_objective() -> None:
         {"f": (4.0, None), "cost": (1.0, None)},
     ]
     bridge = told(client, outcomes)
-    assert bridge.best() == {"x": 1.0, "y": 0.0}
-    assert bridge.best() == client.get_best_parameterization(use_model_predictions=False)[0]
+    assert best_of(bridge) == {"x": 1.0, "y": 0.0}
+    assert best_of(bridge) == client.get_best_parameterization(use_model_predictions=False)[0]
     assert agrees(bridge)
 
 
@@ -111,11 +111,11 @@ def test_several_objectives_have_a_front() -> None:
         {"f": (9.0, None), "speed": (90.0, None)},
     ]
     bridge = told(new_client(objective="-f, speed"), outcomes)
-    assert xs(bridge.best()) == [0.0, 1.0, 3.0]
-    assert list(bridge.best()) == ["0_0", "1_0", "3_0"]
-    assert [point.trial for point in bridge.best_detail()] == [0, 1, 3]
+    assert xs(best_of(bridge)) == [0.0, 1.0, 3.0]
+    assert list(best_of(bridge)) == ["0_0", "1_0", "3_0"]
+    assert [point.trial for point in detail_of(bridge)] == [0, 1, 3]
     bounded = told(new_client(objective="-f, speed", outcome_constraints=["f <= 5", "speed >= 20"]), outcomes)
-    assert xs(bounded.best()) == [1.0]
+    assert xs(best_of(bounded)) == [1.0]
     assert agrees(bridge)
     assert agrees(bounded)
 
@@ -144,7 +144,7 @@ def test_several_objectives_of_an_ax_client_and_their_replay() -> None:
     run = driver.bridge.experiment.trials[5].generator_runs[0]
     assert run != run.clone()
     assert saved(copy) == saved(driver.bridge)
-    assert copy.best() == driver.bridge.best() != {}
+    assert best_of(copy) == best_of(driver.bridge) != {}
     assert copy.ask(1, time=START).candidates[0].parameters == pytest.approx(
         driver.ask()[0].parameters, abs=1e-6
     )

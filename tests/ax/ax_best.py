@@ -1,4 +1,4 @@
-"""The best that has been observed: one point, or the Pareto front of several objectives.
+"""The best that has been observed by Ax's own functions: the oracle for axsched_hpc.core.best.
 
 Only completed trials count that have all metrics of the optimisation config, lie in the search space, and are
 not known with 95 % confidence to violate an outcome constraint or a threshold; an unknown standard
@@ -21,6 +21,7 @@ from ax.core.trial_status import TrialStatus
 from ax.exceptions.core import AxError
 from ax.service.utils.best_point import derelativize_opt_config, is_row_feasible
 
+from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.ax_bridge.definition import objectives
 
 logger = logging.getLogger(__name__)
@@ -95,3 +96,16 @@ def _feasible(experiment: Experiment, config: OptimizationConfig) -> list[Best]:
         if experiment.search_space.check_membership(arm.parameters):
             points.append(Best(index, arm.name, dict(arm.parameters), values[index]))
     return points
+
+
+def detail_of(bridge: AxBridge) -> list[Best]:
+    """The best point as a list of one, or the front."""
+    return best_points(bridge.experiment)
+
+
+def best_of(bridge: AxBridge) -> dict[str, Any]:
+    """The best parameters; with several objectives, arm name -> parameters."""
+    points = best_points(bridge.experiment)
+    if len(bridge.problem().objectives) > 1:
+        return {point.arm: point.parameters for point in points}
+    return points[0].parameters if points else {}
