@@ -1,0 +1,97 @@
+"""What the documentation shows is true: its blocks run, and its tables and help texts equal the code's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.slurm.harness import Cluster
+
+ROOT = Path(__file__).resolve().parents[2]
+_BLOCK = re.compile(r"^```python(?: (\w+))?\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+
+
+def _blocks(page: str) -> list[tuple[str, str]]:
+    """The marks and texts of a page's blocks of Python."""
+    return _BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
+
+
+def _execute(text: str, page: str, space: dict[str, Any]) -> None:
+    exec(compile(text, page, "exec"), space)
+
+
+def _close(space: dict[str, Any]) -> None:
+    from axsched_hpc import AxScheduler
+
+    for value in space.values():
+        if isinstance(value, AxScheduler):
+            value.close()
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of the test's own; jobs find the package from there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return tmp_path
+
+
+def test_the_script_of_the_readme_runs(outside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    space: dict[str, Any] = {"__name__": "__main__"}
+    (_, script), (_, slurm) = _blocks("README.md")
+    assert len([line for line in script.splitlines() if line.strip()]) <= 15
+    _execute(script, "README.md", space)
+    assert set(eval(capsys.readouterr().out)) == {"x", "y"}
+    assert len(space["client"].summarize()) == 10
+    _close(space)
+    # The version for a cluster replaces one line of the script.
+    (line,) = slurm.splitlines()
+    assert line.startswith("runner = SlurmRunner(")
+    assert script.count("\nrunner = ") == 1
+
+
+@pytest.mark.slurm
+def test_the_slurm_version_of_the_readme_runs(outside: Path, acct_cluster: Cluster) -> None:
+    (_, script), (_, line) = _blocks("README.md")
+    text = re.sub(r"^runner = .*\n", line, script, flags=re.MULTILINE)
+    text = text.replace("import AxScheduler, LocalRunner", "import AxScheduler, SlurmRunner")
+    space: dict[str, Any] = {"__name__": "__main__"}
+    _execute(text, "README.md", space)
+    jobs = _jobs(space)
+    assert len(jobs) == 10
+    assert all(re.fullmatch(r"\d+_\d+", job) for job in jobs)
+    _close(space)
+
+
+def test_the_quickstart_runs_from_top_to_bottom(outside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    space: dict[str, Any] = {"__name__": "__main__"}
+    for mark, text in _blocks("docs/quickstart.md"):
+        if mark != "slurm":
+            _execute(text, "docs/quickstart.md", space)
+    assert len(space["client"].summarize()) == 10
+    assert capsys.readouterr().out.endswith("12 trials\n")
+    _close(space)
+
+
+@pytest.mark.slurm
+def test_the_quickstart_runs_on_slurm(outside: Path, acct_cluster: Cluster) -> None:
+    space: dict[str, Any] = {"__name__": "__main__"}
+    blocks = _blocks("docs/quickstart.md")
+    marks = [mark for mark, _ in blocks]
+    assert marks.count("slurm") == 1
+    for _, text in blocks[: marks.index("slurm") + 1]:
+        _execute(text, "docs/quickstart.md", space)
+    jobs = _jobs(space)
+    assert len(jobs) == 14
+    assert [job for job in jobs if re.fullmatch(r"\d+_\d+", job)] == jobs[10:]
+    _close(space)
+
+
+def _jobs(space: dict[str, Any]) -> list[str]:
+    from axsched_hpc.reporting.reading import read_experiment
+
+    trials = read_experiment(space["scheduler"].directory).ledger.trials.values()
+    return [trial.attempts[-1].job or "" for trial in trials]

@@ -1,0 +1,93 @@
+"""The demo's parts; `make demo` as a whole takes about a minute and is run by its users."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from axsched_hpc.core.states import TrialState
+from axsched_hpc.reporting.reading import read_experiment
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = ROOT / "examples/demo"
+
+
+@pytest.fixture(scope="module")
+def tune() -> ModuleType:
+    """examples/demo/tune.py as a module."""
+    spec = importlib.util.spec_from_file_location("demo_tune", DEMO / "tune.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _losses(tmp_path: Path, parameters: dict[str, float], splits: str) -> list[float]:
+    (tmp_path / "p.json").write_text(json.dumps(parameters))
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "SPLITS": splits,
+        "AXSCHED_PARAMETERS_FILE": str(tmp_path / "p.json"),
+        "AXSCHED_METRICS_FILE": str(tmp_path / "m.json"),
+    }
+    subprocess.run([sys.executable, DEMO / "train.py"], env=environment, check=True)
+    found: list[float] = json.loads((tmp_path / "m.json").read_text())["log_loss"]
+    return found
+
+
+def test_the_objective_is_the_same_each_time_and_better_than_by_default_where_the_demo_ended(
+    tmp_path: Path,
+) -> None:
+    quick = {"learning_rate": 0.25, "max_leaf_nodes": 40, "max_features": 0.25, "l2_regularization": 5.3}
+    first = _losses(tmp_path, quick, "1")
+    assert first == _losses(tmp_path, quick, "1")
+    mean, sem = first
+    default, _ = _losses(tmp_path, {}, "1")
+    assert 0 < sem < mean
+    assert mean < 0.85 * default
+
+
+def test_all_parameters_of_the_demo_are_the_model_s(tune: ModuleType) -> None:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    names = set(tune.experiment()._experiment.search_space.parameters)
+    assert names <= set(HistGradientBoostingClassifier().get_params())
+
+
+def test_a_run_that_was_stopped_is_gone_on_with_and_one_that_has_ended_is_not(
+    tune: ModuleType, tmp_path: Path
+) -> None:
+    assert tune.run_directory(tmp_path) == tmp_path / "run-1"
+    (tmp_path / "run-1").mkdir()
+    assert tune.run_directory(tmp_path) == tmp_path / "run-1"
+    (tmp_path / "run-1/report.txt").touch()
+    assert tune.run_directory(tmp_path) == tmp_path / "run-2"
+
+
+@pytest.mark.timeout(180)
+def test_a_short_demo_prints_what_it_promises(
+    tune: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tune, "TRIALS", 3)
+    monkeypatch.setattr(tune, "HERE", tmp_path)
+    (tmp_path / "train.py").write_bytes((DEMO / "train.py").read_bytes())
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    tune.main()
+    printed = capfd.readouterr().out
+    run = tmp_path / "outputs/run-1"
+    assert read_experiment(run).ledger.counts == {TrialState.COMPLETED: 3}
+    report = (run / "report.txt").read_text()
+    assert report in printed
+    assert report.startswith("Best of 3 trials: trial ")
+    assert "scikit-learn's defaults" in report
+    assert f"axsched status {run}\n" in report
+    assert f"axsched best {run}\n" in report

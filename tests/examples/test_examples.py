@@ -1,0 +1,117 @@
+"""The examples run as a user runs them: in a process of their own, here and on Slurm."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from axsched_hpc.core.states import TrialState
+from axsched_hpc.reporting.reading import read_experiment
+from tests.slurm.harness import Cluster
+
+ROOT = Path(__file__).resolve().parents[2]
+#: How many trials each runs, and a value of its metric that its best trial surely reaches.
+EXAMPLES = {"function": (8, 100.0), "script": (8, 10.0), "batch": (7, 40.0)}
+CONTAINER = (7, 1000.0)
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of the test's own, where the examples put their outputs; the package is found from there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return tmp_path
+
+
+@pytest.fixture
+def container_tools() -> None:
+    """Skip, or where containers are required fail, if the example's image cannot be made or run here."""
+    programs = [name for name in ("apptainer", "singularity", "ch-run") if shutil.which(name)]
+    if programs and Path("/bin/busybox").exists():
+        return
+    reason = "examples/container.py needs busybox-static and charliecloud, apptainer or singularity."
+    if os.environ.get("AXSCHED_REQUIRE_CONTAINERS") == "1":
+        pytest.fail(f"AXSCHED_REQUIRE_CONTAINERS=1, but {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def _run(name: str, *arguments: str) -> str:
+    argv = [sys.executable, str(ROOT / "examples" / f"{name}.py"), *arguments]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "Warning" not in ended.stderr
+    return ended.stdout
+
+
+def _check(directory: Path, trials: int, printed: str, *, slurm: bool) -> None:
+    ledger = read_experiment(directory).ledger
+    assert ledger.counts == {TrialState.COMPLETED: trials}
+    jobs = [trial.attempts[-1].job or "" for trial in ledger.trials.values()]
+    assert len(set(jobs)) == trials
+    # A local job is a process id with its start and host.
+    assert all(re.fullmatch(r"\d+(_\d+)?", job) for job in jobs) == slurm
+    assert printed.startswith("best: {")
+
+
+def _value(printed: str) -> float:
+    found = re.search(r"}, \w+ ([-+.e\d]+)", printed)
+    assert found is not None
+    return float(found[1])
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_runs_here(name: str, outside: Path) -> None:
+    trials, limit = EXAMPLES[name]
+    printed = _run(name)
+    _check(outside / "outputs" / name, trials, printed, slurm=False)
+    assert _value(printed) > limit if name == "batch" else _value(printed) < limit
+
+
+@pytest.mark.slurm
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_runs_on_slurm(name: str, outside: Path, acct_cluster: Cluster) -> None:
+    trials, limit = EXAMPLES[name]
+    printed = _run(name, "--slurm")
+    _check(outside / "outputs" / name, trials, printed, slurm=True)
+    assert _value(printed) > limit if name == "batch" else _value(printed) < limit
+
+
+@pytest.mark.container
+def test_the_container_example_runs_here(outside: Path, container_tools: None) -> None:
+    trials, limit = CONTAINER
+    printed = _run("container")
+    _check(outside / "outputs/container", trials, printed, slurm=False)
+    # No box of 1000 litres has a surface below that of a cube.
+    assert 600 <= _value(printed) < limit
+
+
+@pytest.mark.container
+@pytest.mark.slurm
+def test_the_container_example_runs_on_slurm(
+    outside: Path, container_tools: None, acct_cluster: Cluster
+) -> None:
+    trials, limit = CONTAINER
+    printed = _run("container", "--slurm")
+    _check(outside / "outputs/container", trials, printed, slurm=True)
+    assert 600 <= _value(printed) < limit
+
+
+def test_started_again_an_example_goes_on(outside: Path) -> None:
+    trials, _ = EXAMPLES["batch"]
+    _run("batch")
+    _run("batch")
+    assert read_experiment(outside / "outputs/batch").ledger.counts == {TrialState.COMPLETED: 2 * trials}
+
+
+def test_the_two_versions_of_an_example_differ_in_the_runner_alone() -> None:
+    for name in (*EXAMPLES, "container"):
+        text = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
+        lines = [line for line in text.splitlines() if re.search(r"\bslurm\b", line)]
+        assert [line.split(" = ")[0] for line in lines if "=" in line] == ["slurm", "runner"]
