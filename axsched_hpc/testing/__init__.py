@@ -1,0 +1,1 @@
+"""Test suites that ship with the package, for those who extend it."""
