@@ -49,6 +49,7 @@ class SlurmJobs:
         self._max_array_size = max_array_size
         self._execute = execute
         self._no_accounting_until = 0.0
+        self._cancelled: set[str] = set()
 
     def prepare(self, folder: Path) -> None:
         """Check that Slurm is there and answers, and that submitit knows the parameters."""
@@ -83,22 +84,35 @@ class SlurmJobs:
 
     def poll(self, jobs: Sequence[str]) -> dict[str, JobStatus]:
         """One squeue for all jobs, and one sacct where that leaves a question and the site keeps records."""
-        if not jobs:
+        # A single malformed id makes squeue refuse the whole query.
+        asked = [job for job in jobs if parse.JOB_ID.fullmatch(job)]
+        if not asked:
             return {}
-        wanted = set(jobs)
-        rows = {row.job: row for row in self._squeue(render.squeue_jobs(jobs)) if row.job in wanted}
+        shown = {row.job: row for row in self._squeue(render.squeue_jobs(asked))}
+        rows = {job: shown[job] for job in asked if job in shown}
         # squeue has no exit codes, and forgets a job some minutes after its end; while it knows one, it is
-        # right.
-        open_questions = [j for j in jobs if j not in rows or rows[j].state is JobState.FAILED]
-        if open_questions:
-            for row in self._sacct(render.sacct_jobs(open_questions)):
-                if row.job in wanted and (row.job not in rows or row.state is rows[row.job].state):
-                    rows[row.job] = row
+        # right. What only sacct says to be waiting or running is out of date.
+        questions = [job for job in asked if job not in rows or rows[job].state is JobState.FAILED]
+        recorded = {row.job: row for row in self._sacct(render.sacct_jobs(questions))} if questions else {}
+        for job in questions:
+            known, found = rows.get(job), recorded.get(job)
+            if found is not None and (found.state is known.state if known else found.state.final):
+                rows[job] = found
+        for job in asked:
+            if job not in rows:
+                ended = _remainder(job, shown) or _remainder(job, recorded)
+                if ended is not None:
+                    rows[job] = ended
+                elif job in self._cancelled:
+                    # Slurm forgets at once a task that is cancelled while others of its array wait.
+                    rows[job] = Row(job, "CANCELLED", "cancelled before it started", None, "")
         return {job: _status(row) for job, row in rows.items()}
 
     def find(self, batches: Sequence[Batch]) -> dict[str, dict[int, str]]:
         """One squeue by name, and one sacct where that leaves a question."""
-        arrays = {name: (b, offset) for b in batches for name, offset, _ in self._arrays(b)}
+        if not batches:
+            return {}
+        arrays = {name: (b, offset, size) for b in batches for name, offset, size in self._arrays(b)}
         names = list(arrays)
         found: dict[str, dict[int, str]] = {}
 
@@ -108,9 +122,9 @@ class SlurmJobs:
                 root, _, task = row.job.partition("_")
                 if place is None:
                     continue
-                batch, offset = place
+                batch, offset, size = place
                 # An array that was cancelled before it started can be shown by its bare id.
-                tasks = [int(task)] if task.isdecimal() else range(len(batch.attempts) - offset)
+                tasks = [int(task)] if task.isdecimal() else range(size)
                 for number in tasks:
                     found.setdefault(batch.token, {}).setdefault(offset + number, f"{root}_{number}")
 
@@ -121,14 +135,17 @@ class SlurmJobs:
 
     def cancel(self, jobs: Sequence[str]) -> None:
         """One scancel for all jobs, or one for some hundreds of them."""
-        for first in range(0, len(jobs), _CHUNK):
-            answer = self._execute(render.scancel(jobs[first : first + _CHUNK]))
+        known = [job for job in jobs if parse.JOB_ID.fullmatch(job)]
+        for first in range(0, len(known), _CHUNK):
+            chunk = known[first : first + _CHUNK]
+            answer = self._execute(render.scancel(chunk))
             if answer.code != 0 and "invalid job id" not in answer.err.lower():
                 raise ClusterUnavailableError(
                     f"scancel could not end the jobs: {' '.join(answer.err.split())}. They go on; "
-                    f"cancel them by hand: scancel {' '.join(render.roots(jobs))}",
+                    f"cancel them by hand: scancel {' '.join(render.roots(known))}",
                     transient=True,
                 )
+            self._cancelled.update(chunk)
 
     def log(self, batch: Batch, index: int, job: str) -> Path:
         """Where submitit lets Slurm write what a job says before the worker takes its output over."""
@@ -162,6 +179,14 @@ class SlurmJobs:
             # The controller has answered; what only the database knows has to wait for it.
             log.warning("Slurm's accounting did not answer: %s", error)
             return []
+
+
+def _remainder(job: str, rows: Mapping[str, Row]) -> Row | None:
+    """The row of an array's bare id, by which Slurm shows those of its tasks that were cancelled while they
+    waited.
+    """
+    row = rows.get(render.root(job))
+    return row if row is not None and row.state.final else None
 
 
 def _status(row: Row) -> JobStatus:

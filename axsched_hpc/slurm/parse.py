@@ -12,6 +12,9 @@ from axsched_hpc.core.errors import ClusterUnavailableError, SubmissionError
 from axsched_hpc.core.states import JobState
 from axsched_hpc.slurm.states import job_state
 
+#: One job, or one task of an array.
+JOB_ID = re.compile(r"\d+(_\d+)?")
+
 _SQUEUE_FIELDS, _SACCT_FIELDS = 7, 9
 
 _UNREACHABLE = re.compile(
@@ -25,11 +28,16 @@ _UNREACHABLE = re.compile(
 #: What Slurm says of a full queue or a busy controller: the same submission can succeed later.
 _LATER = re.compile(
     r"socket timed out|unable to contact slurm controller|resource temporarily unavailable|try again"
-    r"|MaxSubmitJob|MaxJobs|JobCount|QOSMaxSubmit|AssocMaxSubmit|AssocGrpSubmit|QOSGrpSubmit"
-    r"|job submit limit|slurm temporarily unable to accept job|connection refused|zero bytes were transmitted"
-    r"|backup controller in standby|unable to accept job",
+    r"|(assoc|qos)\w*submit\w*limit|unable to accept job|connection refused|zero bytes were transmitted"
+    r"|backup controller in standby",
     re.IGNORECASE,
 )
+
+#: The words that Slurm has for every limit of an account or QOS, and the name of the one that was met, which
+#: stands before them, such as QOSMaxWallDurationPerJobLimit. Without a name it is most often the number of
+#: jobs.
+_POLICY = re.compile(r"violates accounting/qos policy", re.IGNORECASE)
+_LIMIT = re.compile(r"\b(assoc|qos)\w+limit\b", re.IGNORECASE)
 
 _HINTS = (
     (r"invalid partition", "`sinfo` lists the partitions; set SlurmRunner(partition=...)."),
@@ -158,7 +166,7 @@ def exit_status(field: str) -> tuple[int | None, int | None]:
 def submission_error(text: str) -> SubmissionError:
     """The error for what sbatch said when it refused a job; decides whether trying again can help."""
     words = " ".join(line.strip() for line in text.splitlines() if line.strip()) or "no reason given"
-    if _LATER.search(text):
+    if _LATER.search(text) or (_POLICY.search(text) and not _LIMIT.search(text)):
         return SubmissionError(f"Slurm did not take the jobs for now: {words}", transient=True)
     hint = next((hint for pattern, hint in _HINTS if re.search(pattern, text, re.IGNORECASE)), "")
     return SubmissionError(f"Slurm refused the jobs: {words} {hint}".strip())

@@ -16,6 +16,10 @@ TIMEOUT = 60.0
 JOB_VARIABLES = ("SLURM_", "SBATCH_", "SRUN_", "SUBMITIT_", "SALLOC_")
 _KEPT = frozenset({"SLURM_CONF"})
 
+#: A user's habits that would change what the queries mean (SQUEUE_PARTITION hides jobs, SCANCEL_INTERACTIVE
+#: asks).
+_HABITS = ("SQUEUE_", "SACCT_", "SCANCEL_")
+
 
 @dataclass(frozen=True)
 class Completed:
@@ -55,11 +59,13 @@ def run(argv: Sequence[str], *, timeout: float = TIMEOUT) -> Completed:
             errors="replace",
             stdin=subprocess.DEVNULL,
             timeout=timeout,
-            env=scrubbed(os.environ),
+            env=_environment(os.environ),
             check=False,
         )
     except FileNotFoundError:
         raise not_installed(argv[0]) from None
+    except OSError as error:
+        raise ClusterUnavailableError(f"{argv[0]} could not be started: {error}.", transient=True) from error
     except subprocess.TimeoutExpired:
         raise ClusterUnavailableError(
             f"{argv[0]} did not answer within {timeout:g} s. "
@@ -75,3 +81,7 @@ def not_installed(program: str) -> ClusterUnavailableError:
         f"{program} is not on PATH, so there is no Slurm here. Run this on a login node, load the site's "
         "Slurm module, or use LocalRunner() instead."
     )
+
+
+def _environment(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in scrubbed(environment).items() if not name.startswith(_HABITS)}

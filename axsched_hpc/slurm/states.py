@@ -25,7 +25,8 @@ STATES: dict[str, JobState] = {
     "REQUEUE_HOLD": JobState.QUEUED,
     "RESIZING": JobState.RUNNING,
     "RESV_DEL_HOLD": JobState.QUEUED,
-    "REVOKED": JobState.CANCELLED,
+    # Another cluster of the federation runs it: nothing has ended.
+    "REVOKED": JobState.UNKNOWN,
     "RUNNING": JobState.RUNNING,
     "SIGNALING": JobState.RUNNING,
     "SPECIAL_EXIT": JobState.QUEUED,

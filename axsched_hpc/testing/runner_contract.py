@@ -231,7 +231,7 @@ class RunnerContract:
         assert workshop.executions() == [0, 1, 2]
 
     def test_a_failing_objective(self, runner: BaseRunner, workshop: Workshop) -> None:
-        """The job of an attempt that failed ends in a final state that is no success; others are untouched."""
+        """The job of a failed attempt ends in a final state that is no success; others are untouched."""
         batch = workshop.batch(Task(exit_code=7), Task())
         bad, good = self.submit(runner, batch)
         ended = self.wait_for_end(runner, [bad, good])
@@ -323,7 +323,8 @@ class DetachedRunnerContract(RunnerContract):
         self, runner: BaseRunner, make_runner: MakeRunner, workshop: Workshop
     ) -> None:
         """Another runner finds the jobs under the ids that were given, and nothing of another batch."""
-        first, second = workshop.batch(Task(seconds=600), Task(seconds=600)), workshop.batch(Task(seconds=600))
+        long = Task(seconds=600)
+        first, second = workshop.batch(long, long), workshop.batch(long)
         jobs = {b.token: dict(enumerate(self.submit(runner, b))) for b in (first, second)}
         other = make_runner()
         other.prepare(workshop.layout.submitit)
