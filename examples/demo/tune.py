@@ -48,7 +48,7 @@ def experiment() -> Client:
     """What is tuned, within which bounds, and for what."""
     from ax import Client, RangeParameterConfig  # takes some seconds: not before the first line is printed
 
-    logging.getLogger("ax").setLevel(logging.WARNING)  # Ax logs each step; the progress below says it shorter
+    logging.getLogger("ax.api.client").setLevel(logging.WARNING)  # it logs what it was told
     client = Client(random_seed=1)
     client.configure_experiment(
         name="breast_tumours",

@@ -84,7 +84,7 @@ def test_a_short_demo_prints_what_it_promises(
     tune.main()
     printed = capfd.readouterr().out
     run = tmp_path / "outputs/run-1"
-    assert read_experiment(run).ledger.counts == {TrialState.COMPLETED: 3}
+    assert +read_experiment(run).ledger.counts == {TrialState.COMPLETED: 3}
     report = (run / "report.txt").read_text()
     assert report in printed
     assert report.startswith("Best of 3 trials: trial ")

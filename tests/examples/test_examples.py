@@ -23,7 +23,7 @@ CONTAINER = (7, 1000.0)
 
 @pytest.fixture
 def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory of the test's own, where the examples put their outputs; the package is found from there."""
+    """A directory of the test's own for the outputs; the package is found from there."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     return tmp_path
@@ -52,7 +52,7 @@ def _run(name: str, *arguments: str) -> str:
 
 def _check(directory: Path, trials: int, printed: str, *, slurm: bool) -> None:
     ledger = read_experiment(directory).ledger
-    assert ledger.counts == {TrialState.COMPLETED: trials}
+    assert +ledger.counts == {TrialState.COMPLETED: trials}
     jobs = [trial.attempts[-1].job or "" for trial in ledger.trials.values()]
     assert len(set(jobs)) == trials
     # A local job is a process id with its start and host.
@@ -107,7 +107,7 @@ def test_started_again_an_example_goes_on(outside: Path) -> None:
     trials, _ = EXAMPLES["batch"]
     _run("batch")
     _run("batch")
-    assert read_experiment(outside / "outputs/batch").ledger.counts == {TrialState.COMPLETED: 2 * trials}
+    assert +read_experiment(outside / "outputs/batch").ledger.counts == {TrialState.COMPLETED: 2 * trials}
 
 
 def test_the_two_versions_of_an_example_differ_in_the_runner_alone() -> None:
