@@ -3,34 +3,35 @@
 submitit pickles a function per job and renames the pickles after sbatch has answered: a driver that is killed
 in between leaves jobs that wait for their pickle and fail. Here the job's command is the worker itself with a
 manifest that is complete before sbatch runs, so there is nothing to rename, and the job does not import
-submitit. What is used of submitit, beyond its public interface, is listed in ``USED``; a test fails when an
+submitit. submitit checks the parameters, writes the batch script, and reads the job id from the answer; the
+command itself runs like all others of Slurm's, with a time limit and without the variables of a surrounding
+job. What is used of submitit, beyond its public interface, is listed in ``USED``; a test fails when an
 upgrade changes one of them.
 """
 
 from __future__ import annotations
 
-import os
 import shlex
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from submitit import AutoExecutor
-from submitit.core.utils import FailedJobError, FailedSubmissionError
+from submitit.core.utils import FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 
-from axsched_hpc.core.errors import ConfigError
+from axsched_hpc.core.errors import ClusterUnavailableError, ConfigError, SubmissionError
+from axsched_hpc.io import atomic
 from axsched_hpc.slurm import parse
-from axsched_hpc.slurm.run import leaking
+from axsched_hpc.slurm.run import Completed
 
-#: Private members of submitit that this module relies on: class, name.
+#: Private methods of submitit that this module calls or overrides: class, name, parameters. Besides, an
+#: AutoExecutor has the executor that it chose as ``_executor``.
 USED = (
-    (SlurmExecutor, "_submit_command"),
-    (SlurmExecutor, "_make_submission_file_text"),
-    (SlurmExecutor, "_make_submission_command"),
-    (SlurmExecutor, "_internal_update_parameters"),
-    (AutoExecutor, "_internal_update_parameters"),
+    (SlurmExecutor, "_make_submission_file_text", ("self", "command", "uid")),
+    (SlurmExecutor, "_make_submission_command", ("self", "submission_file_path")),
+    (SlurmExecutor, "_get_job_id_from_submission_command", ("string",)),
 )
 
 
@@ -39,37 +40,58 @@ class WorkerExecutor(SlurmExecutor):
 
     def _make_submission_file_text(self, command: str, uid: str) -> str:
         text: str = super()._make_submission_file_text(command, uid)
-        lines = text.splitlines()
+        lines = text.split("\n")
         if "signal" not in (self.parameters.get("additional_parameters") or {}):
             # submitit asks Slurm for USR2 before the time limit, for its own worker; it would kill ours.
             lines = [line for line in lines if not line.startswith("#SBATCH --signal=")]
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines)
 
-    def _make_submission_command(self, submission_file_path: Path) -> list[str]:
-        unset = [word for name in leaking(os.environ) for word in ("-u", name)]
-        command: list[str] = super()._make_submission_command(submission_file_path)
-        return ["env", *unset, *command] if unset else command
-
-    def submit_array(self, name: str, command: Sequence[str], count: int, offset: int) -> str:  # type: ignore[override]
+    def submit_tasks(
+        self,
+        name: str,
+        command: Sequence[str],
+        count: int,
+        offset: int,
+        execute: Callable[[Sequence[str]], Completed],
+    ) -> str:
         """Submit ``count`` tasks of a command that takes its index as its last argument; the array's job id.
 
         Parameters
         ----------
         offset
             Index of the first task. Slurm's own task ids always start at 0, since sites bound them.
+        execute
+            Runs sbatch.
 
         Raises
         ------
         SubmissionError
-            sbatch refused.
+            sbatch refused, or its answer is not known.
+        ClusterUnavailableError
+            There is no sbatch.
         """
         self.parameters.update(job_name=name, map_count=count, array_parallelism=count)
-        index = f'"$((SLURM_ARRAY_TASK_ID + {offset}))"'
+        # Under srun the command has to be a program; alone it takes the place of the shell.
+        words = shlex.join(command) if self.parameters["use_srun"] else f"exec {shlex.join(command)}"
+        script = self.folder / f"{name}.sh"
+        text = self._make_submission_file_text(f'{words} "$((SLURM_ARRAY_TASK_ID + {offset}))"', name)
+        atomic.write(script, text)
         try:
-            job = self._submit_command(f"exec {shlex.join(command)} {index}")
-        except (FailedJobError, FailedSubmissionError) as error:
-            raise parse.submission_error(str(error)) from None
-        return str(job.job_id)
+            answer = execute(self._make_submission_command(script))
+        except ClusterUnavailableError as error:
+            if not error.transient:
+                raise
+            # The answer is lost, and not whether there are jobs.
+            raise SubmissionError(str(error), transient=True) from error
+        if answer.code != 0:
+            raise parse.submission_error(answer.err or answer.out)
+        try:
+            return str(self._get_job_id_from_submission_command(answer.out))
+        except FailedSubmissionError:
+            raise SubmissionError(
+                f"sbatch gave no job id ({answer.out!r}); the jobs are looked for by their name, {name}.",
+                transient=True,
+            ) from None
 
 
 def worker_executor(folder: Path, parameters: Mapping[str, Any]) -> WorkerExecutor:

@@ -73,7 +73,7 @@ class SlurmJobs:
         jobs: dict[int, str] = {}
         for name, offset, count in self._arrays(batch):
             try:
-                array = executor.submit_array(name, batch.command(), count, offset)
+                array = executor.submit_tasks(name, batch.command(), count, offset, self._execute)
             except SubmissionError as error:
                 if not jobs:
                     raise

@@ -16,7 +16,7 @@ from axsched_hpc.runners.submitit_runner import Jobs, SubmititRunner
 _TIME = re.compile(r"(\d+-\d+(:\d+){0,2}|\d+(:\d+){0,2}|infinite|unlimited)", re.IGNORECASE)
 # sbatch(1), --mem.
 _MEMORY = re.compile(r"\d+[KMGT]?B?", re.IGNORECASE)
-_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 #: Options of sbatch that this package sets itself.
@@ -76,7 +76,11 @@ class SlurmRunner(SubmititRunner):
         if gpus_per_task is not None:
             additional["gpus-per-task"] = whole_number("gpus_per_task", gpus_per_task, 1)
             additional["ntasks"] = 1
-        additional.update(options["sbatch_options"])
+        chosen = options["sbatch_options"]
+        if "mem-per-cpu" in chosen or "mem-per-gpu" in chosen:
+            # sbatch takes one of the three.
+            del additional["mem"]
+        additional.update(chosen)
         super().__init__(
             "slurm",
             max_parallel,
@@ -92,7 +96,7 @@ def _setup(modules: list[str], environment: Mapping[str, str], setup: list[str])
     return [
         # From Slurm 22.05 on, srun inside a job does not take the job's --cpus-per-task over.
         'export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"',
-        *(f"module load {shlex.quote(module)}" for module in modules),
+        *(f"module load {shlex.quote(module)} || exit 1" for module in modules),
         *(f"export {name}={shlex.quote(value)}" for name, value in environment.items()),
         *setup,
     ]
@@ -147,7 +151,7 @@ def _sbatch_options(name: str, value: Any) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for key, setting in value.items():
         if not isinstance(key, str) or not _KEY.fullmatch(key.removeprefix("--")):
-            raise ConfigError(f"{name}: {key!r} is no option of sbatch.")
+            raise ConfigError(f"{name}: {key!r} is no long name of an option of sbatch.")
         option = key.removeprefix("--").replace("_", "-")
         if option in _OURS:
             raise ConfigError(f"{name}[{key!r}]: this option is set by axsched_hpc itself; leave it out.")

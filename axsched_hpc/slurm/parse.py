@@ -169,7 +169,7 @@ def submission_error(text: str) -> SubmissionError:
     if _LATER.search(text) or (_POLICY.search(text) and not _LIMIT.search(text)):
         return SubmissionError(f"Slurm did not take the jobs for now: {words}", transient=True)
     hint = next((hint for pattern, hint in _HINTS if re.search(pattern, text, re.IGNORECASE)), "")
-    return SubmissionError(f"Slurm refused the jobs: {words} {hint}".strip())
+    return SubmissionError(f"Slurm refused the jobs: {words.rstrip('.')}. {hint}".strip())
 
 
 def _unavailable(command: str, code: int, err: str) -> ClusterUnavailableError:
