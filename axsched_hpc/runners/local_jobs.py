@@ -95,6 +95,8 @@ class LocalJobs:
                     job = _name(owner.pid, owner.start, owner.host)
                     found.setdefault(batch.token, {})[index] = job
         for pid, words in _command_lines():
+            if "axsched_hpc.worker" not in words:
+                continue
             for place, word in enumerate(words[:-1]):
                 if word in manifests and words[place + 1].isdecimal():
                     job = _name(pid, processes.start_ticks(pid))

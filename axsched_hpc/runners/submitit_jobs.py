@@ -8,12 +8,14 @@ closed and submitted again.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from axsched_hpc.core.errors import ClusterUnavailableError, SubmissionError
 from axsched_hpc.core.states import JobState
+from axsched_hpc.io import processes
 from axsched_hpc.runners.base import Batch, JobStatus
 from axsched_hpc.slurm.states import job_state
 
@@ -48,6 +50,9 @@ class SubmititJobs:
         self._cluster = cluster
         self._parameters = dict(parameters)
         self._jobs: dict[str, Any] = {}
+        # submitit's own debug ids are memory addresses, which another process can have again.
+        pid = os.getpid()
+        self._prefix = f"debug-{pid}.{processes.start_ticks(pid) or 0}-" if cluster == "debug" else ""
         #: The debug executor runs a job when it is looked at.
         self.settle = 0.0 if cluster == "debug" else 5.0
 
@@ -66,22 +71,28 @@ class SubmititJobs:
             raise SubmissionError(
                 f"submitit's executor {self._cluster!r} refused the jobs: {error}"
             ) from error
-        ids = {index: f"{job.job_id}" for index, job in enumerate(jobs)}
+        ids = {index: f"{self._prefix}{job.job_id}" for index, job in enumerate(jobs)}
         self._jobs.update({ids[index]: job for index, job in enumerate(jobs)})
         return ids
 
     def poll(self, jobs: Sequence[str]) -> dict[str, JobStatus]:
         """The states, as far as this process submitted the jobs. The debug executor runs one job per look."""
         found: dict[str, JobStatus] = {}
+        debug, ran = self._cluster == "debug", False
         for name in jobs:
             job = self._jobs.get(name)
             if job is None:
+                if debug and name.startswith("debug-") and not name.startswith(self._prefix):
+                    found[name] = JobStatus(JobState.FAILED, "gone", "the process that ran it has ended")
                 continue
-            if self._cluster == "debug" and not found and str(job.state) == "QUEUED":
-                job.done()
+            if debug and not ran and str(job.state) == "QUEUED":
+                ran = True
+                job.results()
             raw = self._state(job)
-            state = _WORDS.get(raw.upper()) or job_state(raw)
-            found[name] = JobStatus(state, raw)
+            if debug and raw == "DONE":
+                found[name] = _ended(job.submission().result())
+            else:
+                found[name] = JobStatus(_WORDS.get(raw.upper()) or job_state(raw), raw)
         return found
 
     def find(self, batches: Sequence[Batch]) -> dict[str, dict[int, str]]:
@@ -97,7 +108,7 @@ class SubmititJobs:
 
     def log(self, batch: Batch, index: int, job: str) -> Path:
         """Where submitit's own executors write; plugins may differ."""
-        return batch.folder / f"{job}_0_log.err"
+        return batch.folder / f"{job.removeprefix(self._prefix)}_0_log.err"
 
     def _executor(self, folder: Path) -> Any:
         from axsched_hpc.runners.executors import auto_executor
@@ -112,3 +123,7 @@ class SubmititJobs:
                 f"submitit's executor {self._cluster!r} cannot tell the state of job {job.job_id}: {error}",
                 transient=True,
             ) from error
+
+
+def _ended(code: int) -> JobStatus:
+    return JobStatus(JobState.FAILED if code else JobState.SUCCEEDED, f"exit {code}", exit_code=code)
