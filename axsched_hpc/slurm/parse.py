@@ -15,6 +15,12 @@ from axsched_hpc.slurm.states import job_state
 #: One job, or one task of an array.
 JOB_ID = re.compile(r"\d+(_\d+)?")
 
+# Tasks of an array, such as 4, 4-7 or 0-8:2.
+_RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
+
+#: Slurm's own bound on the numbers of tasks (MaxArraySize is at most 4,000,001).
+_LAST_TASK = 4_000_000
+
 _SQUEUE_FIELDS, _SACCT_FIELDS = 7, 9
 
 _UNREACHABLE = re.compile(
@@ -37,7 +43,7 @@ _LATER = re.compile(
 #: stands before them, such as QOSMaxWallDurationPerJobLimit. Without a name it is most often the number of
 #: jobs.
 _POLICY = re.compile(r"violates accounting/qos policy", re.IGNORECASE)
-_LIMIT = re.compile(r"\b(assoc|qos)\w+limit\b", re.IGNORECASE)
+_LIMIT = re.compile(r"\b(assoc|qos)(max|min|grp)\w+", re.IGNORECASE)
 
 _HINTS = (
     (r"invalid partition", "`sinfo` lists the partitions; set SlurmRunner(partition=...)."),
@@ -135,22 +141,18 @@ def sacct(code: int, out: str, err: str) -> list[Row]:
 
 def expand(job: str) -> Iterator[str]:
     """The single jobs of an id: ``39_[3-5,9%2]`` is 39_3, 39_4, 39_5 and 39_9; a job's steps are left out."""
-    root, underscore, tasks = job.partition("_")
-    if "." in job or "+" in job:
-        return
-    if not underscore:
-        yield root
-        return
+    root, _, tasks = job.partition("_")
     if not tasks.startswith("["):
-        yield job
+        if JOB_ID.fullmatch(job):
+            yield job
         return
     for part in tasks.strip("[]").split("%")[0].split(","):
-        first, dash, last = part.partition("-")
-        last, _, step = last.partition(":")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            # Slurm shortens long lists with "..."; what is left out is asked for again at the next poll.
+        found = _RANGE.fullmatch(part)
+        # Slurm shortens long lists with "..."; what is left out is asked for again at the next poll.
+        if found is None:
             continue
-        for task in range(int(first), int(last or first) + 1, int(step) if step.isdecimal() else 1):
+        first, last, step = int(found[1]), int(found[2] or found[1]), int(found[3] or 1)
+        for task in range(first, min(last, _LAST_TASK) + 1, max(step, 1)):
             yield f"{root}_{task}"
 
 
