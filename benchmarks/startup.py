@@ -1,0 +1,145 @@
+"""How long the package and the command take to start, beside a bare Python and a bare click.
+
+Each round starts every program once, one after the other, so that what else the machine does falls on all of
+them alike. The claim: `import axsched_hpc` and `axsched status` each take under 3 times what a bare
+`python -c pass` and the import of click take together.
+
+    python benchmarks/startup.py [--rounds N] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from axsched_hpc.core.events import (
+    AttemptStarted,
+    AttemptSucceeded,
+    BatchPlanned,
+    BatchSubmitted,
+    DriverClosed,
+    DriverOpened,
+    Event,
+    TrialAdded,
+)
+from axsched_hpc.io import atomic
+from axsched_hpc.io.layout import FORMAT, Layout
+from axsched_hpc.store.journal import JournalWriter
+
+BASE = "python -c 'import click'"
+LIMIT = 3.0
+CLAIMED = ("import axsched_hpc", "axsched status, 20 trials")
+
+
+def experiment(directory: Path, trials: int) -> None:
+    """A journal of so many completed trials."""
+    layout = Layout.at(directory)
+    atomic.make_directory(layout.journal)
+    objective = {"weights": {"loss": 1.0}, "minimize": True}
+    events: list[Event] = [DriverOpened(1.0, FORMAT, "host", 1, "0" * 64, {"objectives": [objective]})]
+    for n in range(trials):
+        token = f"token-{n}"
+        events += [
+            TrialAdded(2.0, n, f"{n}_0", {"x": 0.5, "y": float(n)}, "ax", {"generator_run": "x" * 500}),
+            BatchPlanned(3.0, token, ((n, 1),)),
+            BatchSubmitted(4.0, token, {0: f"{n}_0"}),
+            AttemptStarted(5.0, n, 1, "node"),
+            AttemptSucceeded(6.0, n, 1, {"loss": (float(n), None)}),
+        ]
+    writer = JournalWriter(layout.journal, 1)
+    writer.append([*events, DriverClosed(7.0)])
+    writer.close()
+
+
+def programs(directory: Path) -> dict[str, list[str]]:
+    """What is compared: a name for the table, and the command."""
+    python = sys.executable
+    # The entry point, without the few lines that pip puts around it: the same wherever it is installed.
+    command = [python, "-c", "from axsched_hpc.cli import main; main()"]
+    found = {
+        "python -c pass": [python, "-c", "pass"],
+        BASE: [python, "-c", "import click"],
+        "import axsched_hpc": [python, "-c", "import axsched_hpc"],
+        "axsched --version": [*command, "--version"],
+    }
+    for trials in (20, 1000):
+        experiment(directory / str(trials), trials)
+        found[f"axsched status, {trials} trials"] = [*command, "status", str(directory / str(trials))]
+    return found
+
+
+def seconds(argv: list[str]) -> float:
+    """The time of one run, from start to end."""
+    started = time.perf_counter()
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def measure(commands: dict[str, list[str]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each program in each round, after one round that only fills the caches."""
+    for argv in commands.values():
+        seconds(argv)
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(rounds):
+        for name, argv in commands.items():
+            times[name].append(seconds(argv))
+    return times
+
+
+def machine() -> dict[str, str]:
+    """Where and with what it was measured."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = info.read_text().splitlines()
+        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
+    versions = {name: importlib.metadata.version(name) for name in ("axsched-hpc", "click")}
+    return {
+        "processor": cpu,
+        "cores": str(os.cpu_count()),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def main() -> None:
+    """Measure, print the table, write the file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        times = measure(programs(Path(directory)), options.rounds)
+    here = machine()
+    # A ratio within each round, then the median: what disturbs a round disturbs both of its terms.
+    ratios = {
+        name: statistics.median(t / base for t, base in zip(found, times[BASE], strict=True))
+        for name, found in times.items()
+    }
+    lines = [", ".join(f"{key} {value}" for key, value in here.items())]
+    lines.append(f"{options.rounds} interleaved rounds; median [quartiles] in ms; ratio to {BASE}")
+    for name, found in times.items():
+        low, middle, high = (1000 * q for q in statistics.quantiles(found, n=4))
+        lines.append(f"{name:28}{middle:8.1f}  [{low:.1f}, {high:.1f}]{ratios[name]:10.2f}")
+    missed = [name for name in CLAIMED if ratios[name] >= LIMIT]
+    lines.append(f"under {LIMIT:g} times the base: " + ("yes" if not missed else f"NO: {', '.join(missed)}"))
+    sys.stdout.write("\n".join(lines) + "\n")
+    if options.json is not None:
+        report = {"machine": here, "rounds": options.rounds, "base": BASE, "seconds": times, "ratios": ratios}
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
