@@ -11,6 +11,7 @@ upgrade changes one of them.
 
 from __future__ import annotations
 
+import os
 import shlex
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -18,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from submitit import AutoExecutor
-from submitit.core.utils import FailedSubmissionError
+from submitit.core.plugins import get_executors
+from submitit.core.utils import DelayedSubmission, FailedSubmissionError, JobPaths
 from submitit.slurm.slurm import SlurmExecutor
 
 from axsched_hpc.core.errors import ClusterUnavailableError, ConfigError, SubmissionError
 from axsched_hpc.io import atomic
 from axsched_hpc.slurm import parse
-from axsched_hpc.slurm.run import Completed
+from axsched_hpc.slurm.run import Completed, not_installed
 
 #: Private methods of submitit that this module calls or overrides: class, name, parameters. Besides, an
 #: AutoExecutor has the executor that it chose as ``_executor``.
@@ -32,7 +34,12 @@ USED = (
     (SlurmExecutor, "_make_submission_file_text", ("self", "command", "uid")),
     (SlurmExecutor, "_make_submission_command", ("self", "submission_file_path")),
     (SlurmExecutor, "_get_job_id_from_submission_command", ("string",)),
+    (DelayedSubmission, "load", ("filepath",)),
+    (JobPaths, "__init__", ("self", "folder", "job_id", "task_id")),
 )
+
+#: The end of the name of the file in which submitit keeps what a job runs.
+_SUBMITTED = "_submitted.pkl"
 
 
 class WorkerExecutor(SlurmExecutor):
@@ -102,7 +109,11 @@ def worker_executor(folder: Path, parameters: Mapping[str, Any]) -> WorkerExecut
     ------
     ConfigError
         submitit does not know a parameter; has its words.
+    ClusterUnavailableError
+        There is no Slurm here.
     """
+    if SlurmExecutor.affinity() < 0:
+        raise not_installed("srun")
     translated = auto_executor(folder, "slurm", parameters)._executor.parameters
     executor = WorkerExecutor(folder)
     with warnings.catch_warnings():
@@ -125,3 +136,24 @@ def auto_executor(folder: Path, cluster: str, parameters: Mapping[str, Any]) -> 
     except (NameError, ValueError, AssertionError, TypeError, RuntimeError) as error:
         raise ConfigError(f"SubmititRunner({cluster!r}): submitit refuses the parameters: {error}") from None
     return executor
+
+
+def submitted(folder: Path) -> dict[int, str]:
+    """Job ids by index of the jobs for which submitit has left its pickle in a folder.
+
+    A pickle of another user is passed over: nothing is loaded that this user did not write.
+    """
+    found = {}
+    for name in atomic.listing(folder):
+        job = name.removesuffix(_SUBMITTED)
+        path = folder / name
+        if job != name and path.stat().st_uid == os.geteuid():
+            found[int(DelayedSubmission.load(path).args[1])] = job
+    return found
+
+
+def reopened(cluster: str, folder: Path, job: str) -> Any:
+    """submitit's view of a job that another process submitted; None where it is not from this folder."""
+    if "/" in job or not JobPaths(folder, job_id=job).submitted_pickle.is_file():
+        return None
+    return get_executors()[cluster].job_class(folder=folder, job_id=job)

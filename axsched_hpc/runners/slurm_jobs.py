@@ -75,7 +75,8 @@ class SlurmJobs:
             try:
                 array = executor.submit_tasks(name, batch.command(), count, offset, self._execute)
             except SubmissionError as error:
-                if not jobs:
+                # Where the answer is lost, all have to be looked for by name.
+                if not jobs or error.transient:
                     raise
                 log.warning("%d of %d jobs were submitted: %s", len(jobs), len(batch.attempts), error)
                 break

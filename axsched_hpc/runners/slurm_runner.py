@@ -20,7 +20,9 @@ _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 #: Options of sbatch that this package sets itself.
-_OURS = frozenset({"array", "job-name", "output", "error", "wrap", "test-only", "parsable", "wait"})
+_OURS = frozenset(
+    {"array", "clusters", "error", "job-name", "output", "parsable", "quiet", "test-only", "wait", "wrap"}
+)
 
 _CONFIG = ("modules", "setup", "environment", "sbatch_options", "max_array_size")
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from axsched_hpc.core.config import whole_number
 from axsched_hpc.core.errors import ConfigError
 from axsched_hpc.runners.base import BaseRunner, Batch, JobStatus
+from axsched_hpc.runners.debug_jobs import DebugJobs
 from axsched_hpc.runners.local_jobs import LocalJobs
 from axsched_hpc.runners.slurm_jobs import SlurmJobs
 from axsched_hpc.runners.submitit_jobs import SubmititJobs
@@ -75,6 +76,8 @@ class SubmititRunner(BaseRunner):
                     "processes of this machine, which have no such limits. Leave it out."
                 )
             return LocalJobs()
+        if cluster == "debug":
+            return DebugJobs(parameters)
         return SubmititJobs(cluster, parameters)
 
     def __repr__(self) -> str:
