@@ -189,11 +189,17 @@ class Session:
     # ------------------------------------------------------------ the snapshot
 
     def save(self) -> None:
-        """Write the snapshot now. A failure is logged: the journal has everything."""
+        """Write the snapshot now. A failure is logged: the journal has everything.
+
+        A driver that was superseded writes nothing, here as in the journal.
+        """
         started = self.clock.monotonic()
         try:
+            self._writer.check()
             guarded_write(self.layout.snapshot, self.bridge.snapshot_text())
             self._unsaved = False
+        except journal.SupersededError as error:
+            log.warning("The snapshot %s is left alone. %s", self.layout.snapshot, error)
         except OSError as error:
             log.warning(
                 "The snapshot %s could not be written (%s); the journal has everything.",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from axsched_hpc.core.best import best
 from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.states import TrialState
+from axsched_hpc.io import processes
 from axsched_hpc.reporting.reading import Reading, driver_of
 
 _HEAD = ("trial", "state", "attempt", "job", "metrics", "age", "reason")
@@ -30,7 +31,14 @@ def status_text(reading: Reading, *, now: float, width: int) -> str:
     if driver is not None:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(driver.time))
         last = duration(now - ledger.last_time)
-        lines.append(f"driver: process {driver.pid} on {driver.host} since {since}; last record {last} ago")
+        who = f"process {driver.pid} on {driver.host}"
+        if processes.alive(driver.host, driver.pid, None, None) is False:
+            lines.append(
+                f"driver: none; {who} ended without closing, last record {last} ago. "
+                "Start the script again to go on."
+            )
+        else:
+            lines.append(f"driver: {who} since {since}; last record {last} ago")
     else:
         lines.append("driver: none; the last one ended in good order")
     found = best(ledger.trials.values(), reading.problem)

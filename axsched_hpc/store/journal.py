@@ -212,8 +212,7 @@ class JournalWriter:
         """
         if not new:
             return
-        if (last := max(epochs(self.directory), default=self.epoch)) > self.epoch:
-            raise self._superseded(last)
+        self.check()
         data = "".join(
             encode_line(event, self.epoch, self._seq + number) for number, event in enumerate(new, 1)
         ).encode()
@@ -228,6 +227,17 @@ class JournalWriter:
             raise
         self._size += len(data)
         self._seq += len(new)
+
+    def check(self) -> None:
+        """Make sure that this is still the driver.
+
+        Raises
+        ------
+        SupersededError
+            Another driver has taken over.
+        """
+        if (last := max(epochs(self.directory), default=self.epoch)) > self.epoch:
+            raise self._superseded(last)
 
     @property
     def closed(self) -> bool:
