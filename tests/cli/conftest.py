@@ -1,4 +1,4 @@
-"""Experiments as their journals tell them, written without Ax: what the command reads is the journal alone."""
+"""Experiments as their journals tell them, written without Ax: the command reads nothing else."""
 
 from __future__ import annotations
 

@@ -156,9 +156,9 @@ def test_a_damaged_journal(finished: Path, command: str) -> None:
     done = axsched(command, finished)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        f"axsched: {segment}, line 4 is damaged: its checksum is wrong. Nothing was changed. Restore the file "
-        "from a backup, or move aside the damaged line and all that follows, to go on from the state before "
-        "it.\n"
+        f"axsched: {segment}, line 4 is damaged: its checksum is wrong. Nothing was changed. "
+        "Restore the file from a backup, or move aside the damaged line and all that follows, "
+        "to go on from the state before it.\n"
     )
     error = run(command, finished).exception
     assert isinstance(error, JournalError)

@@ -12,6 +12,14 @@ import pytest
 #: Seconds and hundreds of megabytes, or of no use to what only reads the journal.
 HEAVY = {"ax", "botorch", "numpy", "pandas", "rich", "submitit", "torch", "yaml"}
 
+_COMMAND = """
+from axsched_hpc.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert end.code == 0
+"""
+
 _LIST = "import sys, json; json.dump(sorted({name.partition('.')[0] for name in sys.modules}), sys.stderr)"
 
 
@@ -42,7 +50,6 @@ def test_the_worker_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("command", ["status", "best"])
 def test_a_look_at_an_experiment_loads_nothing_heavy(finished: Path, command: str) -> None:
-    code = "import sys\nfrom axsched_hpc.cli import main\ntry:\n    main()\nexcept SystemExit as end:\n    assert end.code == 0"
-    modules = loaded(code, command, str(finished))
+    modules = loaded(_COMMAND, command, str(finished))
     assert not modules & HEAVY
     assert {"axsched_hpc", "click"} <= modules

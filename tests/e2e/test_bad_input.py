@@ -523,8 +523,8 @@ _FAILING = {
     ),
     "half": (
         'printf \'{"loss": 0.\' > "$AXSCHED_METRICS_FILE"',
-        "{metrics} is not complete JSON (Expecting ',' delimiter, line 1, column 11). Was the program stopped "
-        "while it was writing? Write the whole object at once, at the end.",
+        "{metrics} is not complete JSON (Expecting ',' delimiter, line 1, column 11). Was the program "
+        "stopped while it was writing? Write the whole object at once, at the end.",
     ),
     "nan": (
         'echo \'{"loss": NaN}\' > "$AXSCHED_METRICS_FILE"',
@@ -551,8 +551,8 @@ _FAILING = {
     ),
     "timeout": (
         "sleep 60",
-        "{script} ran longer than script_options['timeout'] = 2 s and was ended. Raise the option if it needs "
-        "more; {stderr} is empty",
+        "{script} ran longer than script_options['timeout'] = 2 s and was ended. Raise the option if it "
+        "needs more; {stderr} is empty",
     ),
 }
 

@@ -69,7 +69,8 @@ def make(tmp_path: Path) -> Iterator[Make]:
 def ax_client(seed: int = 5, initial: int = 20) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from ax.service.ax_client import AxClient, ObjectiveProperties
+        from ax.service.ax_client import AxClient
+        from ax.service.utils.instantiation import ObjectiveProperties
 
         made = AxClient(random_seed=seed, verbose_logging=False)
         made.create_experiment(
