@@ -40,11 +40,12 @@ from axsched_hpc.objectives.spec import script_objective
 from axsched_hpc.runners.base import BaseRunner, Batch, BatchAttempt, JobStatus
 
 # The executions file is appended to by one write of one line, so that two executions cannot hide each other.
+# A scheduler that ends a job can signal the sleep before the shell, which must not go on then.
 _SCRIPT = """
 . "$AXSCHED_PARAMETERS_FILE"
 echo "$AXSCHED_TRIAL" >> "$executions"
 touch "$started"
-sleep "$seconds"
+sleep "$seconds" || exit
 test "$exit_code" = 0 || exit "$exit_code"
 echo "{\\"value\\": $AXSCHED_TRIAL}" > "$AXSCHED_METRICS_FILE"
 """
