@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from axsched_hpc.core.errors import ClusterUnavailableError, SubmissionError
+from axsched_hpc.core.errors import ClusterUnavailableError, ConfigError, SubmissionError
 from axsched_hpc.core.states import JobState
 from axsched_hpc.runners.base import Batch, JobStatus
 from axsched_hpc.slurm import parse, render
@@ -19,8 +20,8 @@ log = logging.getLogger("axsched_hpc")
 
 Execute = Callable[[Sequence[str]], Completed]
 
-#: Seconds after which a site that had no accounting is asked again.
-ASK_AGAIN = 600.0
+#: Seconds after which sacct is asked again: of a site that keeps no records, and where it did not answer.
+ASK_AGAIN, ACCOUNTING_PAUSE = 600.0, 60.0
 
 #: Job ids in one scancel.
 _CHUNK = 500
@@ -53,6 +54,11 @@ class SlurmJobs:
 
     def prepare(self, folder: Path) -> None:
         """Check that Slurm is there and answers, and that submitit knows the parameters."""
+        if re.search(r"%[0-9A-Za-z]", str(folder)):
+            raise ConfigError(
+                f"Slurm replaces % and a letter in the names of log files, so it cannot write to {folder}. "
+                "Choose a job_output_dir without %."
+            )
         answer = self._execute(["scontrol", "ping"])
         if answer.code != 0 or "UP" not in answer.out:
             words = " ".join((answer.out + answer.err).split())
@@ -170,16 +176,17 @@ class SlurmJobs:
     def _sacct(self, argv: list[str]) -> list[Row]:
         if time.monotonic() < self._no_accounting_until:
             return []
-        answer = self._execute(argv)
         try:
+            answer = self._execute(argv)
             return parse.sacct(answer.code, answer.out, answer.err)
         except parse.AccountingOff:
             self._no_accounting_until = time.monotonic() + ASK_AGAIN
-            return []
         except ClusterUnavailableError as error:
-            # The controller has answered; what only the database knows has to wait for it.
+            # The controller has answered; what only the database knows has to wait for it, and a sacct that
+            # hangs must not delay every poll.
+            self._no_accounting_until = time.monotonic() + ACCOUNTING_PAUSE
             log.warning("Slurm's accounting did not answer: %s", error)
-            return []
+        return []
 
 
 def _remainder(job: str, rows: Mapping[str, Row]) -> Row | None:
