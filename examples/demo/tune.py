@@ -29,7 +29,8 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # trials side by side must not fight for 
 def main() -> None:
     """Tune, and say what came out."""
     directory = run_directory(HERE / "outputs")
-    print(f"Tuning a classifier of breast tumours: {TRIALS} trials, two at a time, in\n  {shown(directory)}")
+    text = f"Tuning a classifier of breast tumours: {TRIALS} trials, two at a time, in\n  {shown(directory)}"
+    print("Going on where the last run was stopped.\n" if directory.exists() else "", text, sep="", flush=True)
     show_progress()
 
     config = {"job_output_dir": directory, "synchronous": False}
@@ -49,7 +50,7 @@ def experiment() -> Client:
     from ax import Client, RangeParameterConfig  # takes some seconds: not before the first line is printed
 
     logging.getLogger("ax.api.client").setLevel(logging.WARNING)  # it logs what it was told
-    client = Client(random_seed=1)
+    client = Client(random_seed=2)
     client.configure_experiment(
         name="breast_tumours",
         parameters=[
@@ -123,4 +124,7 @@ def shown(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)  # the library has said how to go on
