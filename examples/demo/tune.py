@@ -29,8 +29,10 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # trials side by side must not fight for 
 def main() -> None:
     """Tune, and say what came out."""
     directory = run_directory(HERE / "outputs")
-    text = f"Tuning a classifier of breast tumours: {TRIALS} trials, two at a time, in\n  {shown(directory)}"
-    print("Going on where the last run was stopped.\n" if directory.exists() else "", text, sep="", flush=True)
+    if directory.exists():
+        print("Going on where the last run was stopped.")
+    print(f"Tuning a classifier of breast tumours: {TRIALS} trials, two at a time, in\n  {shown(directory)}")
+    sys.stdout.flush()  # where it is no terminal, too: Ax takes some seconds to load
     show_progress()
 
     config = {"job_output_dir": directory, "synchronous": False}
