@@ -49,6 +49,8 @@ def read_any(text: str, source: str, *, seed: int | None = None) -> Loaded:
         It is none of them, has another seed than the one given, comes from a newer version of this package,
         or the installed Ax cannot decode it.
     """
+    if not text.strip():
+        raise ConfigError(f"{source} is empty. Use another copy.")
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
@@ -73,7 +75,7 @@ def read_any(text: str, source: str, *, seed: int | None = None) -> Loaded:
     experiment, strategy = _decode(content, kind, source)
     if not isinstance(experiment, Experiment):
         raise ConfigError(
-            f"{source} holds a {type(experiment).__name__} where an Experiment belongs. It cannot be run."
+            f"{source} holds {type(experiment).__name__} where an Experiment belongs. It cannot be run."
         )
     return Loaded(
         kind, handles_of(experiment, strategy, one_seed(ours.get("seed"), seed, f"The seed in {source}"))
@@ -106,7 +108,8 @@ def _decode(content: dict[str, Any], kind: str, source: str) -> tuple[Any, Any]:
 
 def _found(content: Any) -> str:
     if not isinstance(content, dict):
-        return f"a JSON {type(content).__name__}"
+        words = {"NoneType": "null", "list": "a list", "str": "a string", "bool": "a boolean"}
+        return words.get(type(content).__name__, "a number")
     kind = content.get("__type") or content.get("_type")
     if kind:
         return f"a {kind}"

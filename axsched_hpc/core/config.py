@@ -131,10 +131,11 @@ def _choice(*allowed: str) -> Check:
     return check
 
 
-def _path(name: str, value: Any) -> str:
+def path_text(name: str, value: Any, wanted: str = "the path of a directory") -> str:
+    """A path as text, or a ConfigError that names the option."""
     text = value.__fspath__() if hasattr(value, "__fspath__") else value
     if not isinstance(text, str) or not text.strip() or "\0" in text:
-        raise _wrong(name, value, "the path of a directory")
+        raise _wrong(name, value, wanted)
     return text
 
 
@@ -174,7 +175,7 @@ def _retries(name: str, value: Any) -> RetryPolicy:
 
 _CHECKS: dict[str, Check] = {
     "monitoring_interval": _seconds(0.1),
-    "job_output_dir": _path,
+    "job_output_dir": path_text,
     "synchronous": boolean,
     "cleanup_after_completion": boolean,
     "resume": _choice("auto", "never", "must"),

@@ -119,6 +119,11 @@ class FailureRateError(AxSchedError):
         self.messages = tuple(messages)
 
 
+def plural(count: int, noun: str) -> str:
+    """``1 attempt``, ``3 attempts``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """``" Did you mean 'x'?"`` where a known word is near, else the list of known words."""
     # Needed only where something is misspelt; every job would pay for the import.

@@ -227,6 +227,8 @@ _EVENTS: dict[str, type[Event]] = {
     )
 }
 
+_FIELDS = {event: frozenset(field.name for field in fields(event)) for event in _EVENTS.values()}
+
 
 def encode(event: Event) -> dict[str, Any]:
     """The event as a JSON object."""
@@ -245,9 +247,8 @@ def decode(record: dict[str, Any]) -> Event:
     cls = _EVENTS.get(kind) if isinstance(kind, str) else None
     if cls is None:
         raise ValueError(f"unknown kind of record {kind!r}")
-    known = {f.name for f in fields(cls)}
     values = {key: value for key, value in record.items() if key != "kind"}
-    if unknown := set(values) - known:
+    if unknown := values.keys() - _FIELDS[cls]:
         raise ValueError(f"unknown field {sorted(unknown)[0]!r} in a record of kind {kind!r}")
     try:
         for name, restore in _RESTORE.get(cls, {}).items():

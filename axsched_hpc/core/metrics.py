@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from axsched_hpc.core.errors import MetricsError
+from axsched_hpc.core.errors import MetricsError, plural
 
 #: Metric name -> (mean, standard error of the mean or None where unknown).
 Metrics = dict[str, tuple[float, float | None]]
@@ -115,7 +115,8 @@ def _pair(value: object, name: str, source: str) -> tuple[float, float | None]:
     if isinstance(value, (tuple, list)):
         if len(value) != 2:
             raise MetricsError(
-                f"{source}: metric {name!r} has {len(value)} values; it takes a number or a pair (mean, sem)."
+                f"{source}: metric {name!r} has {plural(len(value), 'value')} in a list; "
+                "write a number, or a pair [mean, sem]."
             )
         mean, sem = _number(value[0], name, source), value[1]
         if sem is None:
@@ -131,7 +132,10 @@ def _number(value: object, name: str, source: str) -> float:
     # NumPy and torch scalars are accepted through __float__, without importing either; strings and booleans
     # are not.
     if isinstance(value, (str, bytes, bool)) or not hasattr(value, "__float__"):
-        raise MetricsError(f"{source}: metric {name!r} is {_kind(value)} ({value!r:.80}), not a number.")
+        raise MetricsError(
+            f"{source}: metric {name!r} is {_kind(value)} ({value!r:.80}), not a number. "
+            'Write a number, {"metric": 0.25}, or a pair [mean, sem].'
+        )
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -155,7 +159,7 @@ def _kind(value: object) -> str:
         "dict": "a mapping",
     }
     kind = type(value).__name__
-    return names.get(kind, f"a {kind}")
+    return names.get(kind, f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}")
 
 
 def _names(names: Sequence[str]) -> str:

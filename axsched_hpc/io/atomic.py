@@ -97,7 +97,7 @@ def listing(directory: Path) -> list[str]:
     """
     try:
         return sorted(name for name in os.listdir(directory) if not name.startswith("."))  # noqa: PTH208
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from enum import StrEnum
 
-from axsched_hpc.core.errors import FailureRateError
+from axsched_hpc.core.errors import FailureRateError, plural
 from axsched_hpc.core.events import TrialAbandoned
 from axsched_hpc.core.plan import demand
 from axsched_hpc.core.states import TrialState
@@ -125,7 +125,7 @@ class Loop:
         jobs = [job for n in ledger.active if (job := ledger.trials[n].attempts[-1].job) is not None]
         self._observer.stopping = reason
         if jobs:
-            log.info("Cancelling %d attempt(s): %s.", len(jobs), reason)
+            log.info("Cancelling %s: %s.", plural(len(jobs), "attempt"), reason)
             self._runner.cancel(jobs)
         end = self._clock.monotonic() + CANCEL_GRACE
         pause = QUICK_LOOK
@@ -197,12 +197,12 @@ class Loop:
         bad = [t for t in trials.values() if t.state in (TrialState.FAILED, TrialState.ABANDONED)][-5:]
         messages = [f"trial {trial.number}: {trial.reason}" for trial in bad]
         left = len(self._session.ledger.active)
-        running = f" {left} attempt(s) still run; the next call collects them." if left else ""
+        running = f" {plural(left, 'attempt')} still under way, left to the next call." if left else ""
         raise FailureRateError(
             f"{failed} of {ended} trials failed, so the run has stopped.{running} The last messages:\n  "
             + "\n  ".join(messages)
-            + f"\nAll of failed trials is kept below {self._session.layout.trials}. Mend the objective and "
-            "start again, or raise config['failure_rate'] or config['max_failures'].",
+            + f"\nThe files of failed trials are kept below {self._session.layout.trials}. "
+            "Mend the objective and start again, or raise config['failure_rate'] or config['max_failures'].",
             messages=messages,
         )
 

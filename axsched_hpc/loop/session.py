@@ -94,6 +94,7 @@ class Session:
         JournalError
             Its journal is damaged.
         """
+        _check_resume(layout, config.resume, there=bool(journal.epochs(layout.journal)))
         _make_directories(layout)
         lock = DriverLock(layout)
         lock.acquire()
@@ -108,7 +109,6 @@ class Session:
         cls, layout: Layout, bridge: AxBridge, config: SchedulerConfig, clock: Clock, lock: DriverLock
     ) -> Session:
         segments = journal.read(layout.journal)
-        _check_resume(layout, config.resume, there=bool(segments))
         ledger = Ledger()
         past = list(journal.events(segments))
         _replay(ledger, past, segments)
@@ -198,7 +198,7 @@ class Session:
             self._writer.check()
             guarded_write(self.layout.snapshot, self.bridge.snapshot_text())
             self._unsaved = False
-        except journal.SupersededError as error:
+        except (journal.SupersededError, JournalError) as error:
             log.warning("The snapshot %s is left alone. %s", self.layout.snapshot, error)
         except OSError as error:
             log.warning(

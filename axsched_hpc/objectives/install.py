@@ -91,7 +91,9 @@ def load(layout: Layout, name: str) -> Installed:
             _refuse_foreign(directory / FILES / objective.pickle)
         found = _sums(directory / FILES)
     except (OSError, ValueError) as error:
-        raise ObjectiveError(f"The objective in {directory} cannot be read: {error} {advice}") from None
+        raise ObjectiveError(
+            f"The objective in {directory} cannot be read: {str(error).rstrip('.')}. {advice}"
+        ) from None
     if found != sums:
         changed = sorted(key for key in {*found, *sums} if found.get(key) != sums.get(key))
         raise ObjectiveError(

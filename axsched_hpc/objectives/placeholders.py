@@ -54,10 +54,9 @@ def check_placeholders(objective: Objective, parameter_names: Sequence[str]) -> 
                 continue
             if name not in known:
                 raise ObjectiveError(
-                    f"{where} has the placeholder {{{name}}} in {argument!r}, which is neither a parameter "
-                    "nor one of "
-                    f"{', '.join(f'{{{word}}}' for word in own)}.{did_you_mean(name, sorted(known))} Write "
-                    f"{{{{{name}}}}} for the text {{{name}}} itself."
+                    f"{where} has the unknown placeholder {{{name}}} in "
+                    f"{argument!r}.{did_you_mean(name, sorted(known))} Write {{{{{name}}}}} for the text "
+                    f"{{{name}}} itself."
                 )
             if name in own and name in parameter_names:
                 raise ObjectiveError(

@@ -23,12 +23,14 @@ class BatchTrialContext:
     ----------
     points
         The parameters that were added, in order.
+    first
+        The index of the next trial when the batch was opened.
     """
 
     def __init__(self, bridge: AxBridge, earlier: Sequence[tuple[int, Mapping[str, Any]]] = ()) -> None:
         self._bridge = bridge
         self._earlier = earlier
-        self._first = bridge.next_trial
+        self.first = bridge.next_trial
         #: How many of the points, from the first on, are those of before.
         self._same = 0
         self._open = True
@@ -68,7 +70,7 @@ class BatchTrialContext:
             if arm_key(before) == arm_key(self.points[place]):
                 self._same += 1
                 return number
-        return self._first + place
+        return self.first + place
 
     def close(self) -> None:
         """Take no further points, and check those that are there against the batch before the restart.

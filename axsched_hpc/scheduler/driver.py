@@ -9,7 +9,7 @@ from typing import Any
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.core.config import SchedulerConfig
-from axsched_hpc.core.errors import AxSchedError
+from axsched_hpc.core.errors import AxSchedError, plural
 from axsched_hpc.core.events import ObjectiveSet
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.loop.clock import SystemClock
@@ -42,6 +42,7 @@ class Driver:
         self._clock = session.clock
         self._calls = Calls(session)
         self._loop: Loop | None = None
+        self._objective_checked = False
 
     @classmethod
     def open(cls, layout: Layout, bridge: AxBridge, config: SchedulerConfig, runner: BaseRunner) -> Driver:
@@ -59,6 +60,22 @@ class Driver:
         if known is not None and session.ledger.own:
             log.warning("The objective has changed since the last trials: from here on %s runs.", what)
         session.record(ObjectiveSet(self._clock.now(), name, what))
+
+    def has_objective(self) -> bool:
+        """Whether there is something to run; what was set before a restart is checked to be whole.
+
+        Raises
+        ------
+        ObjectiveError
+            It is missing or changed.
+        """
+        objective = self.session.ledger.objective
+        if objective is None:
+            return False
+        if not self._objective_checked:
+            install.load(self.session.layout, objective.objective)
+            self._objective_checked = True
+        return True
 
     # ------------------------------------------------------------ the public calls
 
@@ -94,6 +111,12 @@ class Driver:
             log.info("These %d points were added before the script was started again.", len(call.trials))
             self._calls.go_on_with(call)
         else:
+            if session.bridge.next_trial != batch.first:
+                raise AxSchedError(
+                    "Other trials were added while this batch was open, so that its points would not get the "
+                    f"indices that add_trial returned, from {batch.first} on. Nothing of the batch was "
+                    "submitted. Leave the with-block before anything else adds trials."
+                )
             now = self._clock.now()
             added = [session.bridge.attach(point, time=now) for point in batch.points]
             started = self._calls.begin_batch([c.trial for c in added], synchronous=wait)
@@ -168,7 +191,7 @@ def close(session: Session) -> None:
 def _leave(session: Session, interrupts: Interrupts) -> None:
     """Say how to go on, and end the way the signal asks for."""
     left = len(session.ledger.active)
-    running = f"{left} attempt(s) go on running; " if left else ""
+    running = f"{plural(left, 'attempt')} {'goes' if left == 1 else 'go'} on running; " if left else ""
     log.warning(
         "Stopped by %s. Everything is saved in %s; %sstart the same script again to go on and to collect "
         "what has finished.",

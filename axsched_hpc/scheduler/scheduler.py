@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.ax_bridge.files import read_any
-from axsched_hpc.core.config import SchedulerConfig, boolean, duration, whole_number
+from axsched_hpc.core.config import SchedulerConfig, boolean, duration, path_text, whole_number
 from axsched_hpc.core.errors import ConfigError, ObjectiveError
 from axsched_hpc.io import atomic
 from axsched_hpc.io.layout import Layout
@@ -68,9 +68,12 @@ class AxScheduler:
     ) -> None:
         self._config = SchedulerConfig.from_dict(config)
         if not isinstance(runner, BaseRunner):
+            forgotten = isinstance(runner, type) and issubclass(runner, BaseRunner)
             raise ConfigError(
-                f"runner is {runner!r} ({type(runner).__name__}), "
-                "but takes a runner such as LocalRunner() or SlurmRunner()."
+                f"runner is the class {runner.__name__}; write {runner.__name__}() with parentheses."
+                if forgotten
+                else f"runner is {runner!r} ({type(runner).__name__}), but takes a runner such as "
+                "LocalRunner() or SlurmRunner()."
             )
         self._runner = runner
         self._layout = Layout.at(self._config.job_output_dir)
@@ -282,7 +285,7 @@ class AxScheduler:
         ConfigError
             The file cannot be written.
         """
-        target = Path(path).expanduser().absolute()
+        target = Path(path_text("path", path, "the path of a file")).expanduser().absolute()
         try:
             guarded_write(target, self._bridge.snapshot_text())
         except OSError as error:
@@ -302,14 +305,17 @@ class AxScheduler:
         ConfigError
             It is none of these; nothing changed.
         """
-        source = Path(path).expanduser().absolute()
+        source = Path(path_text("path", path, "the path of a file")).expanduser().absolute()
         try:
             text = atomic.read_text(source)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"{source} cannot be read ({error}). Nothing changed; check the path."
             ) from error
-        loaded = read_any(text, str(source), seed=self._config.seed)
+        try:
+            loaded = read_any(text, str(source), seed=self._config.seed)
+        except ConfigError as error:
+            raise ConfigError(f"{error} Nothing changed.") from None
         bridge = AxBridge(loaded.handles)
         self.close()
         self._bridge = bridge
@@ -369,7 +375,7 @@ class AxScheduler:
             self._finalizer = weakref.finalize(self, close, driver.session)
             if self._objective is not None:
                 driver.set_objective(self._objective)
-        if need_objective and self._driver.session.ledger.objective is None:
+        if need_objective and not self._driver.has_objective():
             raise _no_objective()
         return self._driver
 

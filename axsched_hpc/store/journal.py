@@ -207,6 +207,8 @@ class JournalWriter:
         ------
         SupersededError
             Another driver has taken over; nothing was written.
+        JournalError
+            The segment is gone.
         OSError
             The disk is full or gone; nothing was written, and the same events may be appended again.
         """
@@ -235,9 +237,18 @@ class JournalWriter:
         ------
         SupersededError
             Another driver has taken over.
+        JournalError
+            The segment is gone.
         """
-        if (last := max(epochs(self.directory), default=self.epoch)) > self.epoch:
-            raise self._superseded(last)
+        there = epochs(self.directory)
+        if self.epoch not in there:
+            raise JournalError(
+                f"{self.path} has been moved or removed while this driver ran. Nothing more is recorded or "
+                "submitted. Put the experiment directory back as it was, and start again.",
+                file=str(self.path),
+            )
+        if there[-1] > self.epoch:
+            raise self._superseded(there[-1])
 
     @property
     def closed(self) -> bool:

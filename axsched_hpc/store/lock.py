@@ -101,5 +101,7 @@ def guarded_write(path: Path, text: str) -> None:
         It could not be written; the old file is still there.
     """
     guard = path.with_name(f".{path.name}.lock")
+    # Made here, since filelock would make missing directories too, and try for ever where it may not.
+    os.close(os.open(guard, os.O_RDWR | os.O_CREAT, atomic.FILE_MODE))
     with UnixFileLock(guard, mode=atomic.FILE_MODE, fallback_to_soft=False):
         atomic.write(path, text)

@@ -117,8 +117,7 @@ def test_a_script_that_is_missing_or_cannot_be_executed(make: Make, tmp_path: Pa
         (
             {"args": ["--rate", "{rate}"]},
             ObjectiveError,
-            "script_options['args'] has the placeholder {rate} in '{rate}', which is neither a parameter nor "
-            "one of {parameters}, {metrics}, {trial}, {attempt}, {workdir}.",
+            "script_options['args'] has the unknown placeholder {rate} in '{rate}'. Known: attempt, metrics,",
         ),
     ],
 )
@@ -454,7 +453,7 @@ def test_a_second_scheduler_on_the_same_directory(make: Make, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is not complete JSON (Expecting value, line 1, column 1)."),
+        (b"", "is empty. Use another copy."),
         (b"rubbish", "is not complete JSON (Expecting value, line 1, column 1)."),
         (b'{"experiment": {}', "is not complete JSON (Expecting ',' delimiter, line 1, column 18)."),
         (b"\xff\xfe", "cannot be read ('utf-8' codec can't decode byte 0xff in position 0"),
@@ -464,7 +463,7 @@ def test_a_second_scheduler_on_the_same_directory(make: Make, tmp_path: Path) ->
             "Experiment. Give a file that client.save_to_json_file, save_experiment or Ax's save_experiment "
             "has written.",
         ),
-        (b"[1, 2]", "holds a JSON list, which is no ax.Client snapshot, AxClient snapshot or Experiment."),
+        (b"[1, 2]", "holds a list, which is no ax.Client snapshot, AxClient snapshot or Experiment."),
         (
             b'{"__type": "Experiment"}',
             "looks like an Experiment, but the installed Ax cannot decode it: KeyError:",
@@ -538,7 +537,8 @@ _FAILING = {
     ),
     "string": (
         'echo \'{"loss": "low"}\' > "$AXSCHED_METRICS_FILE"',
-        "{metrics}: metric 'loss' is a string ('low'), not a number.",
+        "{metrics}: metric 'loss' is a string ('low'), not a number. "
+        'Write a number, {{"metric": 0.25}}, or a pair [mean, sem].',
     ),
     "exit-3": (
         "echo 'no licence left' >&2; exit 3",
@@ -593,7 +593,8 @@ def test_a_script_that_always_fails_stops_the_run(make: Make, tmp_path: Path) ->
     assert [line.partition(": ")[0] for line in messages] == [f"  trial {n}" for n in range(5)]
     assert all(line.endswith("stderr.log: no licence left") for line in messages)
     assert last == (
-        f"All of failed trials is kept below {tmp_path / 'run' / 'trials'}. Mend the objective and start "
+        f"The files of failed trials are kept below {tmp_path / 'run' / 'trials'}. "
+        "Mend the objective and start "
         "again, or raise config['failure_rate'] or config['max_failures']."
     )
     assert [line.strip() for line in messages] == list(caught.value.messages)

@@ -245,10 +245,10 @@ def test_unknown_placeholders_are_refused() -> None:
     with pytest.raises(ObjectiveError) as caught:
         check_placeholders(objective, ["learning_rate"])
     message = str(caught.value)
-    assert "script_options['args'] has the placeholder {learning_rat} in '{learning_rat}'" in message
+    assert "script_options['args'] has the unknown placeholder {learning_rat} in '{learning_rat}'" in message
     assert "Did you mean 'learning_rate'?" in message
     assert "Write {{learning_rat}} for the text {learning_rat} itself." in message
-    with pytest.raises(ObjectiveError, match=r"The container's command has the placeholder \{parameters\}"):
+    with pytest.raises(ObjectiveError, match=r"The container's command has the unknown placeholder \{parameters\}"):
         check_placeholders(ContainerObjective("i", ("{parameters}",)), ["x"])
 
 
