@@ -36,9 +36,11 @@ def test_the_objective_is_removed_before_a_resume(tmp_path: Path) -> None:
     with scheduler(tmp_path / "run") as made:
         made.run_optimization(max_trials=1)
     shutil.rmtree(next((tmp_path / "run" / "objective").iterdir()) / "files")
-    with AxScheduler.resume(tmp_path / "run", LocalRunner(2)) as again:
-        with pytest.raises(ObjectiveError, match="is not what was installed|cannot be read"):
-            again.run_optimization(max_trials=1)
+    with (
+        AxScheduler.resume(tmp_path / "run", LocalRunner(2)) as again,
+        pytest.raises(ObjectiveError, match=r"is not what was installed|cannot be read"),
+    ):
+        again.run_optimization(max_trials=1)
     assert len(read_experiment(tmp_path / "run").ledger.trials) == 1
 
 
@@ -59,9 +61,9 @@ def test_a_run_inside_a_batch_block(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/proc/x.json", "missing/deep/x.json", "file/x.json"])
 def test_a_path_that_cannot_be_saved_to(tmp_path: Path, path: str) -> None:
     (tmp_path / "file").touch()
-    with scheduler(tmp_path / "run") as made:
-        with pytest.raises(ConfigError, match="The experiment cannot be saved to"):
-            made.save_experiment(tmp_path / path)
+    made = scheduler(tmp_path / "run")
+    with pytest.raises(ConfigError, match="The experiment cannot be saved to"):
+        made.save_experiment(tmp_path / path)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file"]
 
 

@@ -248,7 +248,9 @@ def test_unknown_placeholders_are_refused() -> None:
     assert "script_options['args'] has the unknown placeholder {learning_rat} in '{learning_rat}'" in message
     assert "Did you mean 'learning_rate'?" in message
     assert "Write {{learning_rat}} for the text {learning_rat} itself." in message
-    with pytest.raises(ObjectiveError, match=r"The container's command has the unknown placeholder \{parameters\}"):
+    with pytest.raises(
+        ObjectiveError, match=r"container's command has the unknown placeholder \{parameters\}"
+    ):
         check_placeholders(ContainerObjective("i", ("{parameters}",)), ["x"])
 
 
