@@ -54,10 +54,10 @@ class SlurmJobs:
 
     def prepare(self, folder: Path) -> None:
         """Check that Slurm is there and answers, and that submitit knows the parameters."""
-        if re.search(r"%[0-9A-Za-z]", str(folder)):
+        if re.search(r"%[0-9A-Za-z%]|\\", str(folder)):
             raise ConfigError(
-                f"Slurm replaces % and a letter in the names of log files, so it cannot write to {folder}. "
-                "Choose a job_output_dir without %."
+                "Slurm replaces % with a letter, %% and backslashes in the names of log files, so it cannot "
+                f"write to {folder}. Choose a job_output_dir without % and backslashes."
             )
         answer = self._execute(["scontrol", "ping"])
         if answer.code != 0 or "UP" not in answer.out:

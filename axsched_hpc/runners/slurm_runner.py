@@ -15,7 +15,7 @@ from axsched_hpc.runners.submitit_runner import Jobs, SubmititRunner
 # sbatch(1), --time: minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]].
 _TIME = re.compile(r"(\d+-\d+(:\d+){0,2}|\d+(:\d+){0,2}|infinite|unlimited)", re.IGNORECASE)
 # sbatch(1), --mem.
-_MEMORY = re.compile(r"\d+[KMGT]?B?", re.IGNORECASE)
+_MEMORY = re.compile(r"\d+([KMGT]B?)?", re.IGNORECASE)
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

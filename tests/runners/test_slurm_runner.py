@@ -43,6 +43,7 @@ SMALL: dict[str, Any] = {"memory": "100M", "time_limit": "00:10:00"}
         ({"time_limit": "01:00:00\n"}, "time_limit is '01:00:00\\n', but takes a time"),
         ({"memory": "4 G"}, "memory is '4 G', but takes a size such as '4G' or '500M'."),
         ({"memory": "lots"}, "memory is 'lots', but takes a size"),
+        ({"memory": "4B"}, "memory is '4B', but takes a size"),
         ({"memory": None}, "memory is None, but takes a size"),
         ({"cpus_per_task": 0}, "cpus_per_task"),
         ({"cpus_per_task": "2"}, "cpus_per_task"),
@@ -258,6 +259,26 @@ def test_the_environment_arrives_as_it_was_given(
     assert _ends(runner, list(runner.submit(batch).values())) == {JobState.SUCCEEDED}
     seen = json.loads(AttemptFiles(batch.attempts[0].directory).stdout.read_text())
     assert seen == {name: str(value) for name, value in environment.items()}
+
+
+@pytest.mark.slurm
+@pytest.mark.parametrize("name", ['it\'s "quoted"', "$HOME `id` ;x& #b", "50% ünï"])
+def test_the_directory_may_have_an_odd_name(name: str, tmp_path: Path, acct_cluster: Cluster) -> None:
+    (tmp_path / name).mkdir()
+    workshop = Workshop.at(tmp_path / name)
+    batch = workshop.batch(Task())
+    runner = SlurmRunner(**SMALL)
+    runner.prepare(workshop.layout.submitit)
+    jobs = runner.submit(batch)
+    assert _ends(runner, list(jobs.values())) == {JobState.SUCCEEDED}
+    log = runner.log(batch, 0, jobs[0])
+    assert log is not None and log.exists()
+
+
+@pytest.mark.parametrize("name", ["100%j", "a%%b", "back\\slash"])
+def test_names_that_slurm_changes_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Choose a job_output_dir without % and backslashes"):
+        SlurmRunner().prepare(tmp_path / name)
 
 
 @pytest.mark.slurm
