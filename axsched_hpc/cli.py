@@ -16,7 +16,7 @@ from axsched_hpc.core.errors import AxSchedError
 from axsched_hpc.reporting.reading import read_experiment
 from axsched_hpc.reporting.table import best_text, status_text
 
-_DIRECTORY = click.argument("directory", metavar="DIR", default="outputs", type=click.Path())
+_DIRECTORY = click.argument("directory", metavar="[DIR]", default="outputs", type=click.Path())
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,7 +25,7 @@ def cli() -> None:
     """Bayesian optimisation with Ax on a batch cluster."""
 
 
-@cli.command()
+@cli.command(short_help="Show where every trial stands.")
 @_DIRECTORY
 def status(directory: str) -> None:
     """Show where every trial of the experiment in DIR (default: outputs) stands."""
@@ -34,7 +34,7 @@ def status(directory: str) -> None:
     click.echo(status_text(read_experiment(directory), now=time.time(), width=width))
 
 
-@cli.command()
+@cli.command(short_help="Show the best trial, or the Pareto front.")
 @_DIRECTORY
 def best(directory: str) -> None:
     """Show the best trial of the experiment in DIR (default: outputs), or its Pareto front."""

@@ -3,15 +3,17 @@
 All derive from :class:`AxSchedError`, so that one ``except`` catches what this package raises and nothing
 else::
 
-    AxSchedError ├── ConfigError              an option is unknown, of the wrong type or out of range (also a
-    ValueError) ├── ObjectiveError           there is nothing to run, or it cannot be run: no objective,
-    script or image missing ├── ParameterError           parameters do not fit the search space (also a
-    ValueError) ├── MetricsError             an objective's metrics cannot be used (also a ValueError) ├──
-    SubmissionError          the scheduler refused a job; `transient` says whether trying again can help ├──
-    ClusterUnavailableError  the scheduler cannot be reached or is not installed ├── ExperimentMismatchError
-    the directory holds another experiment than the one passed in ├── ExperimentLockedError    another driver
-    runs this experiment ├── JournalError             the experiment's record cannot be read; names file and
-    line └── FailureRateError         the objective is plainly broken; carries the last messages
+    AxSchedError
+    ├── ConfigError              an option is unknown, of the wrong type or out of range (also a ValueError)
+    ├── ObjectiveError           there is nothing to run, or it cannot be run
+    ├── ParameterError           parameters do not fit the search space (also a ValueError)
+    ├── MetricsError             an objective's metrics cannot be used (also a ValueError)
+    ├── SubmissionError          the scheduler refused jobs; `transient`: trying again can help
+    ├── ClusterUnavailableError  the scheduler cannot be reached or is not installed
+    ├── ExperimentMismatchError  the directory holds another experiment than the one passed in
+    ├── ExperimentLockedError    another driver runs this experiment
+    ├── JournalError             the experiment's record cannot be read; names file and line
+    └── FailureRateError         the objective is plainly broken; carries the last messages
 
 A message says what happened, to which trial and file, and what to do next. ``transient`` is true where trying
 the same again can help.

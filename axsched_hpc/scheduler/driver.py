@@ -25,6 +25,9 @@ from axsched_hpc.scheduler.result import Result, best_parameters, collect
 
 log = logging.getLogger("axsched_hpc")
 
+#: Seconds after Ctrl-C in which a second one cancels what runs.
+SECOND_SIGNAL = 3.0
+
 
 class Driver:
     """Drives one experiment from :meth:`open` to :meth:`close`; holds its lock in between.
@@ -162,7 +165,7 @@ class Driver:
                 self.stopped = stop.value
                 if stop is Stop.INTERRUPTED:
                     session.save()
-                    if interrupts.count > 1:
+                    if self._wants_cancel(interrupts):
                         loop.cancel("cancelled by the user")
         except Exception:
             self.stopped = "error"
@@ -173,6 +176,22 @@ class Driver:
         if call is not None:
             self._calls.end(call, stop.value)
         session.save()
+
+    def _wants_cancel(self, interrupts: Interrupts) -> bool:
+        """Whether a second signal comes. After Ctrl-C a person has some seconds for it; a scheduler that
+        sends SIGTERM kills soon, and is not kept waiting.
+        """
+        left = len(self.session.ledger.active)
+        if interrupts.count == 1 and interrupts.first is signal.SIGINT and left:
+            log.warning(
+                "Interrupted, and saved. %s under way; Ctrl-C again within %g s cancels them too.",
+                plural(left, "attempt"),
+                SECOND_SIGNAL,
+            )
+            end = self._clock.monotonic() + SECOND_SIGNAL
+            while interrupts.count == 1 and (rest := end - self._clock.monotonic()) > 0:
+                self._clock.wait(rest)
+        return interrupts.count > 1
 
 
 def close(session: Session) -> None:

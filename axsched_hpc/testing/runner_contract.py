@@ -159,12 +159,14 @@ class RunnerContract:
 
     @pytest.fixture
     def runner(self, make_runner: MakeRunner, workshop: Workshop) -> Iterator[BaseRunner]:
-        """A prepared runner; what a failed test left running is cancelled."""
+        """A prepared runner; what a test leaves running is ended, so that nothing stays behind."""
         runner = make_runner()
         runner.prepare(workshop.layout.submitit)
         yield runner
         found = runner.find(workshop.batches)
-        runner.cancel([job for jobs in found.values() for job in jobs.values()])
+        jobs = [job for by_index in found.values() for job in by_index.values()]
+        runner.cancel(jobs)
+        self.wait(runner, jobs, lambda known: all(status.state.final for status in known.values()))
 
     def wait(
         self,
