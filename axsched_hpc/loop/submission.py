@@ -16,7 +16,7 @@ from axsched_hpc.core.errors import ClusterUnavailableError, ObjectiveError, Sub
 from axsched_hpc.core.events import AttemptWithdrawn, BatchPlanned, BatchSubmitted, Event
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.io import atomic, claim, manifest
-from axsched_hpc.io.claim import Claimer
+from axsched_hpc.io.claim import Claim
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.io.manifest import Manifest
 from axsched_hpc.loop.session import Session
@@ -107,27 +107,23 @@ class Submitter:
                 continue
             if index in found:
                 jobs[index] = found[index]
-            elif (owner := self._close_claim(item)) is not None:
-                jobs[index] = owner
-            else:
+            elif (owner := self._close_claim(item)) is None:
                 gone.append((item.trial, item.attempt))
+            elif owner.job is not None:
+                jobs[index] = owner.job
+            # Else it was claimed a moment ago, outside Slurm; the runner finds it when it is asked again.
         if jobs:
             log.info("Found %d submitted job(s) of batch %s again.", len(jobs), batch.token)
             self._session.record(BatchSubmitted(self._session.clock.now(), batch.token, jobs))
         self._withdraw(gone, "never submitted")
 
-    def _close_claim(self, item: BatchAttempt) -> str | None:
-        """Close an attempt for ever; or the job that has claimed it before."""
-        layout = self._session.layout
-        files = layout.attempt(item.trial, item.attempt)
+    def _close_claim(self, item: BatchAttempt) -> Claim | None:
+        """Close an attempt for ever; or the claim of the worker that was quicker."""
+        files = self._session.layout.attempt(item.trial, item.attempt)
         atomic.make_directory(files.root)
-        atomic.listing(files.root)
         if claim.close(files, "never submitted"):
             return None
-        owner = claim.read(files)
-        if owner is None or owner.by is Claimer.DRIVER:
-            return None
-        return owner.job or f"{owner.host}:{owner.pid}"
+        return claim.read(files)
 
     def _withdraw(self, attempts: Sequence[tuple[int, int]], reason: str) -> None:
         layout, now = self._session.layout, self._session.clock.now()
