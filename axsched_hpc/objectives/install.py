@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from axsched_hpc.core.errors import ObjectiveError
@@ -185,9 +186,26 @@ def _described(function: object) -> FunctionObjective:
             f"The objective is {function!r:.80} ({type(function).__name__}), which cannot be called. Pass a "
             "function that takes a dict of parameters and returns a dict of metrics."
         )
+    code = getattr(function, "__code__", None)
     return FunctionObjective(
-        PICKLE, _name(function), tuple(str(Path(entry).absolute()) for entry in sys.path)
+        PICKLE,
+        _name(function),
+        tuple(str(Path(entry).absolute()) for entry in sys.path),
+        "" if code is None else hashlib.sha256(repr(_bytecode(code)).encode()).hexdigest(),
     )
+
+
+def _bytecode(code: CodeType) -> tuple[object, ...]:
+    """What a function does, without where it stands: equal in every process, as a pickle's bytes are not."""
+
+    def plain(constant: object) -> object:
+        if isinstance(constant, CodeType):
+            return _bytecode(constant)
+        # The order of a set differs between processes.
+        return sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant
+
+    constants = [plain(constant) for constant in code.co_consts]
+    return code.co_code, code.co_names, code.co_varnames, code.co_freevars, constants
 
 
 def _name(function: object) -> str:

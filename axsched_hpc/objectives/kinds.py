@@ -21,11 +21,14 @@ class FunctionObjective:
         ``module.qualname``, for people.
     sys_path
         Where the driver's Python looked for modules.
+    code
+        Digest of its bytecode; empty for a callable without any of its own.
     """
 
     pickle: str
     what: str
     sys_path: tuple[str, ...] = ()
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,16 @@ def what(objective: Objective) -> str:
             return f"script {objective.source}"
         case ContainerObjective():
             return f"container {objective.image}"
+
+
+def same_code(one: Objective, other: Objective) -> bool:
+    """Whether both are functions of the same name with the same bytecode; variables they use may differ."""
+    return (
+        isinstance(one, FunctionObjective)
+        and isinstance(other, FunctionObjective)
+        and one.code != ""
+        and (one.what, one.code) == (other.what, other.code)
+    )
 
 
 def encode(objective: Objective) -> dict[str, Any]:

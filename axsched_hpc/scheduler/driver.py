@@ -59,9 +59,13 @@ class Driver:
         known = session.ledger.objective
         if known is not None and known.objective == name:
             return
-        what = kinds.what(install.load(session.layout, name).objective)
+        installed = install.load(session.layout, name).objective
+        what = kinds.what(installed)
         if known is not None and session.ledger.own:
-            log.warning("The objective has changed since the last trials: from here on %s runs.", what)
+            # Two pickles of one function can differ in bytes; a person has to know when its code does.
+            before = install.load(session.layout, known.objective).objective
+            level = logging.INFO if kinds.same_code(before, installed) else logging.WARNING
+            log.log(level, "The objective has changed since the last trials: from here on %s runs.", what)
         session.record(ObjectiveSet(self._clock.now(), name, what))
 
     def has_objective(self) -> bool:
