@@ -5,8 +5,12 @@ It is known by its pid, its start time and the boot of its machine, so that a re
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 from pathlib import Path
+
+from axsched_hpc.io import atomic
 
 
 def hostname() -> str:
@@ -49,6 +53,25 @@ def alive(host: str, pid: int, start: int | None, boot: str | None) -> bool | No
         return False
     fields = _stat(pid)
     return fields is not None and int(fields[19]) == start and fields[0] not in ("Z", "X")
+
+
+def end_session(leader: int) -> int:
+    """Kill what is left of a session whose leader has ended; how many processes that were.
+
+    Its number cannot have been given away while it has members; a live process of that number leads another
+    one.
+    """
+    if _exists(leader) and (fields := _stat(leader)) is not None and fields[0] not in ("Z", "X"):
+        return 0
+    count = 0
+    for name in atomic.listing(Path("/proc")):
+        if name.isdecimal() and (fields := _stat(int(name))) is not None and int(fields[3]) == leader:
+            if fields[0] in ("Z", "X"):
+                continue
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(int(name), signal.SIGKILL)
+                count += 1
+    return count
 
 
 def _stat(pid: int) -> list[str] | None:

@@ -1,4 +1,6 @@
-"""One child process with all its descendants: started in a session of its own, ended as a group.
+"""One child process with all its descendants: started in a process group of its own, ended as a group.
+
+It stays in the worker's session, by which a local runner finds it when the worker itself was killed.
 
 A child that outlives its time, or whose worker is told to end, gets SIGTERM, a grace period, and SIGKILL,
 each with its whole process group. What a program leaves running in its group when it ends is killed, since
@@ -80,7 +82,7 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
-            start_new_session=True,
+            process_group=0,
         )
         try:
             with gate.open():

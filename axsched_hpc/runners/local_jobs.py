@@ -82,6 +82,7 @@ class LocalJobs:
                 self._kill_if_due(job)
             else:
                 self._kill_at.pop(job, None)
+                self._end_orphans(job, status)
         return found
 
     def find(self, batches: Sequence[Batch]) -> dict[str, dict[int, str]]:
@@ -132,6 +133,12 @@ class LocalJobs:
         if alive:
             return JobStatus(JobState.RUNNING, "running", node=host)
         return JobStatus(JobState.FAILED, "gone", "the process has ended", node=host)
+
+    def _end_orphans(self, job: str, status: JobStatus) -> None:
+        """Kill what a worker that did not end by itself has left running: its attempt is repeated."""
+        place = _place(job)
+        if status.exit_code is None and place is not None and (left := processes.end_session(place[0])):
+            log.info("Killed %d process(es) that the worker of job %s had left.", left, job)
 
     def _kill_if_due(self, job: str) -> None:
         if time.monotonic() >= self._kill_at.get(job, float("inf")):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from axsched_hpc.core.states import TrialState
+from axsched_hpc import AxScheduler, LocalRunner
+from axsched_hpc.core.states import FailureKind, TrialState
 from axsched_hpc.reporting.reading import read_experiment
-from tests.e2e.kit import executions, start_driver
+from tests.e2e.kit import client, executions, start_driver
 
 
 def _wait_for(folder: Path, count: int, driver: subprocess.Popen[str]) -> None:
@@ -116,3 +119,40 @@ def test_a_script_that_is_started_again_after_its_end_runs_more_trials(tmp_path:
         output, _ = driver.communicate(timeout=60)
         assert driver.returncode == 0, output
         _check_whole(tmp_path, total)
+
+
+def test_a_killed_worker_leaves_no_script_behind(tmp_path: Path) -> None:
+    script = tmp_path / "simulate.sh"
+    script.write_text(
+        "set -e\n"
+        f'echo $$ >> "{tmp_path}/pids"\n'
+        '[ "$AXSCHED_ATTEMPT" = 2 ] || { sleep 600 & wait; }\n'
+        'echo \'{"loss": 1}\' > "$AXSCHED_METRICS_FILE"\n'
+    )
+    options = {"job_output_dir": tmp_path / "run", "poll_interval": 0.1}
+    claimed = tmp_path / "run" / "trials" / "00000" / "attempt-1" / "claim.json"
+
+    def kill_worker() -> None:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "pids").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(json.loads(claimed.read_text())["pid"], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_worker)
+    with AxScheduler(client(), LocalRunner(1), options) as scheduler:
+        scheduler.set_script_objective(script)
+        killer.start()
+        scheduler.run_optimization(max_trials=1)
+    killer.join()
+    trial = read_experiment(tmp_path / "run").ledger.trials[0]
+    assert [failure.kind for failure in trial.failures()] == [FailureKind.WORKER_KILLED]
+    assert trial.state is TrialState.COMPLETED
+    first = int((tmp_path / "pids").read_text().split()[0])
+    assert _is_gone(first)
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
