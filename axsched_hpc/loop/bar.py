@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -32,11 +35,34 @@ def live_bar(session: Session, incumbent: Incumbent, total: int) -> Iterator[Non
         progress.update(task, completed=max(0, ended), state=_state(ledger, incumbent))
 
     external = len(session.ledger.trials) - session.ledger.own
-    with progress:
+    streams = (sys.stderr, sys.stdout)
+    with progress, _lines_above(streams):
         task = progress.add_task("", total=total, state="")
         update(None, session.ledger)
         session.listeners.append(update)
         yield
+
+
+@contextmanager
+def _lines_above(streams: tuple[TextIO, TextIO]) -> Iterator[None]:
+    """Let log handlers that write to the terminal print above the bar.
+
+    While the bar is live, rich stands in for ``sys.stderr`` and ``sys.stdout``; handlers hold the streams of
+    before, and would write into the bar's line.
+    """
+    loggers = [logging.getLogger(), *map(logging.getLogger, list(logging.root.manager.loggerDict))]
+    moved = [
+        (handler, handler.stream)
+        for handler in {handler for logger in loggers for handler in logger.handlers}
+        if isinstance(handler, logging.StreamHandler) and handler.stream in streams
+    ]
+    for handler, stream in moved:
+        handler.setStream(sys.stderr if stream is streams[0] else sys.stdout)
+    try:
+        yield
+    finally:
+        for handler, stream in moved:
+            handler.setStream(stream)
 
 
 def _state(ledger: Ledger, incumbent: Incumbent) -> str:

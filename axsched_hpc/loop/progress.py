@@ -21,13 +21,9 @@ from axsched_hpc.core.events import (
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.states import TrialState, Verdict
 from axsched_hpc.loop.session import Listener, Session
+from axsched_hpc.reporting.table import number
 
 log = logging.getLogger("axsched_hpc")
-
-
-def number(value: float) -> str:
-    """A metric's value as people read it."""
-    return f"{value:.6g}"
 
 
 def describe(event: Event, ledger: Ledger, incumbent: Incumbent) -> str | None:
@@ -62,11 +58,11 @@ def describe(event: Event, ledger: Ledger, incumbent: Incumbent) -> str | None:
 def ranges(numbers: list[int]) -> str:
     """Numbers as people write them: ``0-3, 7``."""
     runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1] = [runs[-1][0], number]
+    for each in numbers:
+        if runs and each == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], each]
         else:
-            runs.append([number])
+            runs.append([each])
     return ", ".join("-".join(str(end) for end in run) for run in runs)
 
 
