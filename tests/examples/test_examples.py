@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,18 +25,6 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     return tmp_path
-
-
-@pytest.fixture
-def container_tools() -> None:
-    """Skip, or where containers are required fail, if the example's image cannot be made or run here."""
-    programs = [name for name in ("apptainer", "singularity", "ch-run") if shutil.which(name)]
-    if programs and Path("/bin/busybox").exists():
-        return
-    reason = "examples/container.py needs busybox-static and charliecloud, apptainer or singularity."
-    if os.environ.get("AXSCHED_REQUIRE_CONTAINERS") == "1":
-        pytest.fail(f"AXSCHED_REQUIRE_CONTAINERS=1, but {reason}", pytrace=False)
-    pytest.skip(reason)
 
 
 def _run(name: str, *arguments: str) -> str:
@@ -84,7 +70,7 @@ def test_an_example_runs_on_slurm(name: str, outside: Path, acct_cluster: Cluste
 
 
 @pytest.mark.container
-def test_the_container_example_runs_here(outside: Path, container_tools: None) -> None:
+def test_the_container_example_runs_here(outside: Path) -> None:
     trials, limit = CONTAINER
     printed = _run("container")
     _check(outside / "outputs/container", trials, printed, slurm=False)
@@ -94,9 +80,7 @@ def test_the_container_example_runs_here(outside: Path, container_tools: None) -
 
 @pytest.mark.container
 @pytest.mark.slurm
-def test_the_container_example_runs_on_slurm(
-    outside: Path, container_tools: None, acct_cluster: Cluster
-) -> None:
+def test_the_container_example_runs_on_slurm(outside: Path, acct_cluster: Cluster) -> None:
     trials, limit = CONTAINER
     printed = _run("container", "--slurm")
     _check(outside / "outputs/container", trials, printed, slurm=True)

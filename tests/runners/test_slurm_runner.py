@@ -22,6 +22,7 @@ from axsched_hpc.runners.base import Batch, BatchAttempt
 from axsched_hpc.runners.slurm_jobs import SlurmJobs
 from axsched_hpc.slurm.run import Completed, run
 from axsched_hpc.testing.runner_contract import RunnerContract, Task, Workshop
+from tests.slurm.fixtures import missing
 from tests.slurm.harness import Cluster
 
 SMALL: dict[str, Any] = {"memory": "100M", "time_limit": "00:10:00"}
@@ -423,7 +424,7 @@ def test_without_slurm_on_the_path(
 def dead_controller(acct_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slurm's commands, told of a controller at a port on which nobody listens."""
     if acct_cluster.conf is None:
-        pytest.skip("the site's configuration file is not ours to copy.")
+        missing("the site's configuration file is not ours to copy.")
     text = acct_cluster.conf.read_text()
     # Port 1 is below what anybody is given.
     changed = re.sub(r"(?m)^SlurmctldPort=.*$", "SlurmctldPort=1\nMessageTimeout=2", text)
