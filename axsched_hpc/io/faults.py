@@ -3,8 +3,8 @@
 Off, which is always but in tests, :func:`reach` is one comparison. Armed with a directory, by
 ``AXSCHED_FAULTS`` or :func:`arm`, a point fires when the directory has a file of its name. The file holds an
 action: ``kill`` (SIGKILL to this process), ``stop`` (SIGSTOP; it goes on after SIGCONT), or the name of an
-error such as ``ENOSPC``, which is raised as an ``OSError``; a number after it means the n-th arrival of one
-process, instead of the first. A point fires once over all processes: whoever renames its file to
+error such as ``ENOSPC``, which is raised as an ``OSError``; a number after it means from the n-th arrival of one
+process on. A point fires once over all processes: whoever renames its file to
 ``POINT.fired-PID`` fires.
 """
 
@@ -30,7 +30,7 @@ POINTS = {
     "batch.planned": "a batch's intent is in the journal, none of its files exists",
     "batch.files": "a batch's files are complete",
     "submit.before": "before the scheduler is asked",
-    "submit.half": "between sbatch and the end of submitit's bookkeeping; or one of several processes started",
+    "submit.half": "between sbatch and the end of submitit's bookkeeping; locally, one process is started",
     "batch.submitted": "the scheduler has taken a batch, the journal does not know it",
     "batch.recorded": "the job ids are in the journal",
     "inbox.listed": "notices are seen, not read",
@@ -89,7 +89,7 @@ def _reach(point: str, directory: Path) -> None:
     path = directory / point
     try:
         action, _, arrival = path.read_text(encoding="ascii").strip().partition(" ")
-        if _arrivals[point] != int(arrival or 1):
+        if _arrivals[point] < int(arrival or 1):
             return
         path.rename(path.with_name(f"{point}.fired-{os.getpid()}"))
     except FileNotFoundError:
