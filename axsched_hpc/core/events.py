@@ -33,8 +33,26 @@ class TrialEvent(Event):
 
 
 @dataclass(frozen=True)
+class LeaseTaken(Event):
+    """A process took the experiment over. First record of every segment, from format 2 on.
+
+    ``start`` and ``boot`` tell its pid from a later process of the same number. ``purpose`` is ``drive``, or
+    the command that did what no driver does (``unlock``, ``repair``, ``compact``).
+    """
+
+    kind: ClassVar[str] = "lease_taken"
+    format: int
+    host: str
+    pid: int
+    start: int | None
+    boot: str | None
+    user: str
+    purpose: str = "drive"
+
+
+@dataclass(frozen=True)
 class DriverOpened(Event):
-    """A driver took over. First record of every segment.
+    """A driver has read what was there. Second record of its segment; the first one in format 1.
 
     ``previous`` maps the names of the segments that it has read to their sizes in bytes: what a superseded
     driver appends later lies beyond that size and does not count.
@@ -52,9 +70,10 @@ class DriverOpened(Event):
 
 @dataclass(frozen=True)
 class DriverClosed(Event):
-    """The driver ended in good order, with no call interrupted."""
+    """The driver gave the experiment back. ``finished``: in good order, with no call interrupted."""
 
     kind: ClassVar[str] = "driver_closed"
+    finished: bool = True
 
 
 @dataclass(frozen=True)
@@ -210,6 +229,7 @@ class TrialAbandoned(TrialEvent):
 _EVENTS: dict[str, type[Event]] = {
     event.kind: event
     for event in (
+        LeaseTaken,
         DriverOpened,
         DriverClosed,
         CallStarted,

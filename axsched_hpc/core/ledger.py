@@ -21,6 +21,7 @@ from axsched_hpc.core.events import (
     DriverClosed,
     DriverOpened,
     Event,
+    LeaseTaken,
     ObjectiveSet,
     TrialAdded,
     TrialEvent,
@@ -122,6 +123,9 @@ class Ledger:
 
     # ------------------------------------------------------------ events of the experiment
 
+    def _lease_taken(self, event: LeaseTaken) -> tuple[Action, ...]:
+        return ()
+
     def _driver_opened(self, event: DriverOpened) -> tuple[Action, ...]:
         if self.closed:
             # The script before this one ended by itself; the calls of a new one are counted from the start.
@@ -131,7 +135,7 @@ class Ledger:
         return ()
 
     def _driver_closed(self, event: DriverClosed) -> tuple[Action, ...]:
-        self.closed = True
+        self.closed = event.finished
         return ()
 
     def _call_started(self, event: CallStarted) -> tuple[Action, ...]:
@@ -180,6 +184,7 @@ class Ledger:
 
 
 _HANDLERS: dict[type[Event], Callable[[Ledger, Any], tuple[Action, ...]]] = {
+    LeaseTaken: Ledger._lease_taken,
     DriverOpened: Ledger._driver_opened,
     DriverClosed: Ledger._driver_closed,
     CallStarted: Ledger._call_started,

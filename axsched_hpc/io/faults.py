@@ -3,9 +3,8 @@
 Off, which is always but in tests, :func:`reach` is one comparison. Armed with a directory, by
 ``AXSCHED_FAULTS`` or :func:`arm`, a point fires when the directory has a file of its name. The file holds an
 action: ``kill`` (SIGKILL to this process), ``stop`` (SIGSTOP; it goes on after SIGCONT), or the name of an
-error such as ``ENOSPC``, which is raised as an ``OSError``; a number after it means from the n-th arrival of one
-process on. A point fires once over all processes: whoever renames its file to
-``POINT.fired-PID`` fires.
+error such as ``ENOSPC``, which is raised as an ``OSError``; a number after it means from the n-th arrival of
+a process on. A point fires once over all processes: whoever renames its file to ``POINT.fired-PID`` fires.
 """
 
 from __future__ import annotations
