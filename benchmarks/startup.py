@@ -29,11 +29,12 @@ from axsched_hpc.core.events import (
     DriverClosed,
     DriverOpened,
     Event,
+    LeaseTaken,
     TrialAdded,
 )
 from axsched_hpc.io import atomic
 from axsched_hpc.io.layout import FORMAT, Layout
-from axsched_hpc.store.journal import JournalWriter
+from axsched_hpc.store.writer import JournalWriter
 
 BASE = "python -c 'import click'"
 LIMIT = 3.0
@@ -55,7 +56,7 @@ def experiment(directory: Path, trials: int) -> None:
             AttemptStarted(5.0, n, 1, "node"),
             AttemptSucceeded(6.0, n, 1, {"loss": (float(n), None)}),
         ]
-    writer = JournalWriter(layout.journal, 1)
+    writer = JournalWriter(layout.journal, 1, LeaseTaken(1.0, FORMAT, "host", 1, None, None, "user", 60.0))
     writer.append([*events, DriverClosed(7.0)])
     writer.close()
 

@@ -48,6 +48,8 @@ class SchedulerConfig:
         What to do with running attempts when the time of a call is over.
     lost_after : float
         Seconds for which no query may know a job before its attempt counts as lost.
+    takeover_after : float
+        Seconds without a sign of life of this driver after which one on another machine may take over.
     """
 
     monitoring_interval: float = 10
@@ -63,6 +65,7 @@ class SchedulerConfig:
     save_interval: float = 60.0
     on_timeout: str = "cancel"
     lost_after: float = 120.0
+    takeover_after: float = 60.0
 
     @property
     def failure_limit(self) -> FailureLimit:
@@ -187,4 +190,5 @@ _CHECKS: dict[str, Check] = {
     "save_interval": _seconds(0, zero=True),
     "on_timeout": _choice("cancel", "leave"),
     "lost_after": _seconds(1),
+    "takeover_after": _seconds(3),
 }

@@ -12,7 +12,9 @@ else::
     ├── ClusterUnavailableError  the scheduler cannot be reached or is not installed
     ├── ExperimentMismatchError  the directory holds another experiment than the one passed in
     ├── ExperimentLockedError    another driver runs this experiment
+    │   └── SupersededError      another driver has taken it over from this one
     ├── JournalError             the experiment's record cannot be read; names file and line
+    ├── StorageError             the experiment directory cannot be written or read now
     └── FailureRateError         the objective is plainly broken; carries the last messages
 
 A message says what happened, to which trial and file, and what to do next. ``transient`` is true where trying
@@ -90,6 +92,19 @@ class ExperimentLockedError(AxSchedError):
         self.host = host
         self.pid = pid
         self.since = since
+
+
+class SupersededError(ExperimentLockedError):
+    """Another driver has taken the experiment over from this one, which may not write any more."""
+
+
+class StorageError(AxSchedError):
+    """The experiment directory could not be written or read for so long that the call ended.
+
+    What had been recorded is safe, and jobs go on: start again once the filesystem works.
+    """
+
+    transient = True
 
 
 class JournalError(AxSchedError):

@@ -36,8 +36,10 @@ class TrialEvent(Event):
 class LeaseTaken(Event):
     """A process took the experiment over. First record of every segment, from format 2 on.
 
-    ``start`` and ``boot`` tell its pid from a later process of the same number. ``purpose`` is ``drive``, or
-    the command that did what no driver does (``unlock``, ``repair``, ``compact``).
+    ``start`` and ``boot`` tell its pid from a later process of the same number. ``takeover``: after so many
+    seconds without a sign of life a driver on another host may take over. ``purpose`` is ``drive``, or the
+    command that did what no driver does (``unlock``, ``repair``). ``base``: this segment holds all that is
+    known, and earlier ones do not count.
     """
 
     kind: ClassVar[str] = "lease_taken"
@@ -47,7 +49,9 @@ class LeaseTaken(Event):
     start: int | None
     boot: str | None
     user: str
+    takeover: float
     purpose: str = "drive"
+    base: bool = False
 
 
 @dataclass(frozen=True)

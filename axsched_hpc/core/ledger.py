@@ -66,6 +66,8 @@ class Ledger:
     objective: ObjectiveSet | None = None
     own: int = 0
     last_time: float = 0.0
+    #: Whether the process that holds the experiment has come so far as to open it.
+    _opened: bool = False
 
     def apply(self, event: Event) -> tuple[Action, ...]:
         """Take one event in; the actions that follow from it.
@@ -124,6 +126,7 @@ class Ledger:
     # ------------------------------------------------------------ events of the experiment
 
     def _lease_taken(self, event: LeaseTaken) -> tuple[Action, ...]:
+        self._opened = False
         return ()
 
     def _driver_opened(self, event: DriverOpened) -> tuple[Action, ...]:
@@ -131,11 +134,12 @@ class Ledger:
             # The script before this one ended by itself; the calls of a new one are counted from the start.
             self.calls.clear()
             self.ended_calls.clear()
-        self.driver, self.closed = event, False
+        self.driver, self.closed, self._opened = event, False, True
         return ()
 
     def _driver_closed(self, event: DriverClosed) -> tuple[Action, ...]:
-        self.closed = event.finished
+        if self._opened:
+            self.closed, self._opened = event.finished, False
         return ()
 
     def _call_started(self, event: CallStarted) -> tuple[Action, ...]:

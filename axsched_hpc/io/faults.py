@@ -13,13 +13,15 @@ import errno
 import os
 import signal
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 #: Every point, and where it is. The driver's, then those of any process, then the worker's.
 POINTS = {
-    "open.read": "the journal is read, nothing of this driver is on the disk",
-    "open.segment": "this driver's segment exists and is empty",
-    "open.recorded": "the driver's first record is written",
+    "open.before": "nothing of this driver is on the disk",
+    "open.lease": "this driver's segment exists with its first record, nothing is read yet",
+    "open.read": "the journal is read, and Ax is where it stands",
+    "open.recorded": "what the driver has read is recorded",
     "journal.before": "before events are written",
     "journal.torn": "half of the bytes of some events are written",
     "journal.unsynced": "events are written, not synced",
@@ -79,6 +81,17 @@ def reach(point: str) -> None:
     """
     if _directory is not None:
         _reach(point, _directory)
+
+
+def pieces(point: str, data: bytes) -> Iterator[bytes]:
+    """The data in one piece; where faults are armed in two, with the point between them."""
+    if _directory is None:
+        yield data
+        return
+    half = len(data) // 2
+    yield data[:half]
+    _reach(point, _directory)
+    yield data[half:]
 
 
 def _reach(point: str, directory: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: Version of the formats of all files in an experiment directory.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,12 @@ def alive(host: str, pid: int, start: int | None, boot: str | None) -> bool | No
     return fields is not None and int(fields[19]) == start and fields[0] not in ("Z", "X")
 
 
+def stopped(pid: int) -> bool:
+    """Whether a process of this machine is stopped, by SIGSTOP or Ctrl-Z: it is alive, and does nothing."""
+    fields = _stat(pid)
+    return fields is not None and fields[0] == "T"
+
+
 def end_session(leader: int) -> int:
     """Kill what is left of a session whose leader has ended; how many processes that were.
 

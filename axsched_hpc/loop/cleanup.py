@@ -11,6 +11,7 @@ from pathlib import Path
 
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.states import TrialState
+from axsched_hpc.io import faults
 from axsched_hpc.io.layout import Layout
 
 log = logging.getLogger("axsched_hpc")
@@ -27,9 +28,11 @@ class Cleaner:
 
     def clean(self, ledger: Ledger, trial: int, attempt: int) -> None:
         """Clean up after a completed attempt; what cannot be removed is logged and left."""
+        faults.reach("cleanup.before")
         files = self._layout.attempt(trial, attempt)
         for path in (files.stdout, files.stderr):
             _remove(path)
+        faults.reach("cleanup.half")
         with contextlib.suppress(OSError):
             files.work.rmdir()
         token = ledger.trials[trial].attempts[-1].token
@@ -38,6 +41,7 @@ class Cleaner:
             folder = self._layout.batch(token)
             if folder.is_dir() and not folder.is_symlink():
                 shutil.rmtree(folder, onerror=lambda _, path, info: _left(Path(path), info[1]))
+        faults.reach("cleanup.after")
 
 
 def _remove(path: Path) -> None:

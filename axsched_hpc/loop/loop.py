@@ -10,6 +10,7 @@ from axsched_hpc.core.errors import FailureRateError, plural
 from axsched_hpc.core.events import TrialAbandoned
 from axsched_hpc.core.plan import demand
 from axsched_hpc.core.states import TrialState
+from axsched_hpc.io import faults
 from axsched_hpc.loop.observation import Observer
 from axsched_hpc.loop.session import Session
 from axsched_hpc.loop.signals import Interrupts
@@ -95,15 +96,29 @@ class Loop:
                 return Stop.INTERRUPTED
             if goal.deadline is not None and self._clock.monotonic() >= goal.deadline:
                 return self._time_over(goal)
-            happened = self.observe()
-            self._check_failures()
-            if (stop := self._decide(goal)) is not None:
+            try:
+                happened = self.observe()
+                self._check_failures()
+                stop = self._decide(goal)
+            except OSError as error:
+                # What happened is in the journal or will be seen again, so the tick is simply repeated.
+                self._session.patience.bear(error)
+                continue
+            self._session.patience.works()
+            if stop is not None:
                 return stop
             self._session.save_if_due()
             self._pause(goal, happened)
 
     def observe(self) -> int:
-        """Look into the inbox, and at the jobs where that is due; how much has happened."""
+        """Look into the inbox, and at the jobs where that is due; how much has happened.
+
+        Raises
+        ------
+        SupersededError
+            Another driver has taken over: what this one knows is out of date, so it does nothing any more.
+        """
+        self._session.check()
         happened = self._observer.read_inbox()
         now = self._clock.monotonic()
         if self._runner.cheap_poll or now >= self._next_poll:
@@ -113,6 +128,9 @@ class Loop:
 
     def submit_waiting(self) -> None:
         """Submit what waits, as far as there are slots, without asking for anything new."""
+        self._session.patience.insist(self._submit_waiting)
+
+    def _submit_waiting(self) -> None:
         self._submitter.recover()
         if self._submitter.ready:
             ledger = self._session.ledger
@@ -121,6 +139,10 @@ class Loop:
 
     def cancel(self, reason: str) -> None:
         """Cancel all that runs; what ends with a result all the same within the grace time is kept."""
+        self._session.patience.insist(lambda: self._cancel(reason))
+
+    def _cancel(self, reason: str) -> None:
+        self._session.check()
         ledger = self._session.ledger
         jobs = [job for n in ledger.active if (job := ledger.trials[n].attempts[-1].job) is not None]
         self._observer.stopping = reason
@@ -175,7 +197,9 @@ class Loop:
 
     def _ask(self, number: int) -> tuple[list[int], bool]:
         started = self._clock.monotonic()
+        faults.reach("ask.before")
         asked = self._session.bridge.ask(number, time=self._clock.now())
+        faults.reach("ask.after")
         self.generating += self._clock.monotonic() - started
         self._told = asked.reason or self._told
         self._refused_at = self._ended() if asked.reason is not None else None
@@ -183,7 +207,7 @@ class Loop:
         return [candidate.trial for candidate in asked.candidates], asked.exhausted
 
     def _time_over(self, goal: Goal) -> Stop:
-        self.observe()
+        self._session.patience.insist(self.observe)
         if goal.cancel and self._session.config.on_timeout == "cancel":
             self.cancel("the time of the call was over")
         return Stop.TIMEOUT

@@ -24,7 +24,7 @@ from axsched_hpc.core.metrics import require
 from axsched_hpc.core.policy import judge
 from axsched_hpc.core.states import FailureKind, JobState
 from axsched_hpc.core.watch import JobEnd, Sight, Watch, diagnose, look, lost
-from axsched_hpc.io import atomic, claim, outcome
+from axsched_hpc.io import atomic, claim, faults, outcome
 from axsched_hpc.io.claim import Claimer
 from axsched_hpc.io.layout import parse_notice_name
 from axsched_hpc.io.outcome import Outcome
@@ -64,7 +64,11 @@ class Observer:
         layout = self._session.layout
         events: list[Event] = []
         read: list[Path] = []
-        for name in atomic.listing(layout.inbox):
+        names = atomic.listing(layout.inbox)
+        if not names:
+            return 0
+        faults.reach("inbox.listed")
+        for name in names:
             place = parse_notice_name(name)
             path = layout.inbox / name
             if place is None:
@@ -79,11 +83,14 @@ class Observer:
                 continue
             read.append(path)
             events += self._ended(found, *place)
+        faults.reach("inbox.read")
         self._session.record(*events)
+        faults.reach("inbox.recorded")
         # Only now: had the driver died before the record, the notice would have been there still.
         for path in read:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
+        faults.reach("inbox.removed")
         return len(events)
 
     def _current(self, number: int, attempt: int) -> bool:
@@ -151,11 +158,13 @@ class Observer:
                 "The scheduler did not answer, so nothing is decided about %d job(s): %s", len(jobs), error
             )
             return 0
+        faults.reach("poll.seen")
         events: list[Event] = []
         for job, number in jobs.items():
             events += self._look(job, ledger.trials[number], known.get(job, _UNKNOWN_JOB))
         self._end_given_up()
         self._session.record(*events)
+        faults.reach("poll.recorded")
         return len(events)
 
     def _end_given_up(self) -> None:
@@ -203,6 +212,7 @@ class Observer:
         # Should the job live after all, unseen by every query, or be requeued, it must not begin again beside
         # the next attempt: nothing is computed twice.
         claim.give_up(files, f"given up: {failure.message}")
+        faults.reach("claim.closed")
         if attempt.job is not None and failure.kind in _MAY_LIVE:
             self._given_up.append(attempt.job)
         if self.stopping is not None and failure.kind in (FailureKind.CANCELLED, FailureKind.WORKER_KILLED):

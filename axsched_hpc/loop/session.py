@@ -6,31 +6,26 @@ Ax.
 
 from __future__ import annotations
 
-import hashlib
-import json
+import contextlib
 import logging
 import os
-import platform
-import socket
-from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
-from axsched_hpc._version import __version__
-from axsched_hpc.ax_bridge import definition
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.config import SchedulerConfig
-from axsched_hpc.core.errors import ConfigError, ExperimentMismatchError, JournalError
+from axsched_hpc.core.errors import AxSchedError, JournalError, SupersededError
 from axsched_hpc.core.events import DriverClosed, DriverOpened, Event
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.machine import Action, CleanUp, TellAbandoned, TellCompleted, TellFailed
-from axsched_hpc.io import atomic
+from axsched_hpc.io import faults, processes
 from axsched_hpc.io.layout import FORMAT, Layout
+from axsched_hpc.loop import opening
 from axsched_hpc.loop.cleanup import Cleaner
 from axsched_hpc.loop.clock import Clock
-from axsched_hpc.store import journal
-from axsched_hpc.store.lock import DriverLock, guarded_write
+from axsched_hpc.loop.patience import Patience
+from axsched_hpc.store import journal, saving
+from axsched_hpc.store.lease import Lease
 
 log = logging.getLogger("axsched_hpc")
 
@@ -59,9 +54,8 @@ class Session:
         bridge: AxBridge,
         config: SchedulerConfig,
         clock: Clock,
-        lock: DriverLock,
+        lease: Lease,
         ledger: Ledger,
-        writer: journal.JournalWriter,
     ) -> None:
         self.layout = layout
         self.bridge = bridge
@@ -70,8 +64,9 @@ class Session:
         self.ledger = ledger
         self.problem: Problem = bridge.problem()
         self.listeners: list[Listener] = []
-        self._lock = lock
-        self._writer = writer
+        self.patience = Patience(clock, layout.root)
+        self._lease = lease
+        self._superseded = False
         self._cleaner = Cleaner(layout) if config.cleanup_after_completion else None
         self._saved_at = clock.monotonic()
         self._save_pause = 0.0
@@ -94,41 +89,64 @@ class Session:
         JournalError
             Its journal is damaged.
         """
-        _check_resume(layout, config.resume, there=bool(journal.epochs(layout.journal)))
-        _make_directories(layout)
-        lock = DriverLock(layout)
-        lock.acquire()
+        if config.resume == "must":
+            # Before directories are made in a place that was misspelt.
+            opening.check_resume(layout, config.resume, there=bool(journal.epochs(layout.journal)))
+        opening.refuse_another(layout, bridge)
+        opening.make_directories(layout)
         try:
-            return cls._open_locked(layout, bridge, config, clock, lock)
-        except BaseException:
-            lock.release()
+            lease = Lease.take(
+                layout,
+                takeover=config.takeover_after,
+                say=lambda text: log.warning("%s", text),
+                wait=clock.wait,
+                monotonic=clock.monotonic,
+            )
+        except OSError as error:
+            raise opening.unwritable(layout, error) from error
+        try:
+            return cls._open_held(layout, bridge, config, clock, lease)
+        except BaseException as error:
+            with contextlib.suppress(OSError, AxSchedError):
+                lease.writer.append([DriverClosed(clock.now(), finished=False)])
+            lease.release()
+            if isinstance(error, OSError):
+                raise opening.unwritable(layout, error) from error
             raise
 
     @classmethod
-    def _open_locked(
-        cls, layout: Layout, bridge: AxBridge, config: SchedulerConfig, clock: Clock, lock: DriverLock
+    def _open_held(
+        cls, layout: Layout, bridge: AxBridge, config: SchedulerConfig, clock: Clock, lease: Lease
     ) -> Session:
-        segments = journal.read(layout.journal)
+        segments = journal.read(layout.journal, before=lease.writer.epoch)
+        if segments and segments[-1].torn:
+            log.warning(
+                "%s: its last line is incomplete (its driver was stopped while writing it); it is dropped.",
+                segments[-1].path,
+            )
         ledger = Ledger()
         past = list(journal.events(segments))
-        _replay(ledger, past, segments)
-        digest = _settle_definition(layout, bridge, ledger, fresh=not segments)
+        opening.replay(ledger, past, segments)
+        there = ledger.driver is not None
+        opening.check_resume(layout, config.resume, there=there)
+        digest = opening.settle_definition(layout, bridge, ledger)
         bridge.replay(past)
-        writer = journal.JournalWriter(layout.journal, max(journal.epochs(layout.journal), default=0) + 1)
-        session = cls(layout, bridge, config, clock, lock, ledger, writer)
+        faults.reach("open.read")
+        session = cls(layout, bridge, config, clock, lease, ledger)
         session.record(
             DriverOpened(
                 time=clock.now(),
                 format=FORMAT,
-                host=socket.gethostname(),
+                host=processes.hostname(),
                 pid=os.getpid(),
                 definition=digest,
                 problem=session.problem.to_json(),
-                versions=_versions(),
-                previous=_previous(layout, segments),
+                versions=opening.versions(),
+                previous=journal.sizes(segments),
             )
         )
-        if past:
+        faults.reach("open.recorded")
+        if there:
             log.info("Going on with the experiment in %s: %s.", layout.root, summary(ledger))
         session.adopt()
         return session
@@ -138,33 +156,40 @@ class Session:
         self.record(*self.bridge.external(self.ledger.trials))
 
     def close(self, *, orderly: bool) -> None:
-        """Give the experiment back; doing it again changes nothing. ``orderly``: no call was interrupted."""
-        if self._writer.closed:
+        """Give the experiment back; doing it again changes nothing. ``orderly``: no call was interrupted.
+
+        A driver that was superseded has nothing to give back.
+        """
+        if self._lease.writer.closed:
             return
         try:
+            if self._superseded:
+                return
             if self._unsaved:
                 self.save()
-            if orderly:
-                self.record(DriverClosed(self.clock.now()))
+            faults.reach("close.before")
+            self._lease.writer.append([DriverClosed(self.clock.now(), finished=orderly)])
+            faults.reach("close.after")
         finally:
-            self._writer.close()
-            self._lock.release()
+            self._lease.release()
 
     # ------------------------------------------------------------ what happens
 
     def record(self, *events: Event) -> None:
         """Let events happen: journal, ledger, Ax, in this order; one write for all of them.
 
+        Where the filesystem refuses, it waits (see :class:`~axsched_hpc.loop.patience.Patience`).
+
         Raises
         ------
         SupersededError
             Another driver has taken over; nothing happened.
-        OSError
-            The journal cannot be written; nothing happened.
+        StorageError
+            The journal could not be written, and nobody may wait any longer; nothing happened.
         """
         if not events:
             return
-        self._writer.append(events)
+        self._insist(lambda: self._lease.writer.append(events))
         for event in events:
             for action in self.ledger.apply(event):
                 self._act(action)
@@ -172,14 +197,36 @@ class Session:
                 listener(event, self.ledger)
         self._unsaved = True
 
+    def check(self) -> None:
+        """Make sure that this is still the driver, before anything is done that the journal does not guard.
+
+        Raises
+        ------
+        SupersededError
+            Another driver has taken over.
+        StorageError
+            The directory cannot be read, and nobody may wait any longer.
+        """
+        self._insist(self._lease.writer.check)
+
+    def _insist(self, action: Callable[[], None]) -> None:
+        try:
+            self.patience.insist(action)
+        except SupersededError:
+            self._superseded = True
+            raise
+
     def _act(self, action: Action) -> None:
         match action:
             case TellCompleted(trial, metrics, time):
-                self.bridge.complete(trial, metrics, time=time)
+                with _told():
+                    self.bridge.complete(trial, metrics, time=time)
             case TellFailed(trial, reason, time):
-                self.bridge.fail(trial, reason, time=time)
+                with _told():
+                    self.bridge.fail(trial, reason, time=time)
             case TellAbandoned(trial, reason, time):
-                self.bridge.abandon(trial, reason, time=time)
+                with _told():
+                    self.bridge.abandon(trial, reason, time=time)
             case CleanUp(trial, attempt) if self._cleaner is not None:
                 self._cleaner.clean(self.ledger, trial, attempt)
             case _:
@@ -193,12 +240,17 @@ class Session:
 
         A driver that was superseded writes nothing, here as in the journal.
         """
+        if self._superseded:
+            return
         started = self.clock.monotonic()
+        faults.reach("snapshot.before")
         try:
-            self._writer.check()
-            guarded_write(self.layout.snapshot, self.bridge.snapshot_text())
+            text = self.bridge.snapshot_text()
+            self._lease.writer.check()
+            saving.save(self.layout.snapshot, text)
             self._unsaved = False
-        except (journal.SupersededError, JournalError) as error:
+        except (SupersededError, JournalError) as error:
+            self._superseded = self._superseded or isinstance(error, SupersededError)
             log.warning("The snapshot %s is left alone. %s", self.layout.snapshot, error)
         except OSError as error:
             log.warning(
@@ -206,6 +258,7 @@ class Session:
                 self.layout.snapshot,
                 error,
             )
+        faults.reach("snapshot.after")
         self._saved_at = self.clock.monotonic()
         self._save_pause = (self._saved_at - started) / SAVE_SHARE
 
@@ -222,113 +275,8 @@ def summary(ledger: Ledger) -> str:
     return ", ".join(words) or "no trials yet"
 
 
-def _make_directories(layout: Layout) -> None:
-    for path in (layout.root, layout.journal, layout.inbox, layout.trials, layout.submitit, layout.objective):
-        try:
-            atomic.make_directory(path)
-        except OSError as error:
-            raise _unwritable(layout, error) from error
-    if not os.access(layout.root, os.W_OK | os.X_OK) or not os.access(layout.journal, os.W_OK | os.X_OK):
-        raise _unwritable(layout, PermissionError("no permission to write"))
-
-
-def _unwritable(layout: Layout, error: OSError) -> ConfigError:
-    reason = error.strerror or str(error)
-    return ConfigError(
-        f"config['job_output_dir'] is {str(layout.root)!r}, which cannot be written ({reason}). "
-        "Nothing was submitted. Choose a directory of your own on the filesystem that all nodes share."
-    )
-
-
-def _check_resume(layout: Layout, resume: str, *, there: bool) -> None:
-    if resume == "never" and there:
-        raise ConfigError(
-            f"{layout.root} already holds an experiment, and config['resume'] is 'never'. "
-            "Choose another job_output_dir, or 'auto' to go on with it."
-        )
-    if resume == "must" and not there:
-        raise ConfigError(
-            f"{layout.root} holds no experiment, and config['resume'] is 'must'. "
-            "Check the path of job_output_dir, or use 'auto' to start a new one."
-        )
-
-
-def _settle_definition(layout: Layout, bridge: AxBridge, ledger: Ledger, *, fresh: bool) -> str:
-    """Write the definition of a new experiment, or compare with the one that lies there; its digest."""
-    here = bridge.definition()
-    if fresh:
-        text = json.dumps(here) + "\n"
-        try:
-            atomic.write(layout.definition, text)
-        except OSError as error:
-            raise _unwritable(layout, error) from error
-        return _digest(text)
-    text = read_definition(layout)
-    there = json.loads(text)
-    differences = definition.compare(there, here)
-    if differences:
-        raise ExperimentMismatchError(
-            f"{layout.root} holds another experiment than the one passed in: {'; '.join(differences)}. "
-            "Nothing was changed. Use another job_output_dir for the new one, or pass in the same definition "
-            "to go on."
-        )
-    definition.check_base(there, bridge.experiment, recorded=ledger.trials)
-    return _digest(text)
-
-
-def read_definition(layout: Layout) -> str:
-    """The definition of the experiment in a directory, as it was written.
-
-    Raises
-    ------
-    JournalError
-        It is missing or not JSON.
-    """
-    try:
-        text = atomic.read_text(layout.definition)
-        json.loads(text)
-    except (OSError, ValueError) as error:
-        raise JournalError(
-            f"{layout.definition} cannot be read ({error}). It is written once, when an experiment starts; "
-            "restore it from a backup.",
-            file=str(layout.definition),
-        ) from None
-    return text
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _replay(ledger: Ledger, past: list[Event], segments: list[journal.Segment]) -> None:
-    for event in past:
-        try:
-            ledger.apply(event)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
-            name = segments[-1].path if segments else Path()
-            raise JournalError(
-                f"The journal below {name.parent} tells of something that cannot have happened: {error}. "
-                "Nothing was changed. Please report it with a copy of the journal.",
-                file=str(name),
-            ) from error
-
-
-def _previous(layout: Layout, segments: list[journal.Segment]) -> dict[str, int]:
-    """How much of the earlier segments counts, for those about which no later segment has spoken yet."""
-    last = segments[-1].epoch if segments else 0
-    sizes = {segment.path.name: segment.size for segment in segments}
-    return {
-        journal.segment_name(epoch): sizes.get(journal.segment_name(epoch), 0)
-        for epoch in journal.epochs(layout.journal)[:-1]
-        if epoch >= last
-    }
-
-
-def _versions() -> dict[str, str]:
-    found = {"axsched_hpc": __version__, "python": platform.python_version()}
-    for package in ("ax-platform", "submitit"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    faults.reach("tell.before")
+    yield
+    faults.reach("tell.after")

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from axsched_hpc.core.errors import ClusterUnavailableError, ObjectiveError, SubmissionError
 from axsched_hpc.core.events import AttemptWithdrawn, BatchPlanned, BatchSubmitted, Event
 from axsched_hpc.core.states import TrialState
-from axsched_hpc.io import atomic, claim, manifest
+from axsched_hpc.io import atomic, claim, faults, manifest
 from axsched_hpc.io.claim import Claim
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.io.manifest import Manifest
@@ -64,8 +64,11 @@ class Submitter:
         token = f"{self._prefix}-{self._batches:04d}"
         attempts = tuple((number, len(ledger.trials[number].attempts) + 1) for number in trials)
         self._session.record(BatchPlanned(self._session.clock.now(), token, attempts))
+        faults.reach("batch.planned")
         batch = self._write_files(token, attempts)
+        faults.reach("batch.files")
         try:
+            faults.reach("submit.before")
             jobs = dict(self._runner.submit(batch))
         except (SubmissionError, ClusterUnavailableError) as error:
             if not error.transient:
@@ -75,7 +78,9 @@ class Submitter:
             self._back_off(error)
             return
         self._pause = 0.0
+        faults.reach("batch.submitted")
         self._session.record(BatchSubmitted(self._session.clock.now(), token, jobs))
+        faults.reach("batch.recorded")
         self._withdraw([pair for index, pair in enumerate(attempts) if index not in jobs], "not taken")
 
     def recover(self) -> None:
@@ -122,6 +127,7 @@ class Submitter:
         files = self._session.layout.attempt(item.trial, item.attempt)
         atomic.make_directory(files.root)
         if claim.close(files, "never submitted"):
+            faults.reach("claim.closed")
             return None
         return claim.read(files)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.errors import ConfigError, JournalError
-from axsched_hpc.core.events import DriverOpened
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import journal
+from axsched_hpc.store.holder import Holder, holder
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Reading:
     layout: Layout
     ledger: Ledger
     problem: Problem
+    holder: Holder | None
 
 
 def read_experiment(directory: str | Path) -> Reading:
@@ -40,6 +41,7 @@ def read_experiment(directory: str | Path) -> Reading:
         )
     try:
         segments = journal.read(layout.journal)
+        held = holder(layout)
     except OSError as error:
         raise ConfigError(f"{layout.journal} cannot be read ({error.strerror or error}).") from error
     ledger = Ledger()
@@ -52,9 +54,4 @@ def read_experiment(directory: str | Path) -> Reading:
             file=str(layout.journal),
         ) from error
     problem = Problem.from_json(ledger.driver.problem if ledger.driver else {})
-    return Reading(layout, ledger, problem)
-
-
-def driver_of(reading: Reading) -> DriverOpened | None:
-    """Who drives the experiment, as far as the journal knows; None after a good end of the last."""
-    return None if reading.ledger.closed else reading.ledger.driver
+    return Reading(layout, ledger, problem, held)

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from axsched_hpc.core.best import best
 from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.states import TrialState
-from axsched_hpc.io import processes
-from axsched_hpc.reporting.reading import Reading, driver_of
+from axsched_hpc.reporting.reading import Reading
 
 _HEAD = ("trial", "state", "attempt", "job", "metrics", "age", "reason")
 
@@ -27,20 +26,7 @@ def status_text(reading: Reading, *, now: float, width: int) -> str:
     ledger = reading.ledger
     counts = ", ".join(f"{ledger.counts[s]} {s}" for s in TrialState if ledger.counts[s])
     lines = [f"{reading.layout.root}: {len(ledger.trials)} trials" + (f" ({counts})" if counts else "")]
-    driver = driver_of(reading)
-    if driver is not None:
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(driver.time))
-        last = duration(now - ledger.last_time)
-        who = f"process {driver.pid} on {driver.host}"
-        if processes.alive(driver.host, driver.pid, None, None) is False:
-            lines.append(
-                f"driver: none; {who} ended without closing, last record {last} ago. "
-                "Start the script again to go on."
-            )
-        else:
-            lines.append(f"driver: {who} since {since}; last record {last} ago")
-    else:
-        lines.append("driver: none; the last one ended in good order")
+    lines.append(_driver(reading, now))
     found = best(ledger.trials.values(), reading.problem)
     if len(found) == 1 and found[0].metrics is not None:
         objective = reading.problem.objectives[0]
@@ -51,6 +37,25 @@ def status_text(reading: Reading, *, now: float, width: int) -> str:
     if ledger.trials:
         lines += ["", *table([_HEAD, *(_row(t, now) for t in ledger.trials.values())], width)]
     return "\n".join(lines)
+
+
+def _driver(reading: Reading, now: float) -> str:
+    """Who drives, or how the last driver ended."""
+    who = reading.holder
+    if who is None or who.ended:
+        how = "ended in good order" if reading.ledger.closed else "gave it back before its script was done"
+        return f"driver: none; the last one {how}"
+    last = duration(now - who.seen)
+    if who.host is None or who.since is None:
+        return f"driver: unknown; last sign of life {last} ago"
+    name = f"process {who.pid} on {who.host}"
+    if who.alive() is False:
+        return (
+            f"driver: none; {name} ended without closing, last sign of life {last} ago. "
+            "Start the script again to go on."
+        )
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(who.since))
+    return f"driver: {name} since {since}; last sign of life {last} ago"
 
 
 def best_text(reading: Reading) -> str:

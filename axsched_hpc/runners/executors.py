@@ -24,7 +24,7 @@ from submitit.core.utils import DelayedSubmission, FailedSubmissionError, JobPat
 from submitit.slurm.slurm import SlurmExecutor
 
 from axsched_hpc.core.errors import ClusterUnavailableError, ConfigError, SubmissionError
-from axsched_hpc.io import atomic
+from axsched_hpc.io import atomic, faults
 from axsched_hpc.slurm import parse
 from axsched_hpc.slurm.run import Completed, not_installed
 
@@ -92,6 +92,7 @@ class WorkerExecutor(SlurmExecutor):
             raise SubmissionError(str(error), transient=True) from error
         if answer.code != 0:
             raise parse.submission_error(answer.err or answer.out)
+        faults.reach("submit.half")
         try:
             return str(self._get_job_id_from_submission_command(answer.out))
         except FailedSubmissionError:

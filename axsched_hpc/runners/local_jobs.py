@@ -15,7 +15,7 @@ from pathlib import Path
 
 from axsched_hpc.core.errors import SubmissionError
 from axsched_hpc.core.states import JobState
-from axsched_hpc.io import atomic, claim, processes
+from axsched_hpc.io import atomic, claim, faults, processes
 from axsched_hpc.io.layout import AttemptFiles
 from axsched_hpc.runners.base import Batch, JobStatus
 from axsched_hpc.slurm.run import scrubbed
@@ -68,6 +68,7 @@ class LocalJobs:
             job = _name(process.pid, processes.start_ticks(process.pid))
             self._children[job] = process
             jobs[index] = job
+            faults.reach("submit.half")
         return jobs
 
     def poll(self, jobs: Sequence[str]) -> dict[str, JobStatus]:

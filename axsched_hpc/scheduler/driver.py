@@ -9,7 +9,7 @@ from typing import Any
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.core.config import SchedulerConfig
-from axsched_hpc.core.errors import AxSchedError, plural
+from axsched_hpc.core.errors import AxSchedError, StorageError, plural
 from axsched_hpc.core.events import ObjectiveSet
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.loop.clock import SystemClock
@@ -165,7 +165,14 @@ class Driver:
         session = self.session
         try:
             with watching(self._clock) as interrupts, shown(session, goal.trials):
-                stop = loop.run(goal, interrupts)
+                session.patience.stop = lambda: self._must_stop(interrupts, goal)
+                try:
+                    stop = loop.run(goal, interrupts)
+                except StorageError as error:
+                    if interrupts.first is None:
+                        raise
+                    log.warning("%s", error)
+                    stop = Stop.INTERRUPTED
                 self.stopped = stop.value
                 if stop is Stop.INTERRUPTED:
                     session.save()
@@ -175,11 +182,20 @@ class Driver:
             self.stopped = "error"
             session.save()
             raise
+        finally:
+            session.patience.stop = lambda: None
         if stop is Stop.INTERRUPTED:
             _leave(session, interrupts)
         if call is not None:
             self._calls.end(call, stop.value)
         session.save()
+
+    def _must_stop(self, interrupts: Interrupts, goal: Goal) -> str | None:
+        if interrupts.first is not None:
+            return f"{interrupts.first.name} came"
+        if goal.deadline is not None and self._clock.monotonic() >= goal.deadline:
+            return "the time of the call is over"
+        return None
 
     def _wants_cancel(self, interrupts: Interrupts) -> bool:
         """Whether a second signal comes. After Ctrl-C a person has some seconds for it; a scheduler that

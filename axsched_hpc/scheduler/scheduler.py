@@ -16,14 +16,15 @@ from axsched_hpc.core.config import SchedulerConfig, boolean, duration, path_tex
 from axsched_hpc.core.errors import ConfigError, ObjectiveError
 from axsched_hpc.io import atomic
 from axsched_hpc.io.layout import Layout
-from axsched_hpc.loop.session import Session, read_definition
+from axsched_hpc.loop.opening import read_definition
+from axsched_hpc.loop.session import Session
 from axsched_hpc.objectives.placeholders import check_placeholders
 from axsched_hpc.objectives.spec import container_objective, script_objective
 from axsched_hpc.runners.base import BaseRunner
 from axsched_hpc.scheduler.batch import BatchTrialContext
 from axsched_hpc.scheduler.driver import Driver, close
 from axsched_hpc.scheduler.result import Result
-from axsched_hpc.store.lock import guarded_write
+from axsched_hpc.store import saving
 
 if TYPE_CHECKING:
     from ax.api.client import Client
@@ -287,7 +288,7 @@ class AxScheduler:
         """
         target = Path(path_text("path", path, "the path of a file")).expanduser().absolute()
         try:
-            guarded_write(target, self._bridge.snapshot_text())
+            saving.save(target, self._bridge.snapshot_text())
         except OSError as error:
             raise ConfigError(
                 f"The experiment cannot be saved to {target} ({error.strerror or error}). "
@@ -307,7 +308,7 @@ class AxScheduler:
         """
         source = Path(path_text("path", path, "the path of a file")).expanduser().absolute()
         try:
-            text = atomic.read_text(source)
+            text = saving.load(source)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"{source} cannot be read ({error}). Nothing changed; check the path."

@@ -20,12 +20,13 @@ from axsched_hpc.core.events import (
     DriverOpened,
     Event,
     Failure,
+    LeaseTaken,
     TrialAdded,
 )
 from axsched_hpc.core.states import FailureKind, Verdict
-from axsched_hpc.io import atomic
+from axsched_hpc.io import atomic, processes
 from axsched_hpc.io.layout import FORMAT, Layout
-from axsched_hpc.store.journal import JournalWriter
+from axsched_hpc.store.writer import JournalWriter
 
 PROBLEM = {
     "objectives": [{"weights": {"loss": 1.0}, "minimize": True}],
@@ -96,7 +97,18 @@ class Story:
     def write(self, directory: Path, epoch: int = 1) -> Path:
         layout = Layout.at(directory)
         atomic.make_directory(layout.journal)
-        writer = JournalWriter(layout.journal, epoch)
+        pid = os.getpid()
+        taken = LeaseTaken(
+            self.events[0].time,
+            FORMAT,
+            socket.gethostname(),
+            pid,
+            processes.start_ticks(pid),
+            processes.boot_id(),
+            "user",
+            60.0,
+        )
+        writer = JournalWriter(layout.journal, epoch, taken)
         writer.append(self.events)
         writer.close()
         return directory

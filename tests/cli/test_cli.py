@@ -186,7 +186,7 @@ def test_a_driver_at_work(tmp_path: Path) -> None:
         done = axsched("status", tmp_path / "run")
         assert done.returncode == 0
         assert re.search(
-            rf"^driver: process {driver.pid} on \S+ since [-\d]+ [:\d]+; last record \d+s ago$",
+            rf"^driver: process {driver.pid} on \S+ since [-\d]+ [:\d]+; last sign of life \d+s ago$",
             done.stdout,
             re.MULTILINE,
         )

@@ -10,12 +10,18 @@ import pytest
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.core.config import SchedulerConfig
-from axsched_hpc.core.errors import ConfigError, ExperimentLockedError, ExperimentMismatchError, JournalError
-from axsched_hpc.core.events import DriverOpened, ObjectiveSet
+from axsched_hpc.core.errors import (
+    ConfigError,
+    ExperimentLockedError,
+    ExperimentMismatchError,
+    JournalError,
+    SupersededError,
+)
+from axsched_hpc.core.events import LeaseTaken, ObjectiveSet
 from axsched_hpc.io.layout import FORMAT, Layout
 from axsched_hpc.loop.session import Session
 from axsched_hpc.store import journal
-from axsched_hpc.store.journal import JournalWriter, SupersededError
+from axsched_hpc.store.writer import JournalWriter
 from tests.loop.simulated import VirtualClock
 from tests.loop.test_loop import client
 
@@ -33,18 +39,17 @@ def test_a_superseded_driver_writes_neither_journal_nor_snapshot(
     before = session.layout.snapshot.read_bytes()
     own = (tmp_path / "journal" / "00001.jsonl").read_bytes()
     # As if the lock had failed, and another driver had gone on after this one was stopped for a while.
-    JournalWriter(session.layout.journal, 2).append(
-        [DriverOpened(1.0, FORMAT, "elsewhere", 1, "d", previous={"00001.jsonl": len(own)})]
-    )
-    with pytest.raises(SupersededError, match="without changing anything"):
-        session.record(ObjectiveSet(1.0, "o", "w"))
+    JournalWriter(session.layout.journal, 2, LeaseTaken(1.0, FORMAT, "elsewhere", 1, None, None, "ada", 60.0))
     with caplog.at_level(logging.WARNING, logger="axsched_hpc"):
         session.save()
-    assert "is left alone. Another driver has taken this experiment over" in caplog.text
+    assert "is left alone. Process 1 on elsewhere has taken this experiment over" in caplog.text
+    with pytest.raises(SupersededError, match="without changing anything"):
+        session.record(ObjectiveSet(1.0, "o", "w"))
+    with pytest.raises(SupersededError):
+        session.check()
+    session.close(orderly=True)
     assert session.layout.snapshot.read_bytes() == before
     assert (tmp_path / "journal" / "00001.jsonl").read_bytes() == own
-    with pytest.raises(SupersededError):
-        session.close(orderly=True)
 
 
 def test_each_driver_has_an_epoch_and_says_what_it_has_read(tmp_path: Path) -> None:
@@ -52,7 +57,7 @@ def test_each_driver_has_an_epoch_and_says_what_it_has_read(tmp_path: Path) -> N
         opened(tmp_path).close(orderly=False)
     segments = journal.read(tmp_path / "journal")
     assert [segment.epoch for segment in segments] == [1, 2, 3]
-    previous = [segment.events[0].previous for segment in segments]  # type: ignore[attr-defined]
+    previous = [segment.previous for segment in segments]
     assert previous == [{}, {"00001.jsonl": segments[0].size}, {"00002.jsonl": segments[1].size}]
 
 

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from axsched_hpc.core.errors import ExperimentLockedError, JournalError
-from axsched_hpc.core.events import AttemptStarted, DriverClosed, DriverOpened, Event
-from axsched_hpc.io.layout import FORMAT, Layout
-from axsched_hpc.store import journal
-from axsched_hpc.store.journal import JournalWriter, SupersededError
-from axsched_hpc.store.lock import DriverLock, guarded_write
+from axsched_hpc.core.errors import JournalError, SupersededError
+from axsched_hpc.core.events import AttemptStarted, DriverClosed, DriverOpened, Event, LeaseTaken
+from axsched_hpc.io.layout import FORMAT
+from axsched_hpc.store import journal, saving
+from axsched_hpc.store.writer import JournalWriter
 
 
-def opened(pid: int = 1, previous: dict[str, int] | None = None) -> DriverOpened:
-    return DriverOpened(1.0, FORMAT, "host-a", pid, "digest", previous=previous or {})
+def taken(pid: int = 1, *, base: bool = False, format: int = FORMAT) -> LeaseTaken:
+    return LeaseTaken(1.0, format, "host-a", pid, None, None, "ada", 60.0, base=base)
+
+
+def opened(previous: dict[str, int] | None = None) -> DriverOpened:
+    return DriverOpened(1.0, FORMAT, "host-a", 1, "digest", previous=previous or {})
+
+
+def driver(directory: Path, epoch: int, previous: dict[str, int] | None = None) -> JournalWriter:
+    writer = JournalWriter(directory, epoch, taken(epoch))
+    writer.append([opened(previous)])
+    return writer
 
 
 def started(trial: int) -> AttemptStarted:
@@ -32,93 +38,131 @@ def contents(directory: Path) -> list[Event]:
 
 
 def test_what_is_appended_is_read(tmp_path: Path) -> None:
-    writer = JournalWriter(tmp_path, 1)
-    writer.append([opened()])
+    writer = driver(tmp_path, 1)
     writer.append([started(0), started(1)])
     writer.append([])
     writer.close()
-    assert contents(tmp_path) == [opened(), started(0), started(1)]
+    assert contents(tmp_path) == [taken(), opened(), started(0), started(1)]
     lines = (tmp_path / "00001.jsonl").read_text().splitlines()
-    assert [json.loads(line)["seq"] for line in lines] == [1, 2, 3]
+    assert [json.loads(line)["seq"] for line in lines] == [1, 2, 3, 4]
     assert (tmp_path / "00001.jsonl").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_torn_last_line_is_dropped_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    writer = JournalWriter(tmp_path, 1)
-    writer.append([opened(), started(0)])
+def test_a_torn_end_is_dropped_with_the_group_it_belongs_to(tmp_path: Path) -> None:
+    writer = driver(tmp_path, 1)
     path = tmp_path / "00001.jsonl"
+    first = path.stat().st_size
+    writer.append([started(0), started(1)])
     whole = path.read_bytes()
-    first = whole.index(b"\n") + 1
     for cut in range(first, len(whole)):
         path.write_bytes(whole[:cut])
-        with caplog.at_level(logging.WARNING, logger="axsched_hpc"):
-            caplog.clear()
-            assert contents(tmp_path) == [opened()]
-        assert len(caplog.records) == (0 if cut == first else 1)
+        (segment,) = journal.read(tmp_path)
+        assert segment.events == (taken(), opened())
+        assert (segment.size, segment.torn) == (first, cut - first)
+    path.write_bytes(whole)
+    assert journal.read(tmp_path)[0].torn == 0
 
 
 def test_damage_in_the_middle_names_file_and_line(tmp_path: Path) -> None:
-    writer = JournalWriter(tmp_path, 1)
-    writer.append([opened(), started(0), started(1)])
+    driver(tmp_path, 1).append([started(0), started(1)])
     path = tmp_path / "00001.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     for damage in (
-        [lines[0], lines[1][:20] + b"\n", lines[2]],
-        [lines[0], lines[1].replace(b'"trial": 0', b'"trial": 7'), lines[2]],
-        [lines[0], b"\xff\xfe\n", lines[2]],
-        [lines[0], lines[2], lines[1]],
-        [lines[0], lines[2]],
-        [lines[0], b"\n", lines[1]],
+        [*lines[:2], lines[2][:20] + b"\n", lines[3]],
+        [*lines[:2], lines[2].replace(b'"trial": 0', b'"trial": 7'), lines[3]],
+        [*lines[:2], lines[2].replace(b'"more": true, ', b""), lines[3]],
+        [*lines[:2], b"\xff\xfe\n", lines[3]],
+        [*lines[:2], lines[3], lines[2]],
+        [*lines[:2], lines[3]],
+        [*lines[:2], b"\n", lines[2]],
     ):
         path.write_bytes(b"".join(damage))
-        with pytest.raises(JournalError, match=r"00001\.jsonl, line 2 is damaged") as caught:
+        with pytest.raises(
+            JournalError, match=r"00001\.jsonl, line 3 is damaged.*`axsched repair .*` keep a copy"
+        ) as caught:
             journal.read(tmp_path)
-        assert (caught.value.file, caught.value.line) == (str(path), 2)
+        assert (caught.value.file, caught.value.line) == (str(path), 3)
 
 
 def test_a_superseded_driver_cannot_write(tmp_path: Path) -> None:
-    old = JournalWriter(tmp_path, 1)
-    old.append([opened()])
-    JournalWriter(tmp_path, 2).append([opened(2, {"00001.jsonl": (tmp_path / "00001.jsonl").stat().st_size})])
-    with pytest.raises(SupersededError, match=r"taken this experiment over .*00002\.jsonl"):
+    old = driver(tmp_path, 1)
+    size = (tmp_path / "00001.jsonl").stat().st_size
+    driver(tmp_path, 2, {"00001.jsonl": size})
+    with pytest.raises(SupersededError, match=r"Process 2 on host-a has taken .*00002\.jsonl") as caught:
         old.append([started(0)])
+    assert (caught.value.host, caught.value.pid, caught.value.since) == ("host-a", 2, 1.0)
     with pytest.raises(SupersededError):
-        JournalWriter(tmp_path, 2)
-    assert contents(tmp_path)[1] == opened(2, {"00001.jsonl": (tmp_path / "00001.jsonl").stat().st_size})
+        JournalWriter(tmp_path, 2, taken())
+    assert (tmp_path / "00001.jsonl").stat().st_size == size
+
+
+def test_a_driver_that_is_superseded_while_it_writes_lets_nothing_follow(tmp_path: Path) -> None:
+    old = driver(tmp_path, 1)
+    checks = []
+    check = old.check
+
+    def checked() -> None:
+        checks.append(1)
+        if len(checks) == 2:
+            JournalWriter(tmp_path, 2, taken(2))
+        check()
+
+    old.check = checked  # type: ignore[method-assign]
+    with pytest.raises(SupersededError):
+        old.append([started(0)])
+    assert len(checks) == 2
 
 
 def test_what_a_superseded_driver_wrote_all_the_same_does_not_count(tmp_path: Path) -> None:
-    old = JournalWriter(tmp_path, 1)
-    old.append([opened(), started(0)])
+    driver(tmp_path, 1).append([started(0)])
     path = tmp_path / "00001.jsonl"
     size = path.stat().st_size
-    new = JournalWriter(tmp_path, 2)
-    new.append([opened(2, {"00001.jsonl": size})])
+    driver(tmp_path, 2, {"00001.jsonl": size})
     with path.open("a") as file:
-        file.write(journal.encode_line(started(9), 1, 3) + "torn")
-    assert contents(tmp_path) == [opened(), started(0), opened(2, {"00001.jsonl": size})]
+        file.write(journal.encode_line(started(9), 1, 4) + "torn")
+    assert contents(tmp_path) == [taken(), opened(), started(0), taken(2), opened({"00001.jsonl": size})]
     path.write_bytes(path.read_bytes()[: size - 5])
     with pytest.raises(JournalError, match="its end is lost"):
         journal.read(tmp_path)
+    path.unlink()
+    with pytest.raises(JournalError, match=r"00001\.jsonl is missing, but a later driver read"):
+        journal.read(tmp_path)
+
+
+def test_a_base_stands_for_all_that_was_before(tmp_path: Path) -> None:
+    driver(tmp_path, 1).append([started(0)])
+    (tmp_path / "00001.jsonl").write_text("rubbish\n")
+    JournalWriter(tmp_path, 2, taken(2, base=True)).append([started(1)])
+    assert contents(tmp_path) == [taken(2, base=True), started(1)]
+    (tmp_path / "00001.jsonl").unlink()
+    assert contents(tmp_path) == [taken(2, base=True), started(1)]
+
+
+def test_a_segment_without_its_driver_s_reading_counts_with_its_size(tmp_path: Path) -> None:
+    driver(tmp_path, 1)
+    JournalWriter(tmp_path, 2, taken(2))
+    sizes = {name: (tmp_path / name).stat().st_size for name in ("00001.jsonl", "00002.jsonl")}
+    segments = journal.read(tmp_path, before=3)
+    assert journal.sizes(segments) == sizes
+    driver(tmp_path, 3, sizes)
+    assert journal.sizes(journal.read(tmp_path)) == {"00003.jsonl": (tmp_path / "00003.jsonl").stat().st_size}
 
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
-    event = DriverOpened(1.0, FORMAT + 1, "host", 1, "digest")
-    (tmp_path / "00001.jsonl").write_text(journal.encode_line(event, 1, 1))
+    JournalWriter(tmp_path, 1, taken(format=FORMAT + 1))
     with pytest.raises(JournalError, match="Install a newer axsched_hpc"):
         journal.read(tmp_path)
 
 
 def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = JournalWriter(tmp_path, 1)
-    writer.append([opened()])
+    writer = driver(tmp_path, 1)
     write = os.write
     monkeypatch.setattr(os, "write", lambda handle, data: _full(write, handle, data))
     with pytest.raises(OSError, match="No space left"):
         writer.append([started(0)])
     monkeypatch.undo()
     writer.append([started(0), DriverClosed(3.0)])
-    assert contents(tmp_path) == [opened(), started(0), DriverClosed(3.0)]
+    assert contents(tmp_path) == [taken(), opened(), started(0), DriverClosed(3.0)]
 
 
 def _full(write: object, handle: int, data: memoryview) -> int:
@@ -127,34 +171,27 @@ def _full(write: object, handle: int, data: memoryview) -> int:
     raise OSError(28, "No space left on device")
 
 
-def test_one_driver_at_a_time_and_the_other_is_told_who(tmp_path: Path) -> None:
-    layout = Layout.at(tmp_path)
-    layout.journal.mkdir()
-    JournalWriter(layout.journal, 1).append([opened(4711)])
-    code = (
-        "import sys; from axsched_hpc.store.lock import DriverLock; from axsched_hpc.io.layout import Layout;"
-        "lock = DriverLock(Layout.at(sys.argv[1])); lock.acquire();"
-        "print('held', flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(
-            ExperimentLockedError, match="driven by process 4711 on host-a, since 1970"
-        ) as caught:
-            DriverLock(layout).acquire()
-        assert (caught.value.host, caught.value.pid, caught.value.since) == ("host-a", 4711, 1.0)
-        holder.kill()
-    lock = DriverLock(layout)
-    lock.acquire()
-    lock.release()
+def test_half_a_line_that_could_not_be_taken_back_is_taken_back_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = driver(tmp_path, 1)
+
+    def refuse(*arguments: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    for _ in range(2):
+        with pytest.raises(OSError, match="Input/output error"):
+            writer.append([started(0)])
+    monkeypatch.undo()
+    writer.append([started(0)])
+    assert contents(tmp_path) == [taken(), opened(), started(0)]
 
 
-def test_a_guarded_write_replaces_the_whole_file_and_leaves_nothing_else(tmp_path: Path) -> None:
+def test_a_saved_file_is_replaced_whole_and_leaves_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "saved.json"
-    guarded_write(path, "one")
-    guarded_write(path, "two")
-    assert path.read_text() == "two"
+    saving.save(path, "one")
+    saving.save(path, "two")
+    assert path.read_text() == saving.load(path) == "two"
     assert sorted(p.name for p in tmp_path.iterdir()) == [".saved.json.lock", "saved.json"]

@@ -1,0 +1,170 @@
+"""What is checked and written before an experiment directory is driven."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from axsched_hpc._version import __version__
+from axsched_hpc.ax_bridge import definition
+from axsched_hpc.ax_bridge.bridge import AxBridge
+from axsched_hpc.core.errors import ConfigError, ExperimentMismatchError, JournalError
+from axsched_hpc.core.events import Event
+from axsched_hpc.core.ledger import Ledger
+from axsched_hpc.io import atomic
+from axsched_hpc.io.layout import Layout
+from axsched_hpc.store import journal
+
+log = logging.getLogger("axsched_hpc")
+
+
+def make_directories(layout: Layout) -> None:
+    """Make the experiment directory and what is always in it.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be written.
+    """
+    for path in (layout.root, layout.journal, layout.inbox, layout.trials, layout.submitit, layout.objective):
+        try:
+            atomic.make_directory(path)
+        except OSError as error:
+            raise unwritable(layout, error) from error
+    if not os.access(layout.root, os.W_OK | os.X_OK) or not os.access(layout.journal, os.W_OK | os.X_OK):
+        raise unwritable(layout, PermissionError("no permission to write"))
+
+
+def unwritable(layout: Layout, error: OSError) -> ConfigError:
+    """The error for an experiment directory in which nothing can be begun."""
+    reason = error.strerror or str(error)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    todo = "Free some space and start again, or choose a directory" if full else "Choose a directory"
+    return ConfigError(
+        f"config['job_output_dir'] is {str(layout.root)!r}, which cannot be written ({reason}). "
+        f"Nothing was submitted. {todo} of your own on the filesystem that all nodes share."
+    )
+
+
+def check_resume(layout: Layout, resume: str, *, there: bool) -> None:
+    """Refuse what ``config["resume"]`` forbids.
+
+    Raises
+    ------
+    ConfigError
+        It does.
+    """
+    if resume == "never" and there:
+        raise ConfigError(
+            f"{layout.root} already holds an experiment, and config['resume'] is 'never'. "
+            "Choose another job_output_dir, or 'auto' to go on with it."
+        )
+    if resume == "must" and not there:
+        raise ConfigError(
+            f"{layout.root} holds no experiment, and config['resume'] is 'must'. "
+            "Check the path of job_output_dir, or use 'auto' to start a new one."
+        )
+
+
+def refuse_another(layout: Layout, bridge: AxBridge) -> None:
+    """Refuse a directory that holds another experiment, before anything is changed in it.
+
+    Raises
+    ------
+    ExperimentMismatchError
+        It does; has the differences.
+    JournalError
+        Its definition cannot be read.
+    """
+    if layout.definition.name not in atomic.listing(layout.root):
+        return
+    there = json.loads(read_definition(layout))
+    differences = definition.compare(
+        there, {definition.KEY: {"fingerprint": definition.fingerprint(bridge.experiment)}}
+    )
+    if differences:
+        raise ExperimentMismatchError(
+            f"{layout.root} holds another experiment than the one passed in: {'; '.join(differences)}. "
+            "Nothing was changed. Use another job_output_dir for the new one, or pass in the same definition "
+            "to go on."
+        )
+
+
+def settle_definition(layout: Layout, bridge: AxBridge, ledger: Ledger) -> str:
+    """Write the definition of a new experiment, or check the trials that an old one began with; its digest.
+
+    Raises
+    ------
+    ExperimentMismatchError, JournalError
+        A trial is missing or another; the definition cannot be read.
+    OSError
+        It cannot be written.
+    """
+    if ledger.driver is None:
+        text = json.dumps(bridge.definition()) + "\n"
+        atomic.write(layout.definition, text)
+        return _digest(text)
+    text = read_definition(layout)
+    definition.check_base(json.loads(text), bridge.experiment, recorded=ledger.trials)
+    return _digest(text)
+
+
+def read_definition(layout: Layout) -> str:
+    """The definition of the experiment in a directory, as it was written.
+
+    Raises
+    ------
+    JournalError
+        It is missing or not JSON.
+    """
+    try:
+        text = atomic.read_text(layout.definition)
+        json.loads(text)
+    except (OSError, ValueError) as error:
+        raise JournalError(
+            f"{layout.definition} cannot be read ({error}). It is written once, when an experiment starts; "
+            "restore it from a backup.",
+            file=str(layout.definition),
+        ) from None
+    return text
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def replay(ledger: Ledger, past: list[Event], segments: list[journal.Segment]) -> None:
+    """Fold what has happened into a ledger.
+
+    Raises
+    ------
+    JournalError
+        It cannot have happened.
+    """
+    for event in past:
+        try:
+            ledger.apply(event)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            name = segments[-1].path if segments else Path()
+            raise JournalError(
+                f"The journal below {name.parent} tells of something that cannot have happened: {error}. "
+                "Nothing was changed. Please report it with a copy of the journal.",
+                file=str(name),
+            ) from error
+
+
+def versions() -> dict[str, str]:
+    """What this driver runs with, for the record."""
+    found = {"axsched_hpc": __version__, "python": platform.python_version()}
+    for package in ("ax-platform", "submitit"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
