@@ -118,7 +118,6 @@ class Loop:
         SupersededError
             Another driver has taken over: what this one knows is out of date, so it does nothing any more.
         """
-        self._session.check()
         happened = self._observer.read_inbox()
         now = self._clock.monotonic()
         if self._runner.cheap_poll or now >= self._next_poll:

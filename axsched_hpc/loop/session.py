@@ -128,7 +128,10 @@ class Session:
         past = list(journal.events(segments))
         opening.replay(ledger, past, segments)
         there = ledger.driver is not None
+        # While this driver waited for the lease, another one may have made an experiment of its own here.
+        opening.refuse_another(layout, bridge)
         opening.check_resume(layout, config.resume, there=there)
+        lease.writer.check()
         digest = opening.settle_definition(layout, bridge, ledger)
         bridge.replay(past)
         faults.reach("open.read")

@@ -69,6 +69,7 @@ class Submitter:
         faults.reach("batch.files")
         try:
             faults.reach("submit.before")
+            self._session.check()
             jobs = dict(self._runner.submit(batch))
         except (SubmissionError, ClusterUnavailableError) as error:
             if not error.transient:
@@ -100,6 +101,8 @@ class Submitter:
         except ClusterUnavailableError as error:
             self._back_off(error)
             return
+        # The answer may have taken long, and claims are closed by what it says.
+        self._session.check()
         for batch in batches:
             self._settle(batch, found.get(batch.token, {}))
 
