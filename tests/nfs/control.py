@@ -18,18 +18,22 @@ def main(argv: Sequence[str]) -> int:
     default = Guest()
     parser = argparse.ArgumentParser(
         prog="tests/nfs/run",
-        description="Runs COMMAND in a small machine of its own whose hosts alpha and beta mount one NFS export, "
-        "$NFS_A and $NFS_B, each with its own NFS client. This machine's files are there and can be changed; "
-        "the export is empty and is gone afterwards.",
-        epilog="In the guest: `on-host alpha COMMAND` runs a command on a host; `host-fate alpha FATE` freezes it, "
-        "takes it off the network, kills its commands (`host-fate alpha help` lists all). From Python: "
-        "tests.nfs.hosts. $NFS_EXPORT is what the server has. The exit code is COMMAND's, or "
+        description="Runs COMMAND in a small machine of its own whose hosts alpha and beta mount one NFS "
+        "export, $NFS_A and $NFS_B, each with its own NFS client. This machine's files are there and can be "
+        "changed; the export is empty and is gone afterwards.",
+        epilog="In the guest: `on-host alpha COMMAND` runs a command on a host; `host-fate alpha FATE` "
+        "freezes it, takes it off the network, kills its commands (`host-fate alpha help` lists all). From "
+        "Python: tests.nfs.hosts. $NFS_EXPORT is what the server has. The exit code is COMMAND's, or "
         f"{_FAILED} with a message that starts with tests/nfs/run. State lies in ${DIRECTORY_VARIABLE} "
         f"(now {state_directory()}).",
     )
     parser.add_argument("--version", choices=VERSIONS, default=default.version, help="of NFS (%(default)s)")
     parser.add_argument(
-        "--timeout", type=float, default=default.timeout, metavar="SECONDS", help="then it is switched off (%(default)g)"
+        "--timeout",
+        type=float,
+        default=default.timeout,
+        metavar="SECONDS",
+        help="then it is switched off (%(default)g)",
     )
     parser.add_argument("--size", default=default.size, help="of the export (%(default)s)")
     parser.add_argument("--memory", default=default.memory, help="of the machine (%(default)s)")

@@ -1,8 +1,8 @@
 """Boot a machine with a real NFS in it, as a process of this one, and run a command there.
 
 Test machines are seldom allowed to serve or mount NFS. A user-mode Linux is a program, and its kernel may do
-both: it sees this machine's files, serves a tmpfs, and has two hosts, alpha and beta, that mount it, each with
-an NFS client and caches of its own. What happens in it is in ``inside/``.
+both: it sees this machine's files, serves a tmpfs, and has two hosts, alpha and beta, that mount it,
+each with an NFS client and caches of its own. What happens in it is in ``inside/``.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ PACKAGES = {
 # Daemons lie in sbin, which is not on every PATH.
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 _POLL_INTERVAL = 0.05
+_GUARD = 'read -r line; kill -KILL "$1"; rm -rf "$2"; kill -KILL 0'
 _LOG_LINES = 20
 
 
@@ -97,7 +98,9 @@ class Guest:
         if absent:
             raise NfsError(absent)
         with _run_directory() as run:
-            self._write(run, argv, directory or Path.cwd(), os.environ if environment is None else environment)
+            self._write(
+                run, argv, directory or Path.cwd(), os.environ if environment is None else environment
+            )
             with (
                 (run / "stdout").open("rb") as stdout,
                 (run / "stderr").open("rb") as stderr,
@@ -163,23 +166,25 @@ class Guest:
         environment = {"HOME": str(run), "PATH": os.defpath, "TMPDIR": str(memory if fits else run)}
         with (run / "console").open("wb") as console:
             machine = subprocess.Popen(
-                # It must not outlive a test that is killed.
-                ["setpriv", "--pdeathsig", "KILL", "--", *argv],
+                argv,
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
                 env=environment,
-                start_new_session=True,
+                process_group=0,
             )
+        # All processes of the guest are in this group; the guard ends them when this process is killed.
+        guard = subprocess.Popen(
+            ["sh", "-c", _GUARD, "guard", str(machine.pid), run],
+            stdin=subprocess.PIPE,
+            process_group=machine.pid,
+        )
         try:
             yield machine
         finally:
-            # Each process of the guest is one of ours, in this session.
-            try:
-                os.killpg(machine.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            os.killpg(machine.pid, signal.SIGKILL)
             machine.wait()
+            guard.communicate()
 
     def _exit_code(self, run: Path, in_time: bool) -> int:
         try:
@@ -188,8 +193,8 @@ class Guest:
             pass
         if not in_time:
             raise NfsError(
-                f"the guest with NFS {self.version} was switched off after {self.timeout:g} s, before the command "
-                f"ended.\n{_last_lines(run)}"
+                f"the guest with NFS {self.version} was switched off after {self.timeout:g} s, before the "
+                f"command ended.\n{_last_lines(run)}"
             )
         raise NfsError(f"the guest with NFS {self.version} did not come up.\n{_last_lines(run)}")
 
@@ -200,7 +205,8 @@ def obstacle() -> str | None:
         return "only root can boot the machine with the NFS (tests/nfs/run)."
     packages = [package for program, package in PACKAGES.items() if _program(program) is None]
     if packages:
-        return f"the test NFS needs {', '.join(packages)}; tests/install-system-packages installs them on Debian."
+        names = ", ".join(packages)
+        return f"the test NFS needs {names}; tests/install-system-packages installs them on Debian."
     if not (server_programs() / "usr/sbin/rpc.nfsd").exists():
         return (
             f"the programs of nfs-kernel-server are not in {server_programs()}; "
@@ -272,4 +278,5 @@ def _last_lines(run: Path) -> str:
 
 
 def _bytes(size: str) -> int:
-    return int(size[:-1]) * 1024 ** (" KMG".index(size[-1].upper()))
+    shift: int = {"K": 10, "M": 20, "G": 30}[size[-1].upper()]
+    return int(size[:-1]) << shift
