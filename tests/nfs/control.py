@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -35,19 +36,26 @@ def main(argv: Sequence[str]) -> int:
         metavar="SECONDS",
         help="then it is switched off (%(default)g)",
     )
-    parser.add_argument("--size", default=default.size, help="of the export (%(default)s)")
-    parser.add_argument("--memory", default=default.memory, help="of the machine (%(default)s)")
+    parser.add_argument("--size", type=_size, default=default.size, help="of the export (%(default)s)")
+    parser.add_argument("--memory", type=_size, default=default.memory, help="of the machine (%(default)s)")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND...")
     arguments = parser.parse_args(argv)
     if not arguments.command:
         parser.error("COMMAND is missing.")
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _terminated)
     guest = Guest(arguments.version, arguments.timeout, arguments.size, arguments.memory)
     try:
         return guest.run(arguments.command, sys.stdout.buffer, sys.stderr.buffer)
     except NfsError as error:
         sys.stderr.write(f"tests/nfs/run: {error}\n")
         return _FAILED
+
+
+def _size(text: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]*[KMG]", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no size like 64M or 2G.")
+    return text
 
 
 def _terminated(number: int, frame: object) -> NoReturn:

@@ -130,7 +130,8 @@ def test_a_frozen_host_keeps_its_flock(hosts: tuple[Host, Host]) -> None:
 
 
 def test_the_flock_of_a_host_that_lost_its_power_is_freed_by_nfs_4_alone(hosts: tuple[Host, Host]) -> None:
-    # NFS 4 ends the lease of a silent client, here after 10 s; NFS 3 waits for the host to boot and say so.
+    # NFS 4 ends the lease of a silent client, here after 10 s. NFS 3 waits for the host to boot and say so
+    # (`on-host alpha sm-notify -f` sends that).
     alpha, beta = hosts
     holder = hold(alpha, "lock")
     alpha.die()

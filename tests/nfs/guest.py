@@ -196,7 +196,10 @@ class Guest:
                 f"the guest with NFS {self.version} was switched off after {self.timeout:g} s, before the "
                 f"command ended.\n{_last_lines(run)}"
             )
-        raise NfsError(f"the guest with NFS {self.version} did not come up.\n{_last_lines(run)}")
+        raise NfsError(
+            f"the guest with NFS {self.version} did not come up, or broke down before the command ended.\n"
+            f"{_last_lines(run)}"
+        )
 
 
 def obstacle() -> str | None:
@@ -278,5 +281,5 @@ def _last_lines(run: Path) -> str:
 
 
 def _bytes(size: str) -> int:
-    shift: int = {"K": 10, "M": 20, "G": 30}[size[-1].upper()]
+    shift: int = {"K": 10, "M": 20, "G": 30}[size[-1]]
     return int(size[:-1]) << shift
