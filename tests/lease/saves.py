@@ -1,8 +1,8 @@
-"""Several processes save to one file and load from it at once: each load is one whole version, the last one wins.
+"""Processes that save to one file and load from it at once: each load is one whole version, the last wins.
 
     python -m tests.lease.saves [--rounds 25] DIRECTORY [DIRECTORY]
 
-Four processes save and two load; with two directories, of one file system mounted twice, half of them use each.
+Four processes save and two load; with two directories, of one file system mounted twice, half use each.
 """
 
 from __future__ import annotations
@@ -85,8 +85,10 @@ def run(paths: Sequence[Path], rounds: int) -> list[int]:
 
     def start(what: str, number: int) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.lease.saves", "--rounds", str(rounds)]
-            + ["--process", what, str(number), str(paths[number % len(paths)].parent)],
+            [
+                *(sys.executable, "-m", "tests.lease.saves", "--rounds", str(rounds)),
+                *("--process", what, str(number), str(paths[number % len(paths)].parent)),
+            ],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -123,7 +125,9 @@ def main(arguments: Sequence[str]) -> int:
     paths = [directory / NAME for directory in asked.directories]
     if asked.process is None:
         counts = run(paths, asked.rounds)
-        sys.stdout.write(f"{SAVERS} x {asked.rounds} saves, {sum(counts)} loads: each whole, the last one won\n")
+        sys.stdout.write(
+            f"{SAVERS} x {asked.rounds} saves, {sum(counts)} loads: each whole, the last one won\n"
+        )
     elif asked.process[0] == "save":
         save(paths[0], int(asked.process[1]), asked.rounds)
     else:

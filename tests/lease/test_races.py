@@ -1,4 +1,4 @@
-"""Short runs of the programs beside this file; CONTRIBUTING.md has the commands for the long ones."""
+"""Short runs of the programs beside this file, which are for runs of any length by hand."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def test_nobody_is_inside_with_another(racers: str, tmp_path: Path) -> None:
 
 @needs_hosts
 def test_nor_where_there_are_no_locks(tmp_path: Path) -> None:
-    table = run("tests.lease.race", "--races", "8", "--racers", "3", "--takeover", "1.5", "--without-locks", tmp_path)
+    table = run(
+        "tests.lease.race", "--races", "8", "--racers", "3", "--takeover", "1.5", "--without-locks", tmp_path
+    )
     assert "overlaps               0\n" in table
 
 

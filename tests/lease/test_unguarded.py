@@ -122,7 +122,9 @@ def test_an_experiment_that_was_made_while_this_one_waited_is_not_mixed_with_it(
     config = SchedulerConfig.from_dict({})
 
     def open_another() -> None:
-        Session.open(layout, AxBridge.from_input(two_parameters()), config, VirtualClock()).close(orderly=True)
+        Session.open(layout, AxBridge.from_input(two_parameters()), config, VirtualClock()).close(
+            orderly=True
+        )
 
     clock.at(1, open_another)
     # The lock of a machine that is gone, for which both wait.
