@@ -27,6 +27,8 @@ class Holder:
         Of the segment.
     seen
         His last sign of life, in seconds since the epoch on the filesystem's clock.
+    size
+        Of the segment, in bytes. A tick of that clock can hold two appends.
     ended
         Whether the segment has an end: he has given the experiment back.
     host, pid, start, boot, user, since
@@ -37,6 +39,7 @@ class Holder:
 
     epoch: int
     seen: float
+    size: int
     ended: bool = False
     host: str | None = None
     pid: int | None = None
@@ -73,19 +76,20 @@ def holder(layout: Layout, known: Holder | None = None) -> Holder | None:
     if not there:
         return None
     epoch = there[-1]
-    seen = _changed(layout.journal / journal.segment_name(epoch))
-    if known is not None and (known.epoch, known.seen) == (epoch, seen):
+    seen, size = _changed(layout.journal / journal.segment_name(epoch))
+    if known is not None and (known.epoch, known.seen, known.size) == (epoch, seen, size):
         return known
     try:
         segment = journal.read_segment(layout.journal, epoch)
     except JournalError:
-        return Holder(epoch, seen)
+        return Holder(epoch, seen, size)
     first = segment.events[0] if segment.events else None
     ended = first is not None and isinstance(segment.events[-1], DriverClosed)
     if isinstance(first, LeaseTaken):
         return Holder(
             epoch,
             seen,
+            size,
             ended,
             first.host,
             first.pid,
@@ -97,8 +101,8 @@ def holder(layout: Layout, known: Holder | None = None) -> Holder | None:
         )
     if isinstance(first, DriverOpened):
         # Format 1 does not tell when the process started.
-        return Holder(epoch, seen, ended, first.host, first.pid, since=first.time)
-    return Holder(epoch, seen)
+        return Holder(epoch, seen, size, ended, first.host, first.pid, since=first.time)
+    return Holder(epoch, seen, size)
 
 
 def locked_error(layout: Layout, who: Holder | None) -> ExperimentLockedError:
@@ -131,10 +135,11 @@ def locked_error(layout: Layout, who: Holder | None) -> ExperimentLockedError:
     )
 
 
-def _changed(path: Path) -> float:
+def _changed(path: Path) -> tuple[float, int]:
     # By opening it: NFS answers a mere stat from its cache, for seconds.
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        return os.fstat(handle).st_mtime
+        status = os.fstat(handle)
+        return status.st_mtime, status.st_size
     finally:
         os.close(handle)

@@ -17,7 +17,7 @@ from axsched_hpc.core.events import DriverClosed, LeaseTaken
 from axsched_hpc.core.lease import STARTING, WATCHED_SHARE
 from axsched_hpc.io import processes
 from axsched_hpc.io.layout import FORMAT, Layout
-from axsched_hpc.store.holder import TAKEOVER
+from axsched_hpc.store.holder import TAKEOVER, holder
 from axsched_hpc.store.lease import Lease
 from axsched_hpc.store.writer import JournalWriter
 from tests.lease.kit import end, flock, holding, is_stopped, needs_hosts, wait_until
@@ -69,45 +69,45 @@ def since(error: ExperimentLockedError) -> str:
 @pytest.mark.parametrize("locks", [True, False])
 def test_a_holder_that_lives_is_named(layout: Layout, locks: bool) -> None:
     before = time.time()
-    with holding(layout, locks=locks) as holder:
+    with holding(layout, locks=locks) as process:
         error = refused(layout, wait=at_once)
-    assert (error.host, error.pid) == (HERE, holder.pid)
+    assert (error.host, error.pid) == (HERE, process.pid)
     assert error.since is not None
     assert before <= error.since <= time.time()
     assert str(error) == (
-        f"{layout.root} is driven by process {holder.pid} on {HERE}, since {since(error)}. Wait for it to "
-        f"end, or stop it (on {HERE}: kill {holder.pid}) and start again; its jobs go on. If that cannot be "
+        f"{layout.root} is driven by process {process.pid} on {HERE}, since {since(error)}. Wait for it to "
+        f"end, or stop it (on {HERE}: kill {process.pid}) and start again; its jobs go on. If that cannot be "
         f"done: axsched unlock {layout.root}; or use another job_output_dir."
     )
 
 
 @pytest.mark.parametrize("locks", [True, False])
 def test_the_next_one_takes_at_once_what_a_killed_holder_leaves(layout: Layout, locks: bool) -> None:
-    with holding(layout, locks=locks) as holder:
-        holder.kill()
-        holder.wait(30)
+    with holding(layout, locks=locks) as process:
+        process.kill()
+        process.wait(30)
     lease = Lease.take(layout, takeover=3, wait=at_once)
     assert lease.writer.epoch == 2
     lease.release()
 
 
 def test_the_next_one_takes_at_once_what_was_given_back(layout: Layout) -> None:
-    with holding(layout) as holder:
-        end(holder)
+    with holding(layout) as process:
+        end(process)
     lease = Lease.take(layout, takeover=3, wait=at_once)
     assert lease.writer.epoch == 2
     lease.release()
 
 
 def test_a_stopped_holder_is_not_taken_over_here(layout: Layout) -> None:
-    with holding(layout) as holder:
-        holder.send_signal(signal.SIGSTOP)
-        wait_until(lambda: is_stopped(holder.pid), "stopped")
+    with holding(layout) as process:
+        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: is_stopped(process.pid), "stopped")
         error = refused(layout, wait=at_once)
         assert str(error) == (
-            f"{layout.root} is driven by process {holder.pid} on {HERE}, since {since(error)}. It is "
-            f"stopped: let it go on (kill -CONT {holder.pid}), or end it (kill -9 {holder.pid}); its jobs go "
-            "on; or use another job_output_dir."
+            f"{layout.root} is driven by process {process.pid} on {HERE}, since {since(error)}. It is "
+            f"stopped: let it go on (kill -CONT {process.pid}), or end it (kill -9 {process.pid}); its jobs "
+            "go on; or use another job_output_dir."
         )
 
 
@@ -119,6 +119,19 @@ def test_another_one_in_the_same_process_is_told_so(layout: Layout) -> None:
         "with that one, or call its close() first; or use another job_output_dir."
     )
     lease.release()
+
+
+def test_an_end_in_the_same_tick_of_the_clock_is_seen(layout: Layout) -> None:
+    lease = Lease.take(layout, takeover=600, wait=at_once)
+    known = holder(layout)
+    assert known is not None
+    assert not known.ended
+    lease.writer.append([DriverClosed(1.0)])
+    lease.release()
+    os.utime(lease.writer.path, (known.seen, known.seen))
+    later = holder(layout, known)
+    assert later is not None
+    assert (later.seen, later.ended) == (known.seen, True)
 
 
 def test_a_holder_of_another_boot_is_watched_though_its_host_has_this_name(layout: Layout) -> None:
@@ -138,16 +151,16 @@ def test_a_holder_of_another_boot_is_watched_though_its_host_has_this_name(layou
 @pytest.mark.parametrize("locks", [True, False])
 def test_a_holder_that_lives_elsewhere_is_named_after_its_next_sign(layout: Layout, locks: bool) -> None:
     said: list[str] = []
-    with holding(layout, host="elsewhere", locks=locks) as holder:
+    with holding(layout, host="elsewhere", locks=locks) as process:
         error = refused(layout, say=said.append)
-        assert (error.host, error.pid) == ("elsewhere", holder.pid)
+        assert (error.host, error.pid) == ("elsewhere", process.pid)
         assert str(error) == (
-            f"{layout.root} is driven by process {holder.pid} on elsewhere, since {since(error)}. Wait for it "
-            f"to end, or stop it (on elsewhere: kill {holder.pid}) and start again; its jobs go on. If that "
-            f"cannot be done: axsched unlock {layout.root}; or use another job_output_dir."
+            f"{layout.root} is driven by process {process.pid} on elsewhere, since {since(error)}. Wait "
+            f"for it to end, or stop it (on elsewhere: kill {process.pid}) and start again; its jobs go on. If "
+            f"that cannot be done: axsched unlock {layout.root}; or use another job_output_dir."
         )
         assert said == [
-            f"{layout.root} is held by process {holder.pid} on elsewhere, of which this machine cannot tell "
+            f"{layout.root} is held by process {process.pid} on elsewhere, of which this machine cannot tell "
             "whether it is alive. Watching it; where it shows no sign of life for 3 s this driver takes over."
         ]
 
@@ -158,9 +171,9 @@ def test_a_holder_that_lives_elsewhere_is_named_after_its_next_sign(layout: Layo
 def test_a_holder_elsewhere_that_shows_no_sign_is_taken_over_after_its_time(
     layout: Layout, number: signal.Signals, locks: bool, record_property: Callable[[str, object], None]
 ) -> None:
-    with holding(layout, host="elsewhere", locks=locks) as holder:
-        holder.send_signal(number)
-        wait_until(lambda: holder.poll() is not None or is_stopped(holder.pid), "no more signs")
+    with holding(layout, host="elsewhere", locks=locks) as process:
+        process.send_signal(number)
+        wait_until(lambda: process.poll() is not None or is_stopped(process.pid), "no more signs")
         last_sign = (layout.journal / "00001.jsonl").stat().st_mtime
         began = time.monotonic()
         lease = Lease.take(layout, takeover=3)
@@ -172,8 +185,8 @@ def test_a_holder_elsewhere_that_shows_no_sign_is_taken_over_after_its_time(
 
 @needs_hosts
 def test_a_holder_elsewhere_that_ends_while_it_is_watched_is_followed_at_once(layout: Layout) -> None:
-    with holding(layout, host="elsewhere", takeover=600) as holder:
-        lease = Lease.take(layout, takeover=3, say=lambda text: end(holder))
+    with holding(layout, host="elsewhere", takeover=600) as process:
+        lease = Lease.take(layout, takeover=3, say=lambda text: end(process))
     assert lease.writer.epoch == 2
     lease.release()
 
@@ -205,9 +218,9 @@ def test_a_lock_without_a_segment_keeps_nobody_out(layout: Layout) -> None:
 @needs_hosts
 @pytest.mark.usefixtures("held_lock")
 def test_the_lock_of_a_dead_machine_keeps_nobody_out(layout: Layout) -> None:
-    with holding(layout, host="elsewhere", locks=False) as holder:
-        holder.kill()
-        holder.wait(30)
+    with holding(layout, host="elsewhere", locks=False) as process:
+        process.kill()
+        process.wait(30)
     lease = Lease.take(layout, takeover=3)
     assert lease.writer.epoch == 2
     lease.release()
