@@ -1,23 +1,40 @@
-"""Fixtures for all tests, and what tests of containers need."""
+"""Fixtures for all tests, and what tests of containers and of NFS need."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 
 import pytest
+
+from tests.nfs.guest import obstacle
 
 pytest_plugins = ["tests.slurm.fixtures"]
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip tests of containers, or fail them where containers are required, on a machine without engines."""
-    if item.get_closest_marker("container") is None:
-        return
+def _no_engines() -> str | None:
     absent = [program for program in ("ch-run", "podman", "busybox") if shutil.which(program) is None]
     if not absent:
-        return
-    reason = f"tests of containers need {', '.join(absent)}; on Debian: charliecloud podman busybox-static."
-    if os.environ.get("AXSCHED_REQUIRE_CONTAINERS") == "1":
-        pytest.fail(f"AXSCHED_REQUIRE_CONTAINERS=1, but {reason}", pytrace=False)
-    pytest.skip(reason)
+        return None
+    return f"tests of containers need {', '.join(absent)}; on Debian: charliecloud podman busybox-static."
+
+
+# Marker: the variable that requires what its tests need, and what says why it is not there, if so.
+_NEEDS: dict[str, tuple[str, Callable[[], str | None]]] = {
+    "container": ("AXSCHED_REQUIRE_CONTAINERS", _no_engines),
+    "nfs": ("AXSCHED_REQUIRE_NFS", obstacle),
+}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests on a machine without what they need, or fail them where that is required."""
+    for marker, (variable, reason_against) in _NEEDS.items():
+        if item.get_closest_marker(marker) is None:
+            continue
+        reason = reason_against()
+        if reason is None:
+            continue
+        if os.environ.get(variable) == "1":
+            pytest.fail(f"{variable}=1, but {reason}", pytrace=False)
+        pytest.skip(reason)
