@@ -11,7 +11,7 @@ from axsched_hpc.core.errors import ConfigError, did_you_mean
 from axsched_hpc.core.policy import FailureLimit, RetryPolicy
 
 #: Documented options that belong to later versions: named apart from misspelt ones.
-_NOT_YET = {"prefetch", "permissions"}
+_NOT_YET = {"prefetch"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class SchedulerConfig:
         What to do with running attempts when the time of a call is over.
     lost_after : float
         Seconds for which no query may know a job before its attempt counts as lost.
+    permissions : {"private", "group"}
+        Who may read the experiment directory: its owner only, or his group as well. Nobody else can write.
     """
 
     monitoring_interval: float = 10
@@ -63,6 +65,7 @@ class SchedulerConfig:
     save_interval: float = 60.0
     on_timeout: str = "cancel"
     lost_after: float = 120.0
+    permissions: str = "private"
 
     @property
     def failure_limit(self) -> FailureLimit:
@@ -187,4 +190,5 @@ _CHECKS: dict[str, Check] = {
     "save_interval": _seconds(0, zero=True),
     "on_timeout": _choice("cancel", "leave"),
     "lost_after": _seconds(1),
+    "permissions": _choice("private", "group"),
 }
