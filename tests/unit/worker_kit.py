@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +99,21 @@ def script_bench(
     path.write_text(text)
     path.chmod(mode)
     return bench(root, script_objective(path, options), parameters)
+
+
+def unsealed(text: str) -> dict[str, Any]:
+    """A document's members as format 1 has them, without a checksum, so that a test may change them."""
+    members: dict[str, Any] = json.loads(text)
+    del members["crc"]
+    return members | {"format": 1}
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 20) -> None:
+    """Wait until something is true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
 
 
 def alive(pid: int) -> bool:
