@@ -143,7 +143,7 @@ def make_directory(path: Path, *, mode: int | None = None) -> None:
         except FileExistsError:
             if not missing.is_dir():
                 raise
-            continue
+            continue  # another process was quicker
         handle = os.open(missing, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             access.set_mode(handle, wanted)
@@ -191,6 +191,6 @@ def _write_new(path: Path, data: bytes, mode: int | None) -> None:
 
 
 def _missing(path: Path) -> Iterator[Path]:
-    while not path.exists():
+    while not path.is_dir():
         yield path
         path = path.parent

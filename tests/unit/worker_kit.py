@@ -116,10 +116,15 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = 20) -> No
         time.sleep(0.02)
 
 
-def alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
+def state(pid: int) -> str:
+    """A process's state as the kernel shows it: R, S, T for stopped, Z, ...; empty where it is gone."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
-        return False
-    return text.rpartition(")")[2].split()[0] not in ("Z", "X")
+        return ""
+    return text.rpartition(")")[2].split()[0]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    return state(pid) not in ("", "Z", "X")
