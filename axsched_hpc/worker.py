@@ -13,7 +13,6 @@ its place; from then on as long as the job lives, since nothing that was compute
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
@@ -296,19 +295,5 @@ def _refuse(text: str) -> int:
     return 2
 
 
-def _flush() -> None:
-    """Write what is left of the output; on a full disk it is lost, and does not change the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            with contextlib.suppress(OSError):
-                null = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(null, stream.fileno())
-                os.close(null)
-
-
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    _flush()
-    sys.exit(code)
+    sys.exit(main(sys.argv[1:]))

@@ -148,7 +148,6 @@ def function(tmp_path: Path, disk: Disk, **options: Any) -> tuple[Bench, Path]:
     def objective(parameters: dict[str, Any]) -> dict[str, Any]:
         with log.open("a") as file:
             file.write("ran\n")
-        print("computed")  # noqa: T201 - it stays in the buffer, and has to go somewhere at the end
         return {"loss": 0.25}
 
     return bench(disk.root, objective), log
