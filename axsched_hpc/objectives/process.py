@@ -21,7 +21,7 @@ from types import FrameType
 from typing import BinaryIO
 
 from axsched_hpc.io import access
-from axsched_hpc.objectives.context import Terminated
+from axsched_hpc.objectives.context import Terminated, insist
 
 #: Seconds between SIGTERM and SIGKILL; below the 30 s that Slurm itself leaves by default (KillWait).
 GRACE = 10.0
@@ -107,7 +107,7 @@ def run(
 
 
 def _log(path: Path) -> BinaryIO:
-    return os.fdopen(access.open_append(path), "ab")
+    return os.fdopen(insist(lambda: access.open_append(path), f"{path} cannot be opened"), "ab")
 
 
 class _Signals:

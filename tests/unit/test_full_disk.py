@@ -170,6 +170,30 @@ def test_full_at_the_claim(tmp_path: Path, disk: Disk, kind: Any) -> None:
     published(b, log)
 
 
+def test_full_at_the_claim_for_too_long(tmp_path: Path, disk: Disk) -> None:
+    b, log = script(tmp_path, disk)
+    disk.fill()
+    code = (
+        "import sys; from axsched_hpc import worker; worker.PATIENCE = 0.3; "
+        "sys.exit(worker.main(sys.argv[1:]))"
+    )
+    worker = subprocess.run(
+        [sys.executable, "-c", code, str(b.manifest), "0"],
+        env=b.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert worker.returncode == 2
+    last = worker.stderr.splitlines()[-1]
+    assert last.startswith("axsched worker: trial 3, attempt 1 cannot be claimed: [Errno 28]")
+    disk.free()
+    # Nothing is left of it: another job can take the attempt.
+    assert b.run() == (0, "")
+    published(b, log)
+
+
 @KINDS
 def test_full_when_the_logs_are_opened(tmp_path: Path, disk: Disk, kind: Any) -> None:
     b, log = kind(tmp_path, disk)
