@@ -135,6 +135,7 @@ def _run_claimed(layout: Layout, batch: Manifest, trial: int, attempt: int, *, i
         name = signal.Signals(error.signum).name
         say(f"trial {trial}, attempt {attempt} was ended by {name}, without an outcome.")
         return 128 + error.signum
+    told = _Told(in_job)
     ended = Outcome(
         trial=trial,
         attempt=attempt,
@@ -149,7 +150,7 @@ def _run_claimed(layout: Layout, batch: Manifest, trial: int, attempt: int, *, i
     )
     if failure is not None:
         say(f"trial {trial}, attempt {attempt} failed: {failure.message}")
-    if not _publish(layout, ended, in_job=in_job):
+    if not _publish(layout, ended, told):
         return 3
     return 0 if failure is None else 1
 
@@ -215,7 +216,7 @@ def _redirect(files: AttemptFiles) -> None:
 # ---------------------------------------------------------------- after it
 
 
-def _publish(layout: Layout, ended: Outcome, *, in_job: bool) -> bool:
+def _publish(layout: Layout, ended: Outcome, told: _Told) -> bool:
     """Publish the outcome as soon as the filesystem lets it; whether it is published."""
     named = f"trial {ended.trial}, attempt {ended.attempt}"
     files = layout.attempt(ended.trial, ended.attempt)
@@ -235,7 +236,6 @@ def _publish(layout: Layout, ended: Outcome, *, in_job: bool) -> bool:
             pause=pause,
         )
 
-    told = _Told(in_job)
     try:
         try:
             try_for(LIFETIME, told.pause)
