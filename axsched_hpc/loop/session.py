@@ -93,7 +93,7 @@ class Session:
             # Before directories are made in a place that was misspelt.
             opening.check_resume(layout, config.resume, there=bool(journal.epochs(layout.journal)))
         opening.refuse_another(layout, bridge)
-        opening.make_directories(layout)
+        opening.make_directories(layout, config.permissions)
         try:
             lease = Lease.take(
                 layout,
@@ -129,7 +129,7 @@ class Session:
         opening.replay(ledger, past, segments)
         there = ledger.driver is not None
         opening.check_resume(layout, config.resume, there=there)
-        digest = opening.settle_definition(layout, bridge, ledger)
+        digest = opening.settle_definition(layout, bridge, ledger, mode=opening.file_mode(config.permissions))
         bridge.replay(past)
         faults.reach("open.read")
         session = cls(layout, bridge, config, clock, lease, ledger)
@@ -247,7 +247,7 @@ class Session:
         try:
             text = self.bridge.snapshot_text()
             self._lease.writer.check()
-            saving.save(self.layout.snapshot, text)
+            saving.save(self.layout.snapshot, text, mode=opening.file_mode(self.config.permissions))
             self._unsaved = False
         except (SupersededError, JournalError) as error:
             self._superseded = self._superseded or isinstance(error, SupersededError)

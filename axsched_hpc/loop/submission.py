@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from axsched_hpc.core.errors import ClusterUnavailableError, ObjectiveError, SubmissionError
 from axsched_hpc.core.events import AttemptWithdrawn, BatchPlanned, BatchSubmitted, Event
 from axsched_hpc.core.states import TrialState
-from axsched_hpc.io import atomic, claim, faults, manifest
+from axsched_hpc.io import access, atomic, claim, faults, manifest
 from axsched_hpc.io.claim import Claim
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.io.manifest import Manifest
@@ -148,6 +148,7 @@ class Submitter:
         for number, attempt in attempts:
             files = session.layout.attempt(number, attempt)
             atomic.make_directory(files.root)
+            access.require_inside(session.layout.root, files.root)
             parameters = session.layout.parameters(number)
             if attempt == 1 or not parameters.exists():
                 atomic.write_json(parameters, session.ledger.trials[number].parameters)

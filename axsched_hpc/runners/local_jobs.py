@@ -15,7 +15,7 @@ from pathlib import Path
 
 from axsched_hpc.core.errors import SubmissionError
 from axsched_hpc.core.states import JobState
-from axsched_hpc.io import atomic, claim, faults, processes
+from axsched_hpc.io import access, atomic, claim, faults, processes
 from axsched_hpc.io.layout import AttemptFiles
 from axsched_hpc.runners.base import Batch, JobStatus
 from axsched_hpc.slurm.run import scrubbed
@@ -42,7 +42,7 @@ class LocalJobs:
         """Start one process per attempt."""
         jobs: dict[int, str] = {}
         for index in range(len(batch.attempts)):
-            handle = os.open(_log(batch, index), os.O_WRONLY | os.O_CREAT | os.O_APPEND, atomic.FILE_MODE)
+            handle = access.open_append(_log(batch, index))
             try:
                 process = subprocess.Popen(
                     batch.command(index),

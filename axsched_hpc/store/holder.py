@@ -9,7 +9,7 @@ from pathlib import Path
 
 from axsched_hpc.core.errors import ExperimentLockedError, JournalError
 from axsched_hpc.core.events import DriverClosed, DriverOpened, LeaseTaken
-from axsched_hpc.io import processes
+from axsched_hpc.io import access, processes
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import journal
 
@@ -133,7 +133,7 @@ def locked_error(layout: Layout, who: Holder | None) -> ExperimentLockedError:
 
 def _changed(path: Path) -> float:
     # By opening it: NFS answers a mere stat from its cache, for seconds.
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    handle = access.open_read(path)
     try:
         return os.fstat(handle).st_mtime
     finally:

@@ -192,7 +192,7 @@ def read_segment(directory: Path, epoch: int, limit: int | None = None) -> Segme
         As for :func:`read`.
     """
     path = directory / segment_name(epoch)
-    data = path.read_bytes()
+    data = atomic.read_bytes(path)
     if limit is not None:
         if len(data) < limit:
             raise JournalError(

@@ -118,6 +118,15 @@ def test_driver_and_requeued_worker_never_both_win(files: AttemptFiles) -> None:
         assert len(names) == (3 if taken.result() else 2)
 
 
+def test_the_same_claim_may_be_taken_again(files: AttemptFiles) -> None:
+    # As a worker does that met an error of the filesystem after its claim was made.
+    first, requeued = worker(), worker(restart=1)
+    for each in (first, first, requeued, requeued):
+        assert claim.take(files, each)
+    assert not claim.take(files, first)
+    assert not claim.take(files, replace(requeued, pid=requeued.pid + 1))
+
+
 def test_a_damaged_claim_is_named(files: AttemptFiles) -> None:
     files.claim.write_text('{"format": 1, "by": "somebody"}')
     with pytest.raises(ValueError, match=r"claim\.json: field 'by' is neither"):
