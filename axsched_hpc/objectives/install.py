@@ -18,7 +18,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from axsched_hpc.core.errors import ObjectiveError
-from axsched_hpc.io import atomic, document
+from axsched_hpc.io import atomic, document, storage
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.objectives import kinds
 from axsched_hpc.objectives.kinds import FunctionObjective, Objective, ScriptObjective
@@ -133,6 +133,8 @@ def _copy(objective: ScriptObjective, target: Path) -> None:
         try:
             _copy_one(Path(source), target / Path(source).name)
         except OSError as error:
+            if storage.is_storage_error(error, reading=True):
+                raise
             raise ObjectiveError(
                 f"{source} cannot be copied into the experiment directory: {error.strerror or error} "
                 f"({error.filename or source})."
