@@ -48,7 +48,8 @@ def write(path: Path, content: str | bytes, *, mode: int | None = None) -> None:
     data = content.encode() if isinstance(content, str) else content
     temporary = _temporary(path)
     try:
-        _write_new(temporary, data, mode)
+        with _naming(path):
+            _write_new(temporary, data, mode)
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -72,7 +73,8 @@ def create(path: Path, content: str) -> bool:
     """
     temporary = _temporary(path)
     try:
-        _write_new(temporary, content.encode(), None)
+        with _naming(path):
+            _write_new(temporary, content.encode(), None)
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -188,6 +190,16 @@ def _write_new(path: Path, data: bytes, mode: int | None) -> None:
         file.flush()
         os.fsync(file.fileno())
     reach("file.written")
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an error name the file that was to appear: write(2) names none, open(2) the temporary one."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def _missing(path: Path) -> Iterator[Path]:

@@ -65,8 +65,10 @@ class Submitter:
         attempts = tuple((number, len(ledger.trials[number].attempts) + 1) for number in trials)
         self._session.record(BatchPlanned(self._session.clock.now(), token, attempts))
         faults.reach("batch.planned")
-        batch = self._write_files(token, attempts)
+        # Nothing has been asked of the scheduler, so the same files can be tried again and again.
+        batch = self._session.patience.insist(lambda: self._write_files(token, attempts))
         faults.reach("batch.files")
+        self._session.check()
         try:
             faults.reach("submit.before")
             jobs = dict(self._runner.submit(batch))

@@ -139,6 +139,8 @@ def _copy(objective: ScriptObjective, target: Path) -> None:
         try:
             _copy_one(Path(source), target / Path(source).name)
         except OSError as error:
+            if storage.is_storage_error(error, reading=True):
+                raise
             raise ObjectiveError(
                 f"{source} cannot be copied into the experiment directory: {error.strerror or error} "
                 f"({error.filename or source})."
