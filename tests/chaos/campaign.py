@@ -75,7 +75,9 @@ class Campaign:
             if self._running:
                 self._reap()
 
-    def _rounds(self, only: Sequence[int], points: Sequence[str]) -> Iterator[tuple[Place, Plan, tuple[str, ...]] | None]:
+    def _rounds(
+        self, only: Sequence[int], points: Sequence[str]
+    ) -> Iterator[tuple[Place, Plan, tuple[str, ...]] | None]:
         number = 0
         while True:
             for place in self.places:
@@ -205,7 +207,10 @@ def places(names: Sequence[str]) -> list[Place]:
         elif name == "nfs":
             # Within the guest of tests/nfs/run.
             found.append(
-                Place(f"nfs{os.environ['NFS_VERSION'][0]}", mounts=tuple(Path(os.environ[v]) for v in ("NFS_A", "NFS_B")))
+                Place(
+                    f"nfs{os.environ['NFS_VERSION'][0]}",
+                    mounts=tuple(Path(os.environ[v]) for v in ("NFS_A", "NFS_B")),
+                )
             )
         elif name in ("slurm", "noacct"):
             from tests.slurm.harness import ClusterMissing, ensure_up
@@ -237,7 +242,9 @@ def in_guest(name: str, arguments: argparse.Namespace, folder: Path, minutes: fl
     try:
         return [read_outcome(fields) for fields in json.loads(results.read_text())]
     except FileNotFoundError:
-        raise SystemExit(f"The campaign at {name} ended with code {done.returncode}, without results.") from None
+        raise SystemExit(
+            f"The campaign at {name} ended with code {done.returncode}, without results."
+        ) from None
 
 
 # ---------------------------------------------------------------- the command
@@ -265,7 +272,9 @@ def main(argv: Sequence[str]) -> int:
         outcomes += in_guest(name, arguments, folder, arguments.minutes / len(names))
     if arguments.results:
         Path(arguments.results).write_text(json.dumps([vars(outcome) for outcome in outcomes]))
-    _say(table(outcomes, seed=arguments.seed, seconds=time.monotonic() - began, covering=bool(arguments.cover)))
+    _say(
+        table(outcomes, seed=arguments.seed, seconds=time.monotonic() - began, covering=bool(arguments.cover))
+    )
     violated = any(outcome.violations for outcome in outcomes)
     if not violated:
         shutil.rmtree(folder)
@@ -279,7 +288,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--where", default="local", help="of local, slurm, noacct, nfs3, nfs4; with commas")
     parser.add_argument("--trials", type=int, help="of each round; else drawn")
     parser.add_argument(
-        "--cover", type=int, default=0, metavar="N", help="until each point has been hit so often at each place"
+        "--cover",
+        type=int,
+        default=0,
+        metavar="N",
+        help="until each point has been hit so often at each place",
     )
     parser.add_argument("--jobs", type=int, default=2, help="rounds side by side (%(default)s)")
     parser.add_argument("--rounds", type=_numbers, default=[], help="only these, by their numbers")

@@ -260,9 +260,7 @@ def _files(layout: Layout, trial: Trial, attempt: Attempt, named: str) -> Iterat
             yield Violation(Kind.LOST, f"{named}: {path} cannot be read ({error}).")
             continue
         if found != content:
-            yield Violation(
-                Kind.INCONSISTENT, f"{named}: {path} has {found}, but the journal has {content}."
-            )
+            yield Violation(Kind.INCONSISTENT, f"{named}: {path} has {found}, but the journal has {content}.")
 
 
 def _inbox(layout: Layout) -> Iterator[Violation]:

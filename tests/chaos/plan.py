@@ -122,7 +122,7 @@ def cover(
     source = random.Random(f"chaos {seed} {number}")
     lives: list[Life] = []
     at_worker = [point for point in points if point in WORKER_POINTS]
-    for point in sorted(points, key=lambda name: (name in LAST_POINTS and 1 + LAST_POINTS.index(name))):
+    for point in sorted(points, key=lambda name: name in LAST_POINTS and 1 + LAST_POINTS.index(name)):
         if point in WORKER_POINTS:
             continue
         if point == "claim.closed":
@@ -179,7 +179,7 @@ def _drawn_faults(source: random.Random, slurm: bool) -> Iterator[Fault]:
 def _driver_fault(source: random.Random) -> Fault:
     kind = source.random()
     if kind < 0.45:
-        return Fault(Who.DRIVER, "kill", delay=source.uniform(0, source.choice((0.5, 2.0, 4.0))))
+        return Fault(Who.DRIVER, "kill", delay=source.uniform(0, source.choice((0.2, 1.0, 2.5))))
     if kind < 0.55:
         return Fault(Who.DRIVER, "stop", delay=source.uniform(0.05, 2.0))
     point = source.choice(DRIVER_POINTS)

@@ -25,7 +25,6 @@ from axsched_hpc.core.events import (
     DriverClosed,
 )
 from axsched_hpc.io import processes
-from axsched_hpc.reporting.reading import read_experiment
 from axsched_hpc.store import journal
 from tests.chaos import driver
 from tests.chaos.ax_checker import check_ax
@@ -141,6 +140,7 @@ class Round:
             elif fault.who is Who.WORKER:
                 self._pending.append((fault, len(self._log.read())))
         output = self._folder / f"driver-{number}.log"
+        output.touch()
         began = time.time()
         one = _Started(driver.start(self._setting, output, own, workers), began, output)
         self._started.append(one)
