@@ -20,13 +20,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos.plan import COMMON_POINTS, DRIVER_POINTS, WORKER_POINTS, Fault, Plan, Who, cover, draw
-from tests.chaos.table import table
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Whoever forks must have one thread only, and numerical libraries start some as they are imported.
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 from tests.chaos.driver import Place
+from tests.chaos.plan import COMMON_POINTS, DRIVER_POINTS, WORKER_POINTS, Fault, Plan, Who, cover, draw
 from tests.chaos.rounds import Outcome, Round
+from tests.chaos.table import table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,7 +58,7 @@ class Campaign:
     _tried: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def run(self, deadline: float, only: Sequence[int] = (), points: Sequence[str] = ()) -> None:
-        """Run rounds until the deadline, on the monotonic clock; ``only`` these rounds where any are named."""
+        """Run rounds until the deadline, on the monotonic clock; ``only`` these, where any are named."""
         rounds = self._rounds(only, points)
         more = True
         while more or self._running:
@@ -159,8 +159,9 @@ class Campaign:
             chain = f" --points {','.join(outcome.points)}" if outcome.points else ""
             trials = f" --trials {self.trials}" if self.trials else ""
             _say(
-                f"The files of this round stay in {folder}. The same round again: python -m tests.chaos.campaign "
-                f"--where {place} --seed {self.seed} --rounds {outcome.number}{chain}{trials}"
+                f"The files of this round stay in {folder}. The same round again: "
+                f"python -m tests.chaos.campaign --where {place} --seed {self.seed} "
+                f"--rounds {outcome.number}{chain}{trials}"
             )
         else:
             shutil.rmtree(folder)
@@ -238,6 +239,10 @@ def in_guest(name: str, arguments: argparse.Namespace, folder: Path, minutes: fl
     argv += ["--results", str(results), "--folder", str(folder / name)]
     if arguments.trials:
         argv += ["--trials", str(arguments.trials)]
+    if arguments.rounds:
+        argv += ["--rounds", ",".join(map(str, arguments.rounds))]
+    if arguments.points:
+        argv += ["--points", ",".join(arguments.points)]
     done = subprocess.run(argv, cwd=ROOT, check=False)
     try:
         return [read_outcome(fields) for fields in json.loads(results.read_text())]
@@ -252,6 +257,7 @@ def in_guest(name: str, arguments: argparse.Namespace, folder: Path, minutes: fl
 
 def main(argv: Sequence[str]) -> int:
     """Run the campaign, and print its table; 1 where anything was violated."""
+    assert len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208
     arguments = _parser().parse_args(argv)
     # Jobs and workers start elsewhere.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
@@ -292,7 +298,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar="N",
-        help="until each point has been hit so often at each place",
+        help="until each point has been hit so often everywhere",
     )
     parser.add_argument("--jobs", type=int, default=2, help="rounds side by side (%(default)s)")
     parser.add_argument("--rounds", type=_numbers, default=[], help="only these, by their numbers")

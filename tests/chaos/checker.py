@@ -7,7 +7,6 @@ from the journal. Ax's part is in :mod:`tests.chaos.ax_checker`, so that this mo
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
 from collections import defaultdict
@@ -312,7 +311,7 @@ def check_orphans(
 
 
 def _workers(roots: Iterable[str]) -> Iterator[tuple[int, str]]:
-    for name in os.listdir("/proc"):
+    for name in atomic.listing(Path("/proc")):
         if name.isdecimal():
             try:
                 words = Path("/proc", name, "cmdline").read_bytes().decode(errors="replace").split("\0")

@@ -26,11 +26,12 @@ def logging_objective(log: str, shortest: float, longest: float) -> Callable[[Pa
         import json
         import os
         import time
+        from pathlib import Path
 
         from axsched_hpc.io import claim, processes
 
         # The worker has sent its output to the attempt's own directory.
-        *_, trial, attempt, _ = os.readlink("/proc/self/fd/1").split("/")
+        _, trial, attempt, _ = Path("/proc/self/fd/1").readlink().as_posix().rsplit("/", 3)
         me = {
             "trial": int(trial),
             "attempt": int(attempt.removeprefix("attempt-")),

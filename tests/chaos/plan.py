@@ -1,4 +1,4 @@
-"""What happens to the processes of a round: drawn from a seed and the round's number, or covering given points."""
+"""What happens to the processes of a round: drawn by its seed and number, or covering given points."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def test_events_are_written_once_where_the_look_for_a_later_driver_fails(tmp_pat
     faults.arm(armed)
     try:
         (armed / "journal.after").write_text("EIO")
-        with pytest.raises(OSError, match="fault at journal.after"):
+        with pytest.raises(OSError, match=r"fault at journal\.after"):
             writer.append([started(0)])
         writer.append([started(0)])
         writer.append([started(1)])
