@@ -148,6 +148,18 @@ def read(files: AttemptFiles) -> Claim | None:
     return _last(files)[0]
 
 
+def begun(files: AttemptFiles) -> bool:
+    """Whether a worker has claimed the attempt, also where the driver has given it up since.
+
+    Raises
+    ------
+    OSError, ValueError
+        The claim cannot be read; the message names the file.
+    """
+    # The first claim tells: the driver's would have kept every worker away.
+    return files.claim.name in atomic.listing(files.root) and _read(files.claim).by is Claimer.WORKER
+
+
 def _requeued(claim: Claim, holder: Claim) -> bool:
     same_job = claim.job is not None and holder.job == claim.job and holder.token == claim.token
     return holder.by is Claimer.WORKER and same_job and claim.restart > holder.restart

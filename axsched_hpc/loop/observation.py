@@ -25,7 +25,6 @@ from axsched_hpc.core.policy import judge
 from axsched_hpc.core.states import FailureKind, JobState
 from axsched_hpc.core.watch import JobEnd, Sight, Watch, diagnose, look, lost
 from axsched_hpc.io import atomic, claim, faults, outcome
-from axsched_hpc.io.claim import Claimer
 from axsched_hpc.io.layout import parse_notice_name
 from axsched_hpc.io.outcome import Outcome
 from axsched_hpc.loop.session import Session
@@ -221,8 +220,7 @@ class Observer:
 
     def _diagnose(self, job: str, trial: Trial, attempt: Attempt, status: JobStatus) -> Failure:
         files = self._session.layout.attempt(trial.number, attempt.number)
-        owner = claim.read(files)
-        claimed = owner is not None and owner.by is Claimer.WORKER
+        claimed = claim.begun(files)
         log_file = None if claimed else self._runner.log(self._batch(attempt), attempt.index, job)
         failure = diagnose(
             JobEnd(
