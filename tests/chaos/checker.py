@@ -19,10 +19,10 @@ from pathlib import Path
 from axsched_hpc.core.errors import AxSchedError
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.machine import Attempt, Trial
-from axsched_hpc.core.states import RetryClass, TrialState
+from axsched_hpc.core.states import FailureKind, RetryClass, TrialState
 from axsched_hpc.io import atomic, claim
 from axsched_hpc.io.claim import Claimer
-from axsched_hpc.io.layout import AttemptFiles, Layout
+from axsched_hpc.io.layout import AttemptFiles, Layout, parse_notice_name
 from axsched_hpc.reporting.reading import read_experiment
 from tests.chaos.objective import Execution, ExecutionLog
 
@@ -85,7 +85,7 @@ def check(
         *_repeated(layout, ledger, executions),
         *_unfounded_failures(ledger, executions, killed),
         *_whole(layout, ledger, executions, trials),
-        *_inbox(layout),
+        *_inbox(layout, ledger, executions, killed or ()),
         *_logs(driver_logs),
     ]
 
@@ -165,6 +165,11 @@ def _in_order(trial: Trial | None, earlier: Execution, later: Execution) -> Iter
         )
     elif not attempt.failure.message:
         yield Violation(Kind.INCONSISTENT, f"the failure of {earlier} has no reason.")
+    elif attempt.failure.kind is FailureKind.LAUNCH_FAILED:
+        yield Violation(
+            Kind.INCONSISTENT,
+            f"{earlier} ran, but its failure says that it did not: {attempt.failure.message}",
+        )
 
 
 def _claimed(files: AttemptFiles, named: str, ran: list[tuple[str, int]]) -> Iterator[Violation]:
@@ -262,8 +267,22 @@ def _files(layout: Layout, trial: Trial, attempt: Attempt, named: str) -> Iterat
             yield Violation(Kind.INCONSISTENT, f"{named}: {path} has {found}, but the journal has {content}.")
 
 
-def _inbox(layout: Layout) -> Iterator[Violation]:
+def _inbox(
+    layout: Layout, ledger: Ledger, executions: Iterable[Execution], killed: Collection[int]
+) -> Iterator[Violation]:
+    """Notices that nobody has taken in.
+
+    One kind may be there: a job that Slurm requeues although its result is known comes when the run is over,
+    and announces that result a second time.
+    """
+    again = {(run.trial, run.attempt) for run in executions if run.job is not None and run.pid in killed}
     for name in atomic.listing(layout.inbox):
+        place = parse_notice_name(name)
+        trial = ledger.trials.get(place[0]) if place in again else None
+        if trial is not None and place is not None and trial.state is TrialState.COMPLETED:
+            files = layout.attempt(*place)
+            if (layout.inbox / name).read_bytes() == files.result.read_bytes():
+                continue
         yield Violation(Kind.ORPHAN, f"the notice {name} is left in the inbox.")
 
 

@@ -240,6 +240,11 @@ def no_reason(story: Story) -> None:
     story.change(AttemptFailed, {"trial": 1}, failure=Failure(FailureKind.WORKER_KILLED, ""))
 
 
+def wrong_reason(story: Story) -> None:
+    failure = Failure(FailureKind.LAUNCH_FAILED, "no Python there")
+    story.change(AttemptFailed, {"trial": 1}, failure=failure)
+
+
 def unclaimed(story: Story) -> None:
     story.layout.attempt(2, 1).claim.unlink()
 
@@ -290,6 +295,7 @@ Damage = Callable[[Story], None]
         (unrecorded_failure, ["doubled: trial 1, attempt 2", "no failure of trial 1, attempt 1"]),
         (unrecorded_failure, ["doubled: trial 1, attempt 1", "says that the attempt never did"]),
         (no_reason, ["inconsistent: the failure of trial 1, attempt 1", "has no reason"]),
+        (wrong_reason, ["inconsistent: trial 1, attempt 1", "its failure says that it did not: no Python"]),
         (unclaimed, ["doubled: trial 2, attempt 1", "claimed by none"]),
         (needless_repetition, ["inconsistent: 1 attempts failed", "only 0 workers", "trial 1, attempt 1"]),
         (other_parameters, ["inconsistent: trial 2, attempt 1", "but the trial has"]),
@@ -322,6 +328,18 @@ def test_what_is_left_is_found(story: Story) -> None:
     story.write()
     atomic.write(story.layout.notice(2, 1), "{}")
     assert story.violations() == ["orphan: the notice 00002-1.json is left in the inbox."]
+
+
+def test_only_a_requeued_job_may_announce_its_result_again(story: Story) -> None:
+    for line in story.lines:
+        line["job"] = "7_2"
+    story.write()
+    atomic.write(story.layout.attempt(2, 1).result, "{}")
+    atomic.write(story.layout.notice(2, 1), "{}")
+    assert story.violations(killed=[11]) != []
+    assert story.violations(killed=[11, 13]) == []
+    atomic.write(story.layout.notice(2, 1), "{ }")
+    assert story.violations(killed=[11, 13]) == ["orphan: the notice 00002-1.json is left in the inbox."]
 
 
 def test_lost_and_changed_files_are_found(story: Story) -> None:
