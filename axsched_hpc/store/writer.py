@@ -51,8 +51,6 @@ class JournalWriter:
         self._seq = 1
         #: Whether bytes may stand behind the last record that counts, of an append that failed.
         self._torn = False
-        #: Events that are on the disk, while it is not known whether this is still the driver.
-        self._unchecked: tuple[Event, ...] = ()
 
     def append(self, new: Sequence[Event]) -> None:
         """Write events as one group, and return when they are on the disk: one write and one sync, whatever
@@ -65,20 +63,11 @@ class JournalWriter:
         JournalError
             The segment is gone.
         OSError
-            The disk is full or gone; nothing may follow, and the same events are to be appended again.
+            The disk is full or gone; nothing counts, and the same events may be appended again.
         """
         if not new:
             return
-        if tuple(new) != self._unchecked:
-            self.check()
-            self._write(new)
-            self._unchecked = tuple(new)
-        # Where this cannot be answered, the events must not be written a second time when they come again.
         self.check()
-        faults.reach("journal.after")
-        self._unchecked = ()
-
-    def _write(self, new: Sequence[Event]) -> None:
         faults.reach("journal.before")
         last = len(new)
         data = "".join(
