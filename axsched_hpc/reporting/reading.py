@@ -44,14 +44,13 @@ def read_experiment(directory: str | Path) -> Reading:
         held = holder(layout)
     except OSError as error:
         raise ConfigError(f"{layout.journal} cannot be read ({error.strerror or error}).") from error
-    ledger = Ledger()
+    ledger = journal.replay(segments)
     try:
-        ledger.replay(journal.events(segments))
-    except (ValueError, TypeError, KeyError, IndexError) as error:
+        problem = Problem.from_json(ledger.driver.problem if ledger.driver else {})
+    except ValueError as error:
         raise JournalError(
-            f"The journal in {layout.journal} tells of something that cannot have happened: {error}. "
-            "Please report it with a copy of the journal.",
+            f"The last driver's record in {layout.journal} does not say what is optimised: its field "
+            f"'problem' {error}. Start the script again: the new driver records it anew.",
             file=str(layout.journal),
-        ) from error
-    problem = Problem.from_json(ledger.driver.problem if ledger.driver else {})
+        ) from None
     return Reading(layout, ledger, problem, held)
