@@ -23,6 +23,23 @@ class Reading:
     holder: Holder | None
 
 
+def experiment_at(directory: str | Path) -> Layout:
+    """The layout of a directory that holds an experiment.
+
+    Raises
+    ------
+    ConfigError
+        There is no experiment in it.
+    """
+    layout = Layout.at(directory)
+    if not layout.journal.is_dir():
+        raise ConfigError(
+            f"{layout.root} holds no experiment: it has no journal/. "
+            "Name the directory that is config['job_output_dir'] of the scheduler (default ./outputs)."
+        )
+    return layout
+
+
 def read_experiment(directory: str | Path) -> Reading:
     """Read an experiment directory; a driver may be at work in it.
 
@@ -33,12 +50,7 @@ def read_experiment(directory: str | Path) -> Reading:
     JournalError
         Its journal is damaged.
     """
-    layout = Layout.at(directory)
-    if not layout.journal.is_dir():
-        raise ConfigError(
-            f"{layout.root} holds no experiment: it has no journal/. "
-            "Name the directory that is config['job_output_dir'] of the scheduler (default ./outputs)."
-        )
+    layout = experiment_at(directory)
     try:
         segments = journal.read(layout.journal)
         held = holder(layout)
