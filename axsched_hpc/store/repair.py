@@ -220,11 +220,12 @@ def _segment(path: Path, epoch: int, limit: int | None) -> tuple[list[tuple[int,
                 why = "it is not complete: its driver was stopped while writing it" if torn else str(error)
                 dropped.append(Dropped(str(path), number, why))
         start = end + 1
+    unreadable = len(dropped)
     if limit is not None and len(data) < limit:
         why = f"its end is lost: it has {len(data)} bytes, and a later driver read {limit}"
         dropped.append(Dropped(str(path), number + 1, why))
     missing = sorted(set(range(1, max(found, default=0))) - set(found))
-    if len(missing) > len(dropped):
+    if len(missing) > unreadable:
         which = ", ".join(map(str, missing[:10])) + (" ..." if len(missing) > 10 else "")
         dropped.append(Dropped(str(path), 0, f"of the records {which}, some are missing"))
     # What lies beyond, in an undamaged segment, was never part of the experiment, and needs no word.
