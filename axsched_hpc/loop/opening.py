@@ -9,17 +9,14 @@ import logging
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from axsched_hpc._version import __version__
 from axsched_hpc.ax_bridge import definition
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.core.errors import ConfigError, ExperimentMismatchError, JournalError
-from axsched_hpc.core.events import Event
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.io import access, atomic, owner
 from axsched_hpc.io.layout import Layout
-from axsched_hpc.store import journal
 
 log = logging.getLogger("axsched_hpc")
 
@@ -153,26 +150,6 @@ def read_definition(layout: Layout) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def replay(ledger: Ledger, past: list[Event], segments: list[journal.Segment]) -> None:
-    """Fold what has happened into a ledger.
-
-    Raises
-    ------
-    JournalError
-        It cannot have happened.
-    """
-    for event in past:
-        try:
-            ledger.apply(event)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
-            name = segments[-1].path if segments else Path()
-            raise JournalError(
-                f"The journal below {name.parent} tells of something that cannot have happened: {error}. "
-                "Nothing was changed. Please report it with a copy of the journal.",
-                file=str(name),
-            ) from error
 
 
 def versions() -> dict[str, str]:

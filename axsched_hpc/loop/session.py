@@ -128,13 +128,11 @@ class Session:
                 "%s: its last line is incomplete (its driver was stopped while writing it); it is dropped.",
                 segments[-1].path,
             )
-        ledger = Ledger()
-        past = list(journal.events(segments))
-        opening.replay(ledger, past, segments)
+        ledger = journal.replay(segments)
         there = ledger.driver is not None
         opening.check_resume(layout, config.resume, there=there)
         digest = opening.settle_definition(layout, bridge, ledger, mode=opening.file_mode(config.permissions))
-        bridge.replay(past)
+        bridge.replay(journal.events(segments))
         faults.reach("open.read")
         session = cls(layout, bridge, config, clock, lease, ledger)
         # Nothing is under way yet that would be worth waiting for.

@@ -77,11 +77,12 @@ def holder(layout: Layout, known: Holder | None = None) -> Holder | None:
     if known is not None and (known.epoch, known.seen) == (epoch, seen):
         return known
     try:
-        segment = journal.read_segment(layout.journal, epoch)
+        events = journal.read_segment(layout.journal, epoch).events
+        first, last = (events[0], events[-1]) if events else (None, None)
     except JournalError:
-        return Holder(epoch, seen)
-    first = segment.events[0] if segment.events else None
-    ended = first is not None and isinstance(segment.events[-1], DriverClosed)
+        # Whoever wants to mend a damaged segment has to know whose it is.
+        first, last = journal.ends(layout.journal, epoch)
+    ended = first is not None and isinstance(last, DriverClosed)
     if isinstance(first, LeaseTaken):
         return Holder(
             epoch,
