@@ -9,9 +9,9 @@ from typing import Any
 from ax.core.experiment import Experiment
 from ax.storage.json_store.decoder import generation_strategy_from_json, object_from_json
 
-from axsched_hpc.ax_bridge.definition import FORMAT, KEY
-from axsched_hpc.ax_bridge.encode import client_to_json
+from axsched_hpc.ax_bridge.collector import paused
 from axsched_hpc.ax_bridge.inputs import Handles, handles_of, one_seed
+from axsched_hpc.ax_bridge.snapshot import FORMAT, KEY, client_to_json, seal
 from axsched_hpc.core.errors import ConfigError
 
 CLIENT, AX_CLIENT, EXPERIMENT = "ax.Client snapshot", "AxClient snapshot", "Experiment"
@@ -27,8 +27,9 @@ class Loaded:
 
 def snapshot_text(handles: Handles) -> str:
     """JSON that ``ax.Client.load_from_json_file`` opens, with the seed, which Ax's own lacks, beside it."""
-    snapshot = client_to_json(handles.experiment, handles.generation_strategy)
-    return json.dumps({**snapshot, KEY: {"format": FORMAT, "seed": handles.seed}})
+    with paused():
+        content = client_to_json(handles.experiment, handles.generation_strategy)
+        return seal(content, {"format": FORMAT, "seed": handles.seed})
 
 
 def read_any(text: str, source: str, *, seed: int | None = None) -> Loaded:
