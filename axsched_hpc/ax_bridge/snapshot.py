@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import pandas as pd
 from ax.core.data import Data
 from ax.core.experiment import Experiment
 from ax.core.generator_run import GeneratorRun
@@ -69,6 +70,25 @@ def sealed(content: Mapping[str, Any]) -> bool:
     ours = dict(content[KEY])
     crc = ours.pop(_CRC, None)
     return bool(crc == _checksum(json.dumps({**content, KEY: ours})))
+
+
+def table_of(experiment: Mapping[str, Any]) -> Data | None:
+    """The data in an encoded experiment of ours, digit by digit, where Ax's loader is satisfied with 15.
+
+    None where there are none.
+    """
+    by_trial = experiment["data_by_trial"]
+    if not by_trial:
+        return None
+    ((_, table),) = by_trial["0"]["value"]
+    columns = json.loads(table["df"]["value"])
+    frame = pd.DataFrame({name: list(cells.values()) for name, cells in columns.items()})
+    for name in frame.columns:
+        if name in ("mean", "sem", "step"):
+            frame[name] = frame[name].astype(float)
+        elif name in ("start_time", "end_time"):
+            frame[name] = pd.to_datetime(frame[name])
+    return Data(df=frame)
 
 
 def _checksum(body: str) -> str:
