@@ -60,12 +60,12 @@ def read_any(text: str, source: str, *, seed: int | None = None) -> Loaded:
             "Experiment. "
             "Give a file that client.save_to_json_file, save_experiment or Ax's save_experiment has written."
         )
-    of_file = _seed_of(content, kind, source)
     try:
+        of_file = _seed_of(content, kind, source)
         experiment, strategy = _decode(content, kind)
         check_values(experiment)
         handles = handles_of(experiment, strategy, one_seed(of_file, seed, f"The seed in {source}"))
-        # What can be saved again, and was the same before, has been read whole.
+        # Ax's encoder looks into every part: what is wrong there shows now, not at the first save.
         client_to_json(experiment, handles.generation_strategy)
     except ConfigError:
         raise
@@ -121,7 +121,7 @@ def _seed_of(content: dict[str, Any], kind: str, source: str) -> int | None:
         )
     if not isinstance(ours, dict) or not sealed(content):
         raise damaged
-    seed: int | None = ours["seed"]
+    seed: int | None = ours.get("seed")
     return seed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 from collections.abc import Iterator
@@ -16,11 +17,13 @@ from ax.storage.json_store.encoder import object_to_json
 from ax.storage.json_store.encoders import generator_run_to_dict
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
+from axsched_hpc.ax_bridge.collector import paused
 from axsched_hpc.ax_bridge.data import Observed, appended
 from axsched_hpc.ax_bridge.encode import Encoder, from_json, to_json
 from axsched_hpc.ax_bridge.records import Reference, Runs, run_to_json
 from axsched_hpc.ax_bridge.trials import instant, observations
-from axsched_hpc.core.errors import ConfigError
+from axsched_hpc.core.errors import ConfigError, ExperimentMismatchError
+from axsched_hpc.core.events import TrialAdded
 from axsched_hpc.core.states import Verdict
 from tests.ax.harness import START, Driver, branin, new_ax_client, new_bridge, new_client
 
@@ -152,6 +155,19 @@ def test_numbers_that_json_lacks_come_back() -> None:
 def test_what_ax_cannot_save_is_an_error(value: Any) -> None:
     with pytest.raises(ConfigError, match="Ax cannot save a part of this experiment"):
         to_json(value)
+
+
+def test_the_garbage_collector_is_put_off_and_comes_back() -> None:
+    with paused():
+        assert not gc.isenabled()
+        with paused():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    bridge = new_bridge("ax.Client")
+    with pytest.raises(ExperimentMismatchError):
+        bridge.replay([TrialAdded(START, 0, "0_0", {"x": 99.0}, "ax")])
+    assert gc.isenabled()
 
 
 # ------------------------------------------------------------ data
