@@ -184,7 +184,9 @@ def serve(name: str, go: int, reports: int) -> None:
             for line in lines:
                 what = json.loads(line)
                 if "cont" in what:
-                    os.kill(next(pid for pid, racer in racers.items() if racer == what["cont"]), signal.SIGCONT)
+                    os.kill(
+                        next(pid for pid, racer in racers.items() if racer == what["cont"]), signal.SIGCONT
+                    )
                     continue
                 part = Part(**what)
                 pid = os.fork()
@@ -215,7 +217,12 @@ def _report_ends(racers: dict[int, int], reports: int) -> None:
             return
         stopped = os.WIFSTOPPED(status)
         code = 0 if stopped else os.waitstatus_to_exitcode(status)
-        line = {"what": "stopped" if stopped else "ended", "racer": racers[pid], "time": time.monotonic(), "code": code}
+        line = {
+            "what": "stopped" if stopped else "ended",
+            "racer": racers[pid],
+            "time": time.monotonic(),
+            "code": code,
+        }
         if not stopped:
             del racers[pid]
         os.write(reports, json.dumps(line).encode() + b"\n")
@@ -256,7 +263,9 @@ class Seen:
 class Races:
     """The hosts, and the races that they run."""
 
-    def __init__(self, directories: Sequence[Path], racers: int, takeover: float, seed: int, stack: ExitStack) -> None:
+    def __init__(
+        self, directories: Sequence[Path], racers: int, takeover: float, seed: int, stack: ExitStack
+    ) -> None:
         self.seen = Seen()
         self._directories = directories
         self._racers = racers
@@ -265,7 +274,9 @@ class Races:
         self._stack = stack
         memory = Path("/dev/shm")
         where = memory if os.access(memory, os.W_OK) else None
-        self._local = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="axsched-race-", dir=where)))
+        self._local = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="axsched-race-", dir=where))
+        )
         self._reports, reports = os.pipe()
         go, self._go = os.pipe()
         self._rest = b""
@@ -387,7 +398,9 @@ class Races:
             self.seen.faults.append(f"epoch {after.epoch} follows {before.epoch}")
         if before.fate == "close" and after.took < before.end:
             self.seen.overlaps += 1
-        where = "" if before.fate == "close" else ", same host" if before.host == after.host else ", another host"
+        where = (
+            "" if before.fate == "close" else ", same host" if before.host == after.host else ", another host"
+        )
         waited = after.took - max(before.end, after.began)
         self.seen.takes.setdefault(before.fate + where, []).append(waited)
 
@@ -482,7 +495,9 @@ def main(arguments: Sequence[str]) -> int:
     seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(10**6)
     mounts = [Path(os.environ[name]) for name in ("NFS_A", "NFS_B") if name in os.environ]
     with ExitStack() as stack:
-        directories = asked.directories or mounts or [Path(stack.enter_context(tempfile.TemporaryDirectory()))]
+        directories = (
+            asked.directories or mounts or [Path(stack.enter_context(tempfile.TemporaryDirectory()))]
+        )
         races = Races(directories, asked.racers, asked.takeover, seed, stack)
         started = time.monotonic()
         races.run(asked.races)
