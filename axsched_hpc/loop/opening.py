@@ -39,6 +39,8 @@ def make_directories(layout: Layout, permissions: str) -> None:
         raise unwritable(layout, error) from error
     if not os.access(layout.root, os.W_OK | os.X_OK) or not os.access(layout.journal, os.W_OK | os.X_OK):
         raise unwritable(layout, PermissionError("no permission to write"))
+    for path in (layout.root, *inside):
+        atomic.remove_stale(path)
     segments = [layout.journal / name for name in atomic.listing(layout.journal)]
     for path in (layout.journal, *segments):
         if not owner.is_mine(path, beside=layout.journal):

@@ -64,6 +64,8 @@ def run(argv: Sequence[str], *, timeout: float | None = None) -> Completed:
             stdin=subprocess.DEVNULL,
             timeout=timeout,
             env=_environment(os.environ),
+            # sbatch gives the umask of its caller to the job, and Slurm makes the job's logs with it.
+            umask=0o077,
             check=False,
         )
     except FileNotFoundError:

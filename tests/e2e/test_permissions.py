@@ -22,7 +22,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("umask")
-@pytest.mark.parametrize("permissions", ["private"])
+@pytest.mark.parametrize("permissions", ["private", "group"])
 def test_every_file_has_the_mode_that_was_asked_for(tmp_path: Path, permissions: str) -> None:
     root = tmp_path / "run"
     options = {

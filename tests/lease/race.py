@@ -1,10 +1,10 @@
-"""Races of several processes for one experiment: exactly one has it at a time, and nothing it promised is lost.
+"""Races of several processes for one experiment: one has it at a time, and nothing it promised is lost.
 
     python -m tests.lease.race [--races 200] [--racers 2] [--takeover 3] [DIRECTORY [DIRECTORY]]
 
-There are two hosts, each a process with a name of its own (a UTS namespace, which needs root) from which racers
-are forked; with two directories, of one file system mounted twice, each host uses its own. In the guest of
-tests/nfs/run the hosts are alpha and beta, and the directories those of NFS_A and NFS_B.
+There are two hosts, each a process with a name of its own (a UTS namespace, which needs root) from which
+racers are forked; with two directories, of one file system mounted twice, each host uses its own. In the
+guest of tests/nfs/run the hosts are alpha and beta, and the directories those of NFS_A and NFS_B.
 
 The racers of a race wait on one pipe and are let go by one write. Who wins checks that nobody else is inside
 (by a flock on a local file that the kernel frees with its process), reads the journal, appends numbers to it
