@@ -11,7 +11,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 from axsched_hpc._version import __version__
-from axsched_hpc.ax_bridge import definition
+from axsched_hpc.ax_bridge import definition, snapshot
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.core.errors import ConfigError, ExperimentMismatchError, JournalError
 from axsched_hpc.core.ledger import Ledger
@@ -96,7 +96,7 @@ def refuse_another(layout: Layout, bridge: AxBridge) -> None:
         return
     there = json.loads(read_definition(layout))
     differences = definition.compare(
-        there, {definition.KEY: {"fingerprint": definition.fingerprint(bridge.experiment)}}
+        there, {snapshot.KEY: {"fingerprint": definition.fingerprint(bridge.experiment)}}
     )
     if differences:
         raise ExperimentMismatchError(
