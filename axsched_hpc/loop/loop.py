@@ -118,7 +118,6 @@ class Loop:
         SupersededError
             Another driver has taken over: what this one knows is out of date, so it does nothing any more.
         """
-        self._session.check()
         self._session.record()  # what an error in an earlier tick has left undone
         happened = self._observer.read_inbox()
         now = self._clock.monotonic()

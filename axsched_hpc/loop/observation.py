@@ -60,14 +60,22 @@ class Observer:
     def read_inbox(self) -> int:
         """Take in what workers announced; how many attempts have ended so. One listing, then one read per
         notice.
+
+        Raises
+        ------
+        SupersededError
+            Another driver has taken over: what this one knows is out of date, so it does nothing any more.
         """
         layout = self._session.layout
         events: list[Event] = []
         read: list[Path] = []
         names = atomic.listing(layout.inbox)
+        if names:
+            faults.reach("inbox.listed")
+        # After the listing: else a notice that only a later driver understands would pass for a settled one.
+        self._session.check()
         if not names:
             return 0
-        faults.reach("inbox.listed")
         for name in names:
             place = parse_notice_name(name)
             path = layout.inbox / name
@@ -172,6 +180,8 @@ class Observer:
             )
             return 0
         faults.reach("poll.seen")
+        # The answer may have taken long, and attempts are closed by what it says.
+        self._session.check()
         events: list[Event] = []
         for job, number in jobs.items():
             events += self._look(job, ledger.trials[number], known.get(job, _UNKNOWN_JOB))
@@ -185,6 +195,8 @@ class Observer:
         """Cancel the jobs of attempts that are given up and may be alive, in one call."""
         if not self._given_up:
             return
+        # A later driver may have seen them requeued.
+        self._session.check()
         try:
             self._runner.cancel(self._given_up)
         except ClusterUnavailableError as error:

@@ -130,7 +130,10 @@ class Session:
             )
         ledger = journal.replay(segments)
         there = ledger.driver is not None
+        # While this driver waited for the lease, another one may have made an experiment of its own here.
+        opening.refuse_another(layout, bridge)
         opening.check_resume(layout, config.resume, there=there)
+        lease.writer.check()
         digest = opening.settle_definition(layout, bridge, ledger, mode=opening.file_mode(config.permissions))
         bridge.replay(journal.events(segments))
         faults.reach("open.read")

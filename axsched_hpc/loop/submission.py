@@ -68,9 +68,9 @@ class Submitter:
         # Nothing has been asked of the scheduler, so the same files can be tried again and again.
         batch = self._session.patience.insist(lambda: self._write_files(token, attempts))
         faults.reach("batch.files")
-        self._session.check()
         try:
             faults.reach("submit.before")
+            self._session.check()
             jobs = dict(self._runner.submit(batch))
         except (SubmissionError, ClusterUnavailableError) as error:
             if not error.transient:
@@ -102,6 +102,8 @@ class Submitter:
         except ClusterUnavailableError as error:
             self._back_off(error)
             return
+        # The answer may have taken long, and claims are closed by what it says.
+        self._session.check()
         for batch in batches:
             self._settle(batch, found.get(batch.token, {}))
 

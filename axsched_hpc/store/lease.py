@@ -24,7 +24,7 @@ from pathlib import Path
 
 from filelock import Timeout, UnixFileLock
 
-from axsched_hpc.core.errors import SupersededError
+from axsched_hpc.core.errors import AxSchedError, SupersededError
 from axsched_hpc.core.events import LeaseTaken
 from axsched_hpc.core.lease import BEATS, Judgement, Sighting, judge
 from axsched_hpc.io import atomic, faults, processes
@@ -142,6 +142,8 @@ def _watch(
             told = True
             say(_watching(layout, who, takeover))
         known = known or who
+        # While it is free, whoever can tell that the holder has ended takes over at once.
+        lock.release()
         before = monotonic()
         wait(LOOK)
         # A look that hung, on a filesystem that did not answer, has watched nobody.
@@ -228,12 +230,18 @@ class _Beats(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
-        """Touch the segment until :meth:`stop`. A filesystem that does not answer is the main thread's
-        concern.
+        """Touch the segment until :meth:`stop`, or until another driver has taken over. A filesystem that does
+        not answer is the main thread's concern.
         """
         while not self._ended.wait(self._interval):
-            with contextlib.suppress(OSError):
+            try:
+                self._writer.check()
                 self._writer.touch()
+            except OSError:
+                continue
+            except AxSchedError:
+                # A driver that was superseded changes nothing any more; the main thread will say so.
+                return
 
     def stop(self) -> None:
         """End; returns once no touch is under way."""

@@ -16,7 +16,6 @@ exit code is 1 where two were inside at once, or the journal does not have each 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import fcntl
 import json
 import os
@@ -24,7 +23,6 @@ import random
 import select
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -43,9 +41,9 @@ from axsched_hpc.io import faults
 from axsched_hpc.io.layout import FORMAT, Layout
 from axsched_hpc.store import journal
 from axsched_hpc.store.lease import Lease
+from tests.lease import kit
 
 ROOT = Path(__file__).resolve().parents[2]
-CLONE_NEWUTS = 0x04000000
 
 #: How a winner ends, and how often; a dead holder seen from another host costs the time of a take-over.
 FATES = {"close": 6, "kill": 3, "stop": 1}
@@ -82,20 +80,32 @@ class Part:
     place: str
 
 
-def race(part: Part, go: int, reports: int) -> None:
+@dataclass(frozen=True)
+class Pipes:
+    """Their ends, as a host has them.
+
+    ``go`` lets the racers of a race go, all at once, and ``leave`` the winner, when the others have been refused.
+    """
+
+    go: int
+    leave: int
+    reports: int
+
+
+def race(part: Part, pipes: Pipes) -> None:
     """Try to take the experiment, work inside, and end as the part says."""
 
     layout = Layout.at(part.directory)
 
     def tell(what: str, **more: Any) -> None:
         line = {"what": what, "racer": part.racer, "time": time.monotonic(), **more}
-        os.write(reports, json.dumps(line).encode() + b"\n")
+        os.write(pipes.reports, json.dumps(line).encode() + b"\n")
 
     if part.place == "open.lease":
         # One directory for all: a point fires once, and so for the first who has taken it.
         _arm(part, "kill", f"{layout.root.name}-{part.epoch}")
     tell("ready")
-    os.read(go, 1)
+    os.read(pipes.go, 1)
     tell("began")
     try:
         lease = Lease.take(layout, takeover=part.takeover, purpose="race")
@@ -107,7 +117,7 @@ def race(part: Part, go: int, reports: int) -> None:
     tell("took", epoch=writer.epoch)
     with open(Path(part.local) / "inside", "a") as detector:  # noqa: PTH123
         try:
-            fcntl.flock(detector, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kit.flock(detector, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             tell("overlap")
         try:
@@ -117,7 +127,7 @@ def race(part: Part, go: int, reports: int) -> None:
             lease.release()
             return
         if first and part.fate == "close":
-            os.read(go, 1)
+            os.read(pipes.leave, 1)
         writer.append([DriverClosed(time.time(), finished=True)])
         tell("closed", last=last)
     lease.release()
@@ -138,7 +148,7 @@ def _work(part: Part, lease: Lease, tell: Any, *, fate: str, detector: int) -> i
             tell("ending")
             if fate == "stop":
                 # From here on it is not inside any more, until it wakes up and is told so.
-                fcntl.flock(detector, fcntl.LOCK_UN)
+                kit.flock(detector, fcntl.LOCK_UN)
             if part.place:
                 _arm(part, fate, str(part.racer))
             else:
@@ -158,12 +168,11 @@ def _arm(part: Part, action: str, name: str) -> None:
 # ---------------------------------------------------------------- a host
 
 
-def serve(name: str, go: int, reports: int) -> None:
+def serve(name: str, pipes: Pipes, *, without_locks: bool) -> None:
     """Fork racers as the standard input asks for them, and report what becomes of them."""
-    if name != os.uname().nodename:
-        if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUTS) != 0:
-            raise OSError(ctypes.get_errno(), "a host name of its own needs root")
-        socket.sethostname(name)
+    kit.become(name)
+    if without_locks:
+        kit.lose_locks()
     woken, wake = os.pipe()
     for end in (woken, wake):
         os.set_blocking(end, False)
@@ -175,7 +184,7 @@ def serve(name: str, go: int, reports: int) -> None:
         ready, _, _ = select.select([0, woken], [], [])
         if woken in ready:
             os.read(woken, 4096)
-            _report_ends(racers, reports)
+            _report_ends(racers, pipes.reports)
         if 0 in ready:
             more = os.read(0, 65536)
             if not more:
@@ -191,16 +200,16 @@ def serve(name: str, go: int, reports: int) -> None:
                 part = Part(**what)
                 pid = os.fork()
                 if pid == 0:
-                    _end_with(part, go, reports)
+                    _end_with(part, pipes)
                 racers[pid] = part.racer
 
 
-def _end_with(part: Part, go: int, reports: int) -> NoReturn:
+def _end_with(part: Part, pipes: Pipes) -> NoReturn:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     code = 1
     try:
-        race(part, go, reports)
+        race(part, pipes)
         code = 0
     finally:
         sys.excepthook(*sys.exc_info()) if code else None  # type: ignore[arg-type]
@@ -263,14 +272,13 @@ class Seen:
 class Races:
     """The hosts, and the races that they run."""
 
-    def __init__(
-        self, directories: Sequence[Path], racers: int, takeover: float, seed: int, stack: ExitStack
-    ) -> None:
+    def __init__(self, asked: argparse.Namespace, directories: Sequence[Path], stack: ExitStack) -> None:
         self.seen = Seen()
         self._directories = directories
-        self._racers = racers
-        self._takeover = takeover
-        self._random = random.Random(seed)
+        self._racers: int = asked.racers
+        self._takeover: float = asked.takeover
+        self._random = random.Random(asked.seed)
+        self._options = ["--without-locks"] if asked.without_locks else []
         self._stack = stack
         memory = Path("/dev/shm")
         where = memory if os.access(memory, os.W_OK) else None
@@ -279,20 +287,32 @@ class Races:
         )
         self._reports, reports = os.pipe()
         go, self._go = os.pipe()
+        leave, self._leave = os.pipe()
+        pipes = Pipes(go, leave, reports)
         self._rest = b""
         self._next = 0
         self._hosts: list[subprocess.Popen[bytes]] = []
         in_guest = shutil.which("on-host") is not None
         for name in ("alpha", "beta"):
-            self._hosts.append(self._start(name, ["on-host", name] if in_guest else [], go, reports))
-        os.close(go)
-        os.close(reports)
+            self._hosts.append(self._start(name, ["on-host", name] if in_guest else [], pipes))
+        for end in vars(pipes).values():
+            os.close(end)
 
-    def _start(self, name: str, prefix: list[str], go: int, reports: int) -> subprocess.Popen[bytes]:
+    def _start(self, name: str, prefix: list[str], pipes: Pipes) -> subprocess.Popen[bytes]:
+        ends = list(vars(pipes).values())
         host = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "tests.lease.race", "--serve", name, str(go), str(reports)],
+            [
+                *prefix,
+                sys.executable,
+                "-m",
+                "tests.lease.race",
+                "--serve",
+                name,
+                *map(str, ends),
+                *self._options,
+            ],
             stdin=subprocess.PIPE,
-            pass_fds=[go, reports],
+            pass_fds=ends,
             cwd=ROOT,
         )
         self._stack.callback(host.wait)
@@ -382,7 +402,7 @@ class Races:
             holder = next((t for t in inside.values() if t.end == 0.0), None)
             if fate == "close" and not let_go and holder is not None and len(over) == self._racers - 1:
                 # All others have been refused.
-                os.write(self._go, b".")
+                os.write(self._leave, b".")
                 let_go = True
         seen.races += 1
         seen.spreads.append(max(began.values()) - min(began.values()))
@@ -485,24 +505,25 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--races", type=int, default=200)
     parser.add_argument("--racers", type=int, default=2)
     parser.add_argument("--takeover", type=float, default=3.0, help="seconds (%(default)g)")
-    parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--without-locks", action="store_true", help="as on a filesystem that has no flock")
+    parser.add_argument("--serve", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("directories", nargs="*", type=Path, metavar="DIRECTORY")
     asked = parser.parse_args(arguments)
     if asked.serve:
-        serve(asked.serve[0], int(asked.serve[1]), int(asked.serve[2]))
+        name, *ends = asked.serve
+        serve(name, Pipes(*map(int, ends)), without_locks=asked.without_locks)
         return 0
-    seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(10**6)
     mounts = [Path(os.environ[name]) for name in ("NFS_A", "NFS_B") if name in os.environ]
     with ExitStack() as stack:
         directories = (
             asked.directories or mounts or [Path(stack.enter_context(tempfile.TemporaryDirectory()))]
         )
-        races = Races(directories, asked.racers, asked.takeover, seed, stack)
+        races = Races(asked, directories, stack)
         started = time.monotonic()
         races.run(asked.races)
         seconds = time.monotonic() - started
-    sys.stdout.write(f"seed {seed}\n{table(races.seen, asked.racers, seconds)}\n")
+    sys.stdout.write(f"seed {asked.seed}\n{table(races.seen, asked.racers, seconds)}\n")
     return 1 if races.seen.overlaps or races.seen.faults else 0
 
 
