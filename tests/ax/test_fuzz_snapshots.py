@@ -124,6 +124,8 @@ def torn(draw: st.DrawFn, whole: Callable[[], str]) -> str:
     """A text with bytes flipped, cut out, doubled or swapped."""
     data = bytearray(whole().encode())
     for _ in range(draw(st.integers(1, 3))):
+        if not data:
+            break
         start = draw(st.integers(0, len(data) - 1))
         end = min(len(data), start + draw(st.integers(1, 40)))
         match draw(st.sampled_from(["flip", "byte", "cut", "tail", "double", "swap"])):
