@@ -94,7 +94,7 @@ def unlock(directory: str, yes: bool, force: bool) -> None:
     if who.alive() and not force:
         raise ExperimentLockedError(
             f"Process {who.pid} is alive on this machine: end it (kill {who.pid}; if that does not help, "
-            f"kill -9 {who.pid}), and its jobs go on. To take the experiment from it all the same, use --force."
+            f"kill -9 {who.pid}), and its jobs go on. To take the experiment from it all the same: --force."
         )
     _confirm("Take the experiment from it?", yes)
     _on_disk(layout, lambda: unlocking.unlock(layout, who))

@@ -159,8 +159,8 @@ def test_a_damaged_journal(finished: Path, command: str) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         f"axsched: {segment}, line 5 is damaged: its checksum is wrong. Nothing was changed. "
-        f"Restore the file from a backup, or let `axsched repair {finished}` keep a copy and drop what cannot "
-        "be read.\n"
+        f"Restore the file from a backup, or let `axsched repair {finished}` keep a copy and drop what "
+        "cannot be read.\n"
     )
     error = run(command, finished).exception
     assert isinstance(error, JournalError)
