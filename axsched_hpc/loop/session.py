@@ -125,6 +125,7 @@ class Session:
                 segments[-1].path,
             )
         ledger = journal.replay(segments)
+        opening.refuse_lost_end(layout, ledger)
         there = ledger.driver is not None
         opening.check_resume(layout, config.resume, there=there)
         digest = opening.settle_definition(layout, bridge, ledger)

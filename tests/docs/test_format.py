@@ -1,4 +1,4 @@
-"""docs/format.md says what the code does: its tables are the code's, and its shell functions work on real files."""
+"""docs/format.md says what the code does: its tables are the code's, its shell functions work."""
 
 from __future__ import annotations
 
