@@ -41,14 +41,14 @@ def status(directory: str) -> None:
     """Show where every trial of the experiment in DIR (default: outputs) stands."""
     # Where the output is no terminal nothing is cut, so that it can be searched and kept.
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
-    click.echo(status_text(read_experiment(directory), now=time.time(), width=width))
+    _show(status_text(read_experiment(directory), now=time.time(), width=width))
 
 
 @cli.command(short_help="Show the best trial, or the Pareto front.")
 @_DIRECTORY
 def best(directory: str) -> None:
     """Show the best trial of the experiment in DIR (default: outputs), or its Pareto front."""
-    click.echo(best_text(read_experiment(directory)))
+    _show(best_text(read_experiment(directory)))
 
 
 @cli.command(short_help="Mend a journal that cannot be read.")
@@ -66,7 +66,7 @@ def repair(directory: str, yes: bool, dry_run: bool) -> None:
     if examined.error is None:
         click.echo(f"{layout.journal} reads well; there is nothing to repair.")
         return
-    click.echo(repair_text(layout, examined))
+    _show(repair_text(layout, examined))
     if dry_run:
         return
     _confirm("Write this as the new journal?", yes)
@@ -90,16 +90,20 @@ def unlock(directory: str, yes: bool, force: bool) -> None:
     if who is None or who.ended:
         click.echo(f"Nobody holds {layout.root}; a driver can start at once.")
         return
-    click.echo(holder_text(layout, who, now=time.time()))
+    _show(holder_text(layout, who, now=time.time()))
     if who.alive() and not force:
         raise ExperimentLockedError(
             f"Process {who.pid} is alive on this machine: end it (kill {who.pid}; if that does not help, "
-            f"kill -9 {who.pid}), and its jobs go on. To take the experiment from it all the same, use "
-            "--force."
+            f"kill -9 {who.pid}), and its jobs go on. To take the experiment from it all the same: --force."
         )
     _confirm("Take the experiment from it?", yes)
     _on_disk(layout, lambda: unlocking.unlock(layout, who))
     click.echo("Done. The next driver starts at once.")
+
+
+def _show(text: str, *, err: bool = False) -> None:
+    # A path that is no UTF-8, or a forged record, can hold what no terminal takes.
+    click.echo(text.encode(errors="backslashreplace").decode(), err=err)
 
 
 def _confirm(question: str, yes: bool) -> None:
@@ -124,5 +128,5 @@ def main() -> None:
     try:
         cli(prog_name="axsched")
     except AxSchedError as error:
-        click.echo(f"axsched: {error}", err=True)
+        _show(f"axsched: {error}", err=True)
         sys.exit(1)

@@ -17,6 +17,7 @@ from axsched_hpc.core.errors import ConfigError, ExperimentMismatchError, Journa
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.io import access, atomic, owner
 from axsched_hpc.io.layout import Layout
+from axsched_hpc.store import finding, repair
 
 log = logging.getLogger("axsched_hpc")
 
@@ -109,6 +110,19 @@ def refuse_another(layout: Layout, bridge: AxBridge) -> None:
 def file_mode(permissions: str) -> int:
     """The mode of files in the root, which may be a directory that the user made with a mode of his own."""
     return access.DIRECTORY_MODES[permissions] & 0o666
+
+
+def refuse_lost_end(layout: Layout, ledger: Ledger) -> None:
+    """Refuse a journal that was cut between two lines: what is lost would be computed again.
+
+    Raises
+    ------
+    JournalError
+        There are files of a trial or attempt of which it knows nothing.
+    """
+    what = finding.unknown(layout, ledger)
+    if what is not None:
+        raise repair.lost_end(layout, what)
 
 
 def settle_definition(layout: Layout, bridge: AxBridge, ledger: Ledger, *, mode: int) -> str:

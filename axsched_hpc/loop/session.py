@@ -129,6 +129,7 @@ class Session:
                 segments[-1].path,
             )
         ledger = journal.replay(segments)
+        opening.refuse_lost_end(layout, ledger)
         there = ledger.driver is not None
         # While this driver waited for the lease, another one may have made an experiment of its own here.
         opening.refuse_another(layout, bridge)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from axsched_hpc.core.errors import ParameterError
 from axsched_hpc.core.events import DriverOpened, ObjectiveSet
+from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.salvage import Found, FoundAttempt, FoundBatch, FoundEnd
 from axsched_hpc.io import atomic, claim, document, manifest, outcome, parameters, processes
 from axsched_hpc.io.claim import Claimer
@@ -28,6 +29,24 @@ def find(layout: Layout) -> tuple[Found, tuple[str, ...]]:
         A directory cannot be listed.
     """
     return _Finder(layout).found()
+
+
+def unknown(layout: Layout, ledger: Ledger) -> str | None:
+    """A trial or attempt whose files are there and of which the journal knows nothing, in words; or None.
+
+    A driver records an attempt before it makes any file of it. So where there is one, the journal has lost
+    its end, cut between two lines, which cannot be seen in the journal itself.
+    """
+    for trial, path in _numbered(layout.trials, "", layout.trial):
+        known = ledger.trials.get(trial)
+        if known is None:
+            return f"trial {trial}"
+        if known.state.final:
+            continue
+        for attempt, _ in _numbered(path, _ATTEMPT, partial(_attempt_path, path)):
+            if attempt > len(known.attempts):
+                return f"trial {trial}, attempt {attempt}"
+    return None
 
 
 class _Finder:

@@ -268,8 +268,8 @@ def ends(directory: Path, epoch: int) -> tuple[Event | None, Event | None]:
     OSError
         It cannot be read.
     """
-    lines = (directory / segment_name(epoch)).read_bytes().splitlines()
-    return (_event(lines[0]), _event(lines[-1])) if lines else (None, None)
+    lines = (directory / segment_name(epoch)).read_bytes().removesuffix(b"\n").split(b"\n")
+    return _event(lines[0]), _event(lines[-1])
 
 
 def _event(line: bytes) -> Event | None:

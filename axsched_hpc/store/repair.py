@@ -15,7 +15,7 @@ from pathlib import Path
 
 from axsched_hpc.core.errors import AxSchedError, JournalError
 from axsched_hpc.core.events import DriverClosed, DriverOpened, LeaseTaken
-from axsched_hpc.core.salvage import Dropped, Found, Record, Salvaged, salvage
+from axsched_hpc.core.salvage import Dropped, Record, Salvaged, salvage
 from axsched_hpc.io import atomic
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import finding, journal
@@ -58,7 +58,7 @@ def examine(layout: Layout, *, before: int | None = None) -> Examined:
     """
     try:
         found, unusable = finding.find(layout)
-        error = _error(layout, before, found)
+        error = _error(layout, before)
         records, dropped = _records(layout, before)
     except OSError as problem:
         raise JournalError(
@@ -150,20 +150,24 @@ def _copy(layout: Layout, *, before: int) -> Path:
 # ---------------------------------------------------------------- reading what can be read
 
 
-def _error(layout: Layout, before: int | None, found: Found) -> str | None:
+def _error(layout: Layout, before: int | None) -> str | None:
     """Why the journal cannot be used."""
     try:
         ledger = journal.replay(journal.read(layout.journal, before=before))
     except JournalError as error:
         return str(error)
-    for trial, attempt in sorted(found.attempts):
-        # A journal that was cut between two lines reads well.
-        if trial not in ledger.trials or len(ledger.trials[trial].attempts) < attempt:
-            return (
-                f"{layout.journal} knows nothing of trial {trial}, attempt {attempt}, but its files are "
-                "there: the end of the journal is lost."
-            )
-    return None
+    what = finding.unknown(layout, ledger)
+    return None if what is None else str(lost_end(layout, what))
+
+
+def lost_end(layout: Layout, what: str) -> JournalError:
+    """The error of a journal that knows nothing of a trial or attempt whose files are there."""
+    return JournalError(
+        f"{layout.journal} knows nothing of {what}, but its files are there: the end of the journal is lost. "
+        f"Nothing was changed. Restore it from a backup, or let `axsched repair {layout.root}` take from the "
+        "files what was computed.",
+        file=str(layout.journal),
+    )
 
 
 def _records(layout: Layout, before: int | None) -> tuple[list[Record], list[Dropped]]:
