@@ -62,9 +62,10 @@ demo: $(VENV)/.runtime  ## tune a real model on this machine, with live progress
 	@$(BIN)/python examples/demo/tune.py
 
 # Exit code 3 of install-system-packages: no test Slurm can be had here, and it has said so.
+# Most tests wait more than they compute, so four at a time suit two cores too; PYTEST_ARGS='-n 0' goes before.
 test: $(VENV)/.test  ## install what the tests still need, bring up the test Slurm, run the tests
 	@{ tests/install-system-packages && tests/slurm/cluster up; } || [ $$? -eq 3 ]
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 4 $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
