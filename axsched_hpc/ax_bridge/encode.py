@@ -86,6 +86,30 @@ def from_json(value: Any) -> Any:
     return object_from_json(unwrap(value))
 
 
+class Decoder:
+    """What :func:`from_json` gives, of plain values and of objects that are never changed.
+
+    Such an object, a tensor for example, is decoded once, and then shared by all that hold an equal one.
+    """
+
+    def __init__(self) -> None:
+        self._done: dict[str, Any] = {}
+
+    def decode(self, value: Any) -> Any:
+        """The values behind those of JSON; the argument is left whole."""
+        if type(value) in _PLAIN:
+            return value
+        if type(value) is list:
+            return [item if type(item) in _PLAIN else self.decode(item) for item in value]
+        if "__type" not in value and _NUMBER not in value:
+            # Ax takes this key for None, which JSON has no other way to write.
+            return {None if key == "null" else key: self.decode(item) for key, item in value.items()}
+        text = json.dumps(value)
+        if text not in self._done:
+            self._done[text] = from_json(value)
+        return self._done[text]
+
+
 def wrap(value: Any) -> Any:
     """The same values with a mapping in place of each number that JSON lacks."""
     if isinstance(value, dict):
