@@ -1,8 +1,8 @@
 """Ax's objects as JSON values, exactly as Ax's own encoder has them, but faster.
 
-Ax walks an object with a function that decides anew at every number what it is, and a tenth of a second goes
-into a few hundred trials. Here the plain containers and numbers, which are nearly all of it, are walked
-directly. Everything else, and every class's choice of fields, remains Ax's.
+Ax walks an object with a function that asks at every number whether it is one of twenty other things. Here
+the plain containers and numbers, which are nearly all of it, come first. Everything else, and every class's
+choice of fields, remains Ax's.
 """
 
 from __future__ import annotations
@@ -84,6 +84,30 @@ def to_json(value: Any) -> Any:
 def from_json(value: Any) -> Any:
     """The object behind :func:`to_json`. The argument is left whole; Ax's decoder takes its input apart."""
     return object_from_json(unwrap(value))
+
+
+class Decoder:
+    """What :func:`from_json` gives, of plain values and of objects that are never changed.
+
+    Such an object, a tensor for example, is decoded once, and then shared by all that hold an equal one.
+    """
+
+    def __init__(self) -> None:
+        self._done: dict[str, Any] = {}
+
+    def decode(self, value: Any) -> Any:
+        """The values behind those of JSON; the argument is left whole."""
+        if type(value) in _PLAIN:
+            return value
+        if type(value) is list:
+            return [item if type(item) in _PLAIN else self.decode(item) for item in value]
+        if "__type" not in value and _NUMBER not in value:
+            # Ax takes this key for None, which JSON has no other way to write.
+            return {None if key == "null" else key: self.decode(item) for key, item in value.items()}
+        text = json.dumps(value)
+        if text not in self._done:
+            self._done[text] = from_json(value)
+        return self._done[text]
 
 
 def wrap(value: Any) -> Any:

@@ -21,13 +21,16 @@ from ax.core.search_space import SearchSpace
 from ax.core.trial import Trial
 
 from axsched_hpc.ax_bridge.data import moment
-from axsched_hpc.ax_bridge.encode import from_json, to_json, unwrap, wrap
+from axsched_hpc.ax_bridge.encode import Decoder, from_json, to_json, unwrap, wrap
 from axsched_hpc.core.errors import ConfigError
 
 _ROW_FIELDS = ("metric_name", "metric_signature", "mean", "se", "step", "start_time", "end_time", "n")
 
 #: The greater part of a generator run, and the same in all runs of a node.
 _KWARGS = ("generator_kwargs", "adapter_kwargs")
+
+#: Numbers for the most part.
+_PLAIN_PARTS = ("gen_metadata", "model_predictions")
 
 #: What the JSON of a trial that its owner finished has to carry. Ax's names, without the underscore.
 _TRIAL_FIELDS = (
@@ -79,17 +82,22 @@ class Runs:
     def __init__(self, reference: Reference) -> None:
         self._reference = reference
         self._kwargs: dict[str, GeneratorRun] = {}
+        self._plain = Decoder()
 
     def decode(self, encoded: Mapping[str, Any]) -> GeneratorRun:
         """One run; raises whatever damage leads Ax's decoder to."""
         inherited = encoded["inherited"]
         plain = {key: value for key, value in encoded.items() if key != "inherited"}
         kwargs = {key: plain[key] for key in _KWARGS if key in plain}
-        run: GeneratorRun = from_json({**plain, **dict.fromkeys((*inherited, *kwargs))})
+        # What is left out here is put in below: Ax's decoder takes microseconds for each of its numbers.
+        run: GeneratorRun = from_json({**plain, **dict.fromkeys((*inherited, *kwargs, *_PLAIN_PARTS))})
         if "search_space" in inherited:
             run._search_space = self._reference.search_space
         if "optimization_config" in inherited:
             run._optimization_config = self._reference.optimization_config
+        run._gen_metadata = self._plain.decode(plain["gen_metadata"])
+        predictions = self._plain.decode(plain["model_predictions"])
+        run._model_predictions = tuple(predictions) if isinstance(predictions, list) else predictions
         # Ax has both or neither. As in its own clones, a mapping of each run's own holds the shared values.
         if any(value is not None for value in kwargs.values()):
             known = self._known(plain, kwargs)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import torch
 from ax.api.client import Client
 from ax.core.data import Data, DataRow
 from ax.core.experiment import Experiment
@@ -19,7 +20,7 @@ from ax.storage.json_store.encoders import generator_run_to_dict
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.ax_bridge.collector import paused
 from axsched_hpc.ax_bridge.data import Observed, appended
-from axsched_hpc.ax_bridge.encode import Encoder, from_json, to_json
+from axsched_hpc.ax_bridge.encode import Decoder, Encoder, from_json, to_json
 from axsched_hpc.ax_bridge.records import Reference, Runs, run_to_json
 from axsched_hpc.ax_bridge.trials import instant, observations
 from axsched_hpc.core.errors import ConfigError, ExperimentMismatchError
@@ -124,7 +125,9 @@ def test_an_upgrade_of_ax_that_renames_what_is_decoded_once_is_noticed() -> None
     fields = generator_run_to_dict(GeneratorRun(arms=[]))
     assert {"arms", "weights", "generator_kwargs", "adapter_kwargs"} <= fields.keys()
     assert "candidate_metadata_by_arm_signature" in fields
-    assert {"_generator_kwargs", "_adapter_kwargs"} <= vars(GeneratorRun(arms=[])).keys()
+    assert {"gen_metadata", "model_predictions"} <= fields.keys()
+    parts = {"_generator_kwargs", "_adapter_kwargs", "_gen_metadata", "_model_predictions"}
+    assert parts <= vars(GeneratorRun(arms=[])).keys()
 
 
 @pytest.mark.parametrize(
@@ -147,6 +150,17 @@ def test_numbers_that_json_lacks_come_back() -> None:
     assert back["a"][:2] == [float("inf"), 1.5]
     assert math.isnan(back["a"][2]["b"])
     assert back["c"] == float("-inf")
+    assert str(Decoder().decode(to_json(value))) == str(value)
+
+
+def test_objects_are_decoded_once_and_plain_values_anew() -> None:
+    value = {"weights": torch.tensor([[1.0, 0.5]]), "null": [1, None, "text", {"a": True}]}
+    encoded, decoder = to_json(value), Decoder()
+    first, second = decoder.decode(encoded), decoder.decode(encoded)
+    assert encoded == to_json(value)
+    assert str(first) == str(from_json(encoded)) == str(second)
+    assert first["weights"] is second["weights"]
+    assert first[None] is not second[None]
 
 
 @pytest.mark.parametrize(
