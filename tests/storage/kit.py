@@ -8,8 +8,9 @@ import logging
 import os
 import subprocess
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,10 @@ class Points:
         assert point in faults.POINTS
         self._waiting[point] = (arrival, happen)
 
+    def forget(self, point: str) -> None:
+        """What was to happen has happened in a child of this process."""
+        del self._waiting[point]
+
     def reach(self, point: str, directory: Path) -> None:
         arrival, happen = self._waiting.get(point, (0, None))
         if happen is None:
@@ -231,8 +236,35 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+def forked(act: Callable[[], object], output: Path) -> int:
+    """Do something in a child of this process, which has Ax already; its messages go to a file."""
+    pid = os.fork()
+    if pid != 0:
+        return pid
+    code = 1
+    try:
+        # The threads with which the parent computes are not in the child, which would wait for them for ever.
+        import torch
+
+        torch.set_num_threads(1)
+        with output.open("a", buffering=1) as file:
+            logging.getLogger("axsched_hpc").addHandler(logging.StreamHandler(file))
+            try:
+                act()
+                code = 0
+            except SystemExit as error:
+                code = int(error.code or 0)
+            except BaseException:  # whatever it is, it must not run on as a second pytest
+                file.write(traceback.format_exc())
+    finally:
+        os._exit(code)
+
+
 def stopped(pid: int) -> bool:
-    """Whether a process is stopped by a signal."""
-    with suppress(FileNotFoundError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-    return False
+    """Wait for a child to stop or end; whether it has stopped."""
+    return os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1])
+
+
+def ended(pid: int) -> int:
+    """Wait for the end of a child; its exit code, or minus the signal that ended it."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from axsched_hpc.core.events import DriverClosed
 from axsched_hpc.core.states import FailureKind
 from axsched_hpc.reporting.reading import read_experiment
 from axsched_hpc.store import journal
-from tests.e2e.kit import start_driver
 from tests.storage.kit import (
     CountingRunner,
     Disk,
@@ -24,6 +22,8 @@ from tests.storage.kit import (
     Warnings,
     align,
     check_whole,
+    ended,
+    forked,
     objective,
     raising,
     scheduler,
@@ -238,34 +238,28 @@ def test_a_call_that_ran_out_of_time_in_an_outage_is_gone_on_with_by_the_next_st
     check_whole(disk.root / "run", TRIALS, attempts=None)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, None)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 1)])
 def test_a_signal_ends_the_wait_and_a_new_start_completes(
-    disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int | None
+    disk: Disk, points: Points, messages: Warnings, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    faults = tmp_path / "faults"
-    faults.mkdir()
-    (faults / "batch.planned").write_text("stop 2")
-    monkeypatch.setenv("AXSCHED_FAULTS", str(faults))
-    driver = _start(disk)
-    wait_until(lambda: stopped(driver.pid))
+    root, output = disk.root / "run", tmp_path / "output"
+
+    def drive() -> None:
+        with scheduler(root, CountingRunner(1), TRIALS) as made:
+            made.run_optimization(max_trials=TRIALS)
+
+    points.at("batch.planned", lambda: os.kill(os.getpid(), signal.SIGSTOP), arrival=2)
+    driver = forked(drive, output)
+    assert stopped(driver)
     disk.fill()
-    os.kill(driver.pid, signal.SIGCONT)
-    assert driver.stdout is not None
-    waiting = next(line for line in driver.stdout if "cannot be written or read" in line)
-    assert "(No space left on device). Nothing new is submitted" in waiting
-    os.kill(driver.pid, number)
-    output, _ = driver.communicate(timeout=30)
-    assert driver.returncode == code if code is not None else driver.returncode != 0
-    assert f"and {number.name} came. Nothing that was recorded is lost, and jobs go on" in output
-    assert f"Stopped by {number.name}." in output
+    os.kill(driver, signal.SIGCONT)
+    wait_until(lambda: "(No space left on device). Nothing new is submitted" in output.read_text())
+    os.kill(driver, number)
+    assert ended(driver) == code
+    said = output.read_text()
+    assert f"and {number.name} came. Nothing that was recorded is lost, and jobs go on" in said
+    assert f"Stopped by {number.name}." in said
     disk.free()
-    driver = _start(disk)
-    output, _ = driver.communicate(timeout=60)
-    assert driver.returncode == 0, output
-    ledger = read_experiment(disk.root / "run").ledger
-    assert len(ledger.trials) == TRIALS
-    assert len((disk.root / "executions.log").read_text().splitlines()) == TRIALS
-
-
-def _start(disk: Disk) -> subprocess.Popen[str]:
-    return start_driver(disk.root, "local", 1, TRIALS, 0.0)
+    points.forget("batch.planned")
+    drive()
+    check_whole(root, TRIALS, attempts=None)
