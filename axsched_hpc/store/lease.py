@@ -230,8 +230,8 @@ class _Beats(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
-        """Touch the segment until :meth:`stop`, or until another driver has taken over. A filesystem that does
-        not answer is the main thread's concern.
+        """Touch the segment until :meth:`stop`, or until another driver has taken over. A filesystem that
+        does not answer is the main thread's concern.
         """
         while not self._ended.wait(self._interval):
             try:

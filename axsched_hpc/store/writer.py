@@ -182,7 +182,7 @@ class JournalWriter:
 def _stir(directory: Path) -> None:
     """Move a directory's time of change on, by a tick of its filesystem's clock at the least.
 
-    By that time alone does NFS v3 know that a listing is out of date. One tick, 10 ms and more, can hold a
+    By that time alone does NFS v3 know that a listing is out of date. One tick, of 10 ms perhaps, can hold a
     change, a listing on another machine and the next change, which that machine then never sees: without
     this, a driver that had looked just before the link of a later segment did not see it in 46 of 60 trials.
     """

@@ -15,8 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from axsched_hpc.io import faults
-from axsched_hpc.io.layout import Layout
+from axsched_hpc.core.states import TrialState
+from axsched_hpc.io import claim, faults
+from axsched_hpc.io.claim import Claimer
+from axsched_hpc.io.layout import Layout, parse_notice_name
+from axsched_hpc.reporting.reading import read_experiment
+from tests.e2e.kit import bowl, client
 from tests.lease import kit
 from tests.slurm.processes import is_alive
 
@@ -57,7 +61,7 @@ class Forge:
         self._drivers: list[Driver] = []
 
     def start(self, folder: Path, host: str, *, trials: int, fault: str = "", **options: Any) -> Driver:
-        """Start a driver that runs so many trials; ``fault`` is a point, and perhaps an arrival, to stop at."""
+        """Start a driver that runs so many trials; ``fault``: where to stop (a point, perhaps an arrival)."""
         if fault:
             armed = folder / f"faults-{host}"
             armed.mkdir()
@@ -107,6 +111,25 @@ def forge() -> Iterator[Forge]:
             server.stdin.close()
 
 
+def is_whole(folder: Path, trials: int) -> None:
+    """Each trial has run once, and has its value; what has not run was withdrawn."""
+    ledger = read_experiment(folder / "run").ledger
+    layout = Layout.at(folder / "run")
+    assert sorted(ledger.trials) == list(range(trials))
+    for number, trial in ledger.trials.items():
+        assert trial.state is TrialState.COMPLETED
+        assert trial.metrics == {"loss": (bowl(trial.parameters)["loss"], None)}
+        assert trial.failures() == ()
+        claims = [claim.read(layout.attempt(number, attempt.number)) for attempt in trial.attempts]
+        assert [one.by for one in claims if one is not None].count(Claimer.WORKER) == 1
+    points = [f"{t.parameters['x']!r} {t.parameters['y']!r}" for t in ledger.trials.values()]
+    assert sorted(executions(folder)) == sorted(points)
+    # What is announced after its end was seen otherwise stays until the next look into the inbox.
+    for notice in layout.inbox.iterdir():
+        number, attempt = parse_notice_name(notice.name) or (-1, -1)
+        assert ledger.trials[number].attempts[-1].number == attempt
+
+
 def executions(folder: Path) -> list[str]:
     """What the objective logged: one line per execution."""
     log = folder / "executions.log"
@@ -115,7 +138,6 @@ def executions(folder: Path) -> list[str]:
 
 def _drive(folder: Path, trials: int, options: dict[str, Any]) -> None:
     from axsched_hpc import AxScheduler, LocalRunner
-    from tests.e2e.kit import client
 
     log = str(folder / "executions.log")
 

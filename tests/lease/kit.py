@@ -54,7 +54,7 @@ def lose_locks() -> None:
 
 
 #: Arguments: directory, host or "-", seconds until a take-over, "locks" or not.
-_HOLD = """
+HOLD = """
 import sys, time
 from axsched_hpc.core.events import DriverClosed
 from axsched_hpc.io.layout import Layout
@@ -81,7 +81,7 @@ def holding(
     """Hold an experiment in a process of its own, until it is told to :func:`end` or killed."""
     layout.journal.mkdir(parents=True, exist_ok=True)
     with subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(layout.root), host, str(takeover), "locks" if locks else "none"],
+        [sys.executable, "-c", HOLD, str(layout.root), host, str(takeover), "locks" if locks else "none"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -1,8 +1,8 @@
-"""Several processes save to one file and load from it at once: each load is one whole version, the last one wins.
+"""Processes that save to one file and load from it at once: each load is one whole version, the last wins.
 
     python -m tests.lease.saves [--rounds 25] DIRECTORY [DIRECTORY]
 
-Four processes save and two load; with two directories, of one file system mounted twice, half of them use each.
+Four processes save and two load; with two directories, of one file system mounted twice, half use each.
 """
 
 from __future__ import annotations
@@ -85,8 +85,10 @@ def run(paths: Sequence[Path], rounds: int) -> list[int]:
 
     def start(what: str, number: int) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.lease.saves", "--rounds", str(rounds)]
-            + ["--process", what, str(number), str(paths[number % len(paths)].parent)],
+            [
+                *(sys.executable, "-m", "tests.lease.saves", "--rounds", str(rounds)),
+                *("--process", what, str(number), str(paths[number % len(paths)].parent)),
+            ],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

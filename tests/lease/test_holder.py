@@ -75,9 +75,9 @@ def test_a_holder_that_lives_is_named(layout: Layout, locks: bool) -> None:
     assert error.since is not None
     assert before <= error.since <= time.time()
     assert str(error) == (
-        f"{layout.root} is driven by process {holder.pid} on {HERE}, since {since(error)}. Wait for it to end, "
-        f"or stop it (on {HERE}: kill {holder.pid}) and start again; its jobs go on. If that cannot be done: "
-        f"axsched unlock {layout.root}; or use another job_output_dir."
+        f"{layout.root} is driven by process {holder.pid} on {HERE}, since {since(error)}. Wait for it to "
+        f"end, or stop it (on {HERE}: kill {holder.pid}) and start again; its jobs go on. If that cannot be "
+        f"done: axsched unlock {layout.root}; or use another job_output_dir."
     )
 
 
@@ -105,9 +105,9 @@ def test_a_stopped_holder_is_not_taken_over_here(layout: Layout) -> None:
         wait_until(lambda: is_stopped(holder.pid), "stopped")
         error = refused(layout, wait=at_once)
         assert str(error) == (
-            f"{layout.root} is driven by process {holder.pid} on {HERE}, since {since(error)}. It is stopped: "
-            f"let it go on (kill -CONT {holder.pid}), or end it (kill -9 {holder.pid}); its jobs go on; or use "
-            "another job_output_dir."
+            f"{layout.root} is driven by process {holder.pid} on {HERE}, since {since(error)}. It is "
+            f"stopped: let it go on (kill -CONT {holder.pid}), or end it (kill -9 {holder.pid}); its jobs go "
+            "on; or use another job_output_dir."
         )
 
 
@@ -115,8 +115,8 @@ def test_another_one_in_the_same_process_is_told_so(layout: Layout) -> None:
     lease = Lease.take(layout, takeover=3, wait=at_once)
     error = refused(layout, wait=at_once)
     assert str(error) == (
-        f"{layout.root} is driven by another AxScheduler in this very process, since {since(error)}. Go on with "
-        "that one, or call its close() first; or use another job_output_dir."
+        f"{layout.root} is driven by another AxScheduler in this very process, since {since(error)}. Go on "
+        "with that one, or call its close() first; or use another job_output_dir."
     )
     lease.release()
 
@@ -142,9 +142,9 @@ def test_a_holder_that_lives_elsewhere_is_named_after_its_next_sign(layout: Layo
         error = refused(layout, say=said.append)
         assert (error.host, error.pid) == ("elsewhere", holder.pid)
         assert str(error) == (
-            f"{layout.root} is driven by process {holder.pid} on elsewhere, since {since(error)}. Wait for it to "
-            f"end, or stop it (on elsewhere: kill {holder.pid}) and start again; its jobs go on. If that cannot "
-            f"be done: axsched unlock {layout.root}; or use another job_output_dir."
+            f"{layout.root} is driven by process {holder.pid} on elsewhere, since {since(error)}. Wait for it "
+            f"to end, or stop it (on elsewhere: kill {holder.pid}) and start again; its jobs go on. If that "
+            f"cannot be done: axsched unlock {layout.root}; or use another job_output_dir."
         )
         assert said == [
             f"{layout.root} is held by process {holder.pid} on elsewhere, of which this machine cannot tell "
@@ -223,7 +223,8 @@ def test_a_last_segment_that_cannot_be_read_is_watched(layout: Layout, content: 
     error = refused(layout, wait=clock.wait, monotonic=clock.monotonic, say=said.append)
     assert (error.host, error.pid, error.since) == (None, None, None)
     assert str(error) == (
-        f"Another driver has just started on {layout.root}. Wait for it to end, or use another job_output_dir."
+        f"Another driver has just started on {layout.root}. Wait for it to end, "
+        "or use another job_output_dir."
     )
     assert said == [
         f"{layout.root} is held by another process, of which this machine cannot tell whether it is alive. "

@@ -1,4 +1,4 @@
-"""Short runs of the programs beside this file; CONTRIBUTING.md has the commands for the long ones."""
+"""Short runs of the programs beside this file, which are for runs of any length by hand."""
 
 from __future__ import annotations
 

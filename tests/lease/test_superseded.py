@@ -7,38 +7,39 @@ open.lease, open.read
     It has read nothing, or what was there before. It looks for a later segment before it writes the
     definition, and again before its first record.
 journal.before, journal.torn
-    Its look for a later segment lies behind it, so that the rest of its line is written: into its own segment,
-    beyond the size that the later driver has recorded. It counts nowhere, and the look after the write stops
-    it. Where the later driver has not read yet, the line counts, as that of a driver that died there.
+    Its look for a later segment lies behind it, so that the rest of its line is written: into its own
+    segment, beyond the size that the later driver has recorded. It counts nowhere, and the look after the
+    write stops it. Where the later driver has not read yet, the line counts, as that of a driver that
+    died there.
 journal.unsynced
     Its bytes are there, and the later driver has read them: they count. Nothing has followed from them.
 journal.after, tell.before
     The event is recorded, and it has seen itself as the driver after that: the later driver has read the
-    event. What follows is done in its own memory; the clean-up of an attempt whose success is recorded, and the
-    removal of its notice.
+    event. What follows is done in its own memory; the clean-up of an attempt whose success is recorded,
+    and the removal of its notice.
 cleanup.before, cleanup.half
-    It removes the logs of an attempt whose success is recorded, which nobody needs; the files of a batch only
-    where all of its trials are.
+    It removes the logs of an attempt whose success is recorded, which nobody needs; the files of a batch
+    only where all of its trials are.
 ask.after
     Ax has made trials in its memory. It cannot record them.
 batch.planned
-    It writes the files of a batch that the later driver has withdrawn, whose claims are closed; the parameters
-    of a trial are written again, with the same bytes. No job comes of it.
+    It writes the files of a batch that the later driver has withdrawn, whose claims are closed; the
+    parameters of a trial are written again, with the same bytes. No job comes of it.
 batch.files, submit.before
-    It looks again before it asks the scheduler. Should it be stopped between that look and the request, its
-    jobs find closed claims, or are found by their token.
+    It looks again before it asks the scheduler. Should it be stopped between that look and the request,
+    its jobs find closed claims, or are found by their token.
 submit.half, batch.submitted
-    The jobs that exist are found by the later driver, by their token or claims. A job that is begun later finds
-    its claim closed.
+    The jobs that exist are found by the later driver, by their token or claims. A job that is begun later
+    finds its claim closed.
 inbox.listed, inbox.read, inbox.recorded
-    It looks after its listing, so that what it takes for settled is not of the later driver's time. What it has
-    read it cannot record, and removes nothing before it has.
+    It looks after its listing, so that what it takes for settled is not of the later driver's time. What
+    it has read it cannot record, and removes nothing before it has.
 poll.seen
     It looks before it closes claims, and before it cancels a job that has ended once and may have been
     requeued.
 snapshot.before
-    It looks before it writes. Should it be stopped right after that look, an older snapshot stays until the
-    next one is written; the journal has everything.
+    It looks before it writes. Should it be stopped right after that look, an older snapshot stays until
+    the next one is written; the journal has everything.
 close.before
     It cannot record its end.
 """
@@ -51,15 +52,8 @@ from pathlib import Path
 
 import pytest
 
-from axsched_hpc.core.ledger import Ledger
-from axsched_hpc.core.states import TrialState
-from axsched_hpc.io import claim
-from axsched_hpc.io.claim import Claimer
-from axsched_hpc.io.layout import Layout, parse_notice_name
-from axsched_hpc.reporting.reading import read_experiment
-from tests.e2e.kit import bowl
 from tests.lease import kit
-from tests.lease.driving import Driver, Forge, executions, forge
+from tests.lease.driving import Driver, Forge, forge, is_whole
 
 pytestmark = [kit.needs_hosts, pytest.mark.timeout(400)]
 
@@ -69,7 +63,7 @@ LOGS = "stdout.log", "stderr.log"
 
 @dataclass(frozen=True)
 class Story:
-    """Where the first driver is stopped, and where the second one when the first goes on: at its end by default.
+    """Where the first driver is stopped, and where the second one is when it goes on: by default at its end.
 
     ``dies``: the second one is killed there, and a third one finishes.
     """
@@ -182,14 +176,14 @@ def test_a_superseded_driver_does_no_harm(stories: dict[Story, Told], drivers: F
     elif story.second:
         told.second.go_on()
         assert told.second.ended() == 0, told.second.log.read_text()
-    _is_whole(told.folder)
+    is_whole(told.folder, TRIALS)
 
 
 def _says_who_has_it(told: Told, code: int, *, closing: bool) -> None:
     text = (
         f"Process {told.second.pid} on second has taken this experiment over "
-        f"({told.first.root / 'journal' / '00002.jsonl'}). This driver has stopped without changing anything more; "
-        "jobs go on under the new one. `axsched status` tells how they stand.\n"
+        f"({told.first.root / 'journal' / '00002.jsonl'}). This driver has stopped without changing anything "
+        "more; jobs go on under the new one. `axsched status` tells how they stand.\n"
     )
     if closing:
         # Its script had come to its end; there is nobody to whom an error could be raised.
@@ -227,22 +221,3 @@ def _cleaned(changed: set[str]) -> set[str]:
         for name in changed
         if name.startswith(("submitit", "inbox")) or Path(name).name in LOGS or Path(name).name == "attempt-1"
     }
-
-
-def _is_whole(folder: Path) -> None:
-    """Each trial has run once, and has its value; what has not run was withdrawn."""
-    ledger: Ledger = read_experiment(folder / "run").ledger
-    layout = Layout.at(folder / "run")
-    assert sorted(ledger.trials) == list(range(TRIALS))
-    for number, trial in ledger.trials.items():
-        assert trial.state is TrialState.COMPLETED
-        assert trial.metrics == {"loss": (bowl(trial.parameters)["loss"], None)}
-        assert trial.failures() == ()
-        claims = [claim.read(layout.attempt(number, attempt.number)) for attempt in trial.attempts]
-        assert [one.by for one in claims if one is not None].count(Claimer.WORKER) == 1
-    points = [f"{t.parameters['x']!r} {t.parameters['y']!r}" for t in ledger.trials.values()]
-    assert sorted(executions(folder)) == sorted(points)
-    # What is announced after its end was seen otherwise stays until the next look into the inbox.
-    for notice in layout.inbox.iterdir():
-        number, attempt = parse_notice_name(notice.name) or (-1, -1)
-        assert ledger.trials[number].attempts[-1].number == attempt
