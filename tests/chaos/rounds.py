@@ -107,25 +107,26 @@ class Round:
             time.sleep(life.pause)
         else:
             self._complain(f"the run did not end with {len(self._started)} drivers.")
-        self._collect_fired()
-        outcome = Outcome(
+        self._judge()
+        first_record, settled = self._recovery()
+        if self._wrong and self._place.mounts:
+            # The mounts are gone with their machine.
+            shutil.copytree(self._setting.directory, self._folder / "run")
+        return Outcome(
             place=self._place.name,
             number=self._plan.number,
             points=[],
+            seconds=time.monotonic() - began,
+            trials=self._plan.trials,
+            executions=len(self._log.read()),
             drivers=len(self._started),
             planned=Counter(fault.label for fault in self._plan.faults),
             fired=self._fired,
+            violations=[(violation.kind.value, violation.words) for violation in self._wrong],
+            first_record=first_record,
+            settled=settled,
             folder=str(self._folder),
         )
-        self._judge()
-        outcome.violations = [(v.kind.value, v.words) for v in self._wrong]
-        outcome.trials = self._plan.trials
-        outcome.executions = len(self._log.read())
-        outcome.first_record, outcome.settled = self._recovery()
-        outcome.seconds = time.monotonic() - began
-        if self._wrong and self._place.mounts:
-            shutil.copytree(self._setting.directory, self._folder / "run")
-        return outcome
 
     # ------------------------------------------------------------ one driver
 
@@ -256,9 +257,9 @@ class Round:
         directory = self._setting.directory
         try:
             aliases = [self._setting.beside] if self._setting.beside else []
+            # First of all: until nothing of the round runs any more, workers can still be hit.
             self._wrong += check_orphans(directory, aliases=aliases, slurm=self._place.slurm)
-            # A worker can be killed after the run has ended, when its result was known already.
-            self._collect_killed()
+            self._collect_fired()
             self._wrong += check(
                 directory,
                 self._setting.log,
@@ -269,11 +270,6 @@ class Round:
             self._wrong += check_ax(directory)
         except (AxSchedError, OSError) as error:
             self._complain(f"it cannot be checked: {error}")
-
-    def _collect_killed(self) -> None:
-        for path in self._folder.glob(f"faults-*-{Who.WORKER}/*.fired-*"):
-            if path.read_text().startswith("kill"):
-                self._killed.add(int(path.name.rpartition("-")[2]))
 
     def _complain(self, words: str) -> None:
         self._wrong.append(Violation(Kind.INCONSISTENT, words))
