@@ -4,6 +4,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+MINUTES ?= 20
+SEED ?= 1
+WHERE ?= local
+CHAOS_ARGS ?=
 
 BIN := $(VENV)/bin
 CONSTRAINTS := requirements/constraints.txt
@@ -19,7 +23,7 @@ INSTALL := $(PIP_INSTALL) --no-build-isolation -e
 # Two pips in one environment would undo each other's work.
 .NOTPARALLEL:
 
-.PHONY: help venv demo test lint format docs build hooks constraints clean
+.PHONY: help venv demo test chaos lint format docs build hooks constraints clean
 
 help:  ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -62,9 +66,13 @@ demo: $(VENV)/.runtime  ## tune a real model on this machine, with live progress
 	@$(BIN)/python examples/demo/tune.py
 
 # Exit code 3 of install-system-packages: no test Slurm can be had here, and it has said so.
+# Most tests wait more than they compute, so four at a time suit two cores too; PYTEST_ARGS='-n 0' goes before.
 test: $(VENV)/.test  ## install what the tests still need, bring up the test Slurm, run the tests
 	@{ tests/install-system-packages && tests/slurm/cluster up; } || [ $$? -eq 3 ]
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 4 $(PYTEST_ARGS)
+
+chaos: $(VENV)/.test  ## kill drivers and workers for MINUTES at WHERE=local,slurm,noacct,nfs3,nfs4, with SEED
+	$(BIN)/python -m tests.chaos.campaign --minutes $(MINUTES) --seed $(SEED) --where $(WHERE) $(CHAOS_ARGS)
 
 lint: $(VENV)/.dev  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
         MetricsError,
         ObjectiveError,
         ParameterError,
+        StorageError,
         SubmissionError,
+        SupersededError,
     )
     from axsched_hpc.runners.base import BaseRunner
     from axsched_hpc.runners.local_runner import LocalRunner
@@ -45,7 +47,9 @@ _ERRORS = (
     "MetricsError",
     "ObjectiveError",
     "ParameterError",
+    "StorageError",
     "SubmissionError",
+    "SupersededError",
 )
 
 _WHERE = {
@@ -74,8 +78,10 @@ __all__ = [
     "ObjectiveError",
     "ParameterError",
     "SlurmRunner",
+    "StorageError",
     "SubmissionError",
     "SubmititRunner",
+    "SupersededError",
     "__version__",
 ]
 

@@ -8,15 +8,25 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import click
 
 from axsched_hpc._version import __version__
-from axsched_hpc.core.errors import AxSchedError
-from axsched_hpc.reporting.reading import read_experiment
+from axsched_hpc.core.errors import AxSchedError, ExperimentLockedError, StorageError
+from axsched_hpc.io.layout import Layout
+from axsched_hpc.reporting.mending import holder_text, repair_text
+from axsched_hpc.reporting.reading import experiment_at, read_experiment
 from axsched_hpc.reporting.table import best_text, status_text
+from axsched_hpc.store import repair as mending
+from axsched_hpc.store import unlock as unlocking
+from axsched_hpc.store.holder import holder
+
+T = TypeVar("T")
 
 _DIRECTORY = click.argument("directory", metavar="[DIR]", default="outputs", type=click.Path())
+_YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,14 +41,86 @@ def status(directory: str) -> None:
     """Show where every trial of the experiment in DIR (default: outputs) stands."""
     # Where the output is no terminal nothing is cut, so that it can be searched and kept.
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
-    click.echo(status_text(read_experiment(directory), now=time.time(), width=width))
+    _show(status_text(read_experiment(directory), now=time.time(), width=width))
 
 
 @cli.command(short_help="Show the best trial, or the Pareto front.")
 @_DIRECTORY
 def best(directory: str) -> None:
     """Show the best trial of the experiment in DIR (default: outputs), or its Pareto front."""
-    click.echo(best_text(read_experiment(directory)))
+    _show(best_text(read_experiment(directory)))
+
+
+@cli.command(short_help="Mend a journal that cannot be read.")
+@_DIRECTORY
+@_YES
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
+def repair(directory: str, yes: bool, dry_run: bool) -> None:
+    """Mend the journal of the experiment in DIR (default: outputs), where it is damaged.
+
+    Drops the lines that cannot be read, line by line, and takes what they said from the files of the trials,
+    as far as it stands there. A copy of the old journal is kept.
+    """
+    layout = experiment_at(directory)
+    examined = mending.examine(layout)
+    if examined.error is None:
+        click.echo(f"{layout.journal} reads well; there is nothing to repair.")
+        return
+    _show(repair_text(layout, examined))
+    if dry_run:
+        return
+    _confirm("Write this as the new journal?", yes)
+    _, copy = _on_disk(layout, lambda: mending.repair(layout, say=click.echo))
+    click.echo(f"Done. The old journal is kept in {copy}. Start the script again to go on.")
+
+
+@cli.command(short_help="End the right to drive of a driver that is gone.")
+@_DIRECTORY
+@_YES
+@click.option("--force", is_flag=True, help="Even if the driver is alive on this machine.")
+def unlock(directory: str, yes: bool, force: bool) -> None:
+    """Take the experiment in DIR (default: outputs) from its driver, so that another one can start at once.
+
+    For what only a person can judge: a driver on a machine that cannot be reached, a process that cannot be
+    ended, a lock that outlives its machine. A driver that is alive all the same notices before it writes
+    again, and stops; its jobs go on under the next one.
+    """
+    layout = experiment_at(directory)
+    who = _on_disk(layout, lambda: holder(layout))
+    if who is None or who.ended:
+        click.echo(f"Nobody holds {layout.root}; a driver can start at once.")
+        return
+    _show(holder_text(layout, who, now=time.time()))
+    if who.alive() and not force:
+        raise ExperimentLockedError(
+            f"Process {who.pid} is alive on this machine: end it (kill {who.pid}; if that does not help, "
+            f"kill -9 {who.pid}), and its jobs go on. To take the experiment from it all the same: --force."
+        )
+    _confirm("Take the experiment from it?", yes)
+    _on_disk(layout, lambda: unlocking.unlock(layout, who))
+    click.echo("Done. The next driver starts at once.")
+
+
+def _show(text: str, *, err: bool = False) -> None:
+    # A path that is no UTF-8, or a forged record, can hold what no terminal takes.
+    click.echo(text.encode(errors="backslashreplace").decode(), err=err)
+
+
+def _confirm(question: str, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("There is no terminal to ask on. Use --yes to go ahead without being asked.")
+    click.confirm(question, abort=True)
+
+
+def _on_disk(layout: Layout, action: Callable[[], T]) -> T:
+    try:
+        return action()
+    except OSError as error:
+        raise StorageError(
+            f"{layout.root} cannot be read or written ({error.strerror or error}). Nothing was changed."
+        ) from error
 
 
 def main() -> None:
@@ -46,5 +128,5 @@ def main() -> None:
     try:
         cli(prog_name="axsched")
     except AxSchedError as error:
-        click.echo(f"axsched: {error}", err=True)
+        _show(f"axsched: {error}", err=True)
         sys.exit(1)

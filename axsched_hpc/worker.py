@@ -4,8 +4,11 @@ It claims the attempt, runs the objective, and publishes the outcome through fil
 that of its Slurm array task.
 
 Exit codes: 0 the attempt has metrics, or belongs to another process; 1 the objective failed, and its failure
-is published; 2 the attempt cannot be found out; 3 the outcome could not be published; 128 + n ended by signal
-n, without an outcome.
+is published; 2 the attempt cannot be found out; 3 the outcome could not be published, and stands on standard
+error; 128 + n ended by signal n, without an outcome.
+
+A filesystem that fails is waited for: some minutes before the attempt is claimed, since another job can take
+its place; from then on as long as the job lives, since nothing that was computed may be lost.
 """
 
 from __future__ import annotations
@@ -14,20 +17,30 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import TypeVar
 
 from axsched_hpc.core.errors import AxSchedError
 from axsched_hpc.core.states import FailureKind
-from axsched_hpc.io import claim, manifest, outcome, parameters, processes
+from axsched_hpc.io import access, atomic, claim, manifest, outcome, parameters, processes, storage
+from axsched_hpc.io.faults import reach
 from axsched_hpc.io.layout import AttemptFiles, Layout
 from axsched_hpc.io.manifest import Manifest
 from axsched_hpc.io.outcome import Outcome
+from axsched_hpc.objectives.context import LIFETIME, Terminated, insist, say
 
-#: Seconds for which the worker tries to publish an outcome: what was computed must not be lost to a disk that
-#: is full for a while.
+Result = TypeVar("Result")
+
+#: Seconds for which a worker waits for its filesystem before it has its attempt.
 PATIENCE = 600.0
 
-_LONGEST_DELAY = 30.0
+#: Seconds for which a worker that was told to end tries on to publish an outcome; below the 30 s after which
+#: Slurm kills it (KillWait).
+LAST_TRY = 20.0
+
+_NAP = 0.2
 
 
 def main(arguments: list[str]) -> int:
@@ -52,8 +65,13 @@ def run(manifest_path: str | Path, index: int, *, redirect: bool = True) -> int:
         objective. False runs the attempt inside another process, as the debug executor does.
     """
     path = Path(manifest_path)
+
+    def read() -> Manifest:
+        reach("worker.started")
+        return manifest.read(path)
+
     try:
-        batch = manifest.read(path)
+        batch = _wait_for(read, f"the manifest {path} cannot be read")
     except OSError as error:
         return _refuse(
             f"the manifest {path} cannot be read: {error.strerror}. "
@@ -68,17 +86,14 @@ def run(manifest_path: str | Path, index: int, *, redirect: bool = True) -> int:
     layout = Layout.at(batch.root)
     files = layout.attempt(trial, attempt)
     named = f"trial {trial}, attempt {attempt}"
-    if redirect:
-        os.umask(0o077)
+    # Made once: a claim that is tried again after an error is the same claim.
+    mine = claim.mine(batch.token, claim.Claimer.WORKER)
     try:
-        earlier = _earlier(files)
-        if earlier is not None:
-            return _announce_again(layout, earlier, batch, named)
-        mine = claim.mine(batch.token, claim.Claimer.WORKER)
-        if not claim.take(files, mine):
-            return _step_aside(files, named)
+        code = _wait_for(lambda: _claim(layout, files, mine, named), f"{named} cannot be claimed")
+        if code is not None:
+            return code
         if redirect:
-            _redirect(files)
+            _wait_for(lambda: _redirect(files), f"the logs of {named} cannot be opened")
     except (OSError, ValueError) as error:
         return _refuse(f"{named} cannot be claimed: {error}")
     return _run_claimed(layout, batch, trial, attempt, in_job=redirect)
@@ -90,16 +105,23 @@ def _run_claimed(layout: Layout, batch: Manifest, trial: int, attempt: int, *, i
 
     started = time.time()
     metrics = failure = None
+    parameters_file = layout.parameters(trial)
     try:
-        installed = install.load(layout, batch.objective)
-        parameters_file = layout.parameters(trial)
+        installed = insist(
+            lambda: install.load(layout, batch.objective),
+            f"the objective {batch.objective} cannot be read",
+            reading=True,
+        )
+        values = insist(
+            lambda: parameters.read(parameters_file), f"{parameters_file} cannot be read", reading=True
+        )
         metrics = objectives.run(
             installed,
             context.RunContext(
                 trial=trial,
                 attempt=attempt,
                 token=batch.token,
-                parameters=parameters.read(parameters_file),
+                parameters=values,
                 parameters_file=parameters_file,
                 files=layout.attempt(trial, attempt),
                 in_job=in_job,
@@ -109,12 +131,11 @@ def _run_claimed(layout: Layout, batch: Manifest, trial: int, attempt: int, *, i
         failure = error.failure
     except (AxSchedError, OSError) as error:
         failure = context.failed(FailureKind.CANNOT_RUN, f"Trial {trial} could not be run: {error}").failure
-    except context.Terminated as error:
+    except Terminated as error:
         name = signal.Signals(error.signum).name
-        _say(f"trial {trial}, attempt {attempt} was ended by {name}, without an outcome.")
+        say(f"trial {trial}, attempt {attempt} was ended by {name}, without an outcome.")
         return 128 + error.signum
-    if in_job:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    told = _Told(in_job)
     ended = Outcome(
         trial=trial,
         attempt=attempt,
@@ -128,13 +149,28 @@ def _run_claimed(layout: Layout, batch: Manifest, trial: int, attempt: int, *, i
         max_rss_mb=_max_rss_mb(),
     )
     if failure is not None:
-        _say(f"trial {trial}, attempt {attempt} failed: {failure.message}")
-    if not _publish(layout, ended):
+        say(f"trial {trial}, attempt {attempt} failed: {failure.message}")
+    if not _publish(layout, ended, told):
         return 3
     return 0 if failure is None else 1
 
 
 # ---------------------------------------------------------------- before the objective
+
+
+def _wait_for(action: Callable[[], Result], what: str) -> Result:
+    return storage.patiently(action, what=what, say=say, patience=PATIENCE)
+
+
+def _claim(layout: Layout, files: AttemptFiles, mine: claim.Claim, named: str) -> int | None:
+    """Take the attempt; the exit code where there is nothing to run."""
+    access.require_inside(layout.root, files.root, layout.inbox)
+    earlier = _earlier(files)
+    if earlier is not None:
+        return _announce_again(layout, earlier, mine.token, named)
+    if not claim.take(files, mine):
+        return _step_aside(files, named)
+    return None
 
 
 def _earlier(files: AttemptFiles) -> Outcome | None:
@@ -145,11 +181,11 @@ def _earlier(files: AttemptFiles) -> Outcome | None:
         return None
 
 
-def _announce_again(layout: Layout, earlier: Outcome, batch: Manifest, named: str) -> int:
-    if earlier.token != batch.token:
-        _say(f"{named} has ended already, in another batch ({earlier.token}); nothing to do.")
+def _announce_again(layout: Layout, earlier: Outcome, token: str, named: str) -> int:
+    if earlier.token != token:
+        say(f"{named} has ended already, in another batch ({earlier.token}); nothing to do.")
         return 0
-    _say(f"{named} has ended already; its outcome is announced again.")
+    say(f"{named} has ended already; its outcome is announced again.")
     outcome.announce(layout, earlier)
     return 0
 
@@ -158,18 +194,21 @@ def _step_aside(files: AttemptFiles, named: str) -> int:
     holder = claim.read(files)
     if holder is not None and holder.by is claim.Claimer.DRIVER:
         why = f" ({holder.reason})" if holder.reason else ""
-        _say(f"{named} was closed by the driver{why}; nothing to do.")
+        say(f"{named} was closed by the driver{why}; nothing to do.")
     elif holder is not None:
         job = f", job {holder.job}" if holder.job else ""
-        _say(f"{named} belongs to process {holder.pid} on {holder.host}{job}; nothing to do.")
+        say(f"{named} belongs to process {holder.pid} on {holder.host}{job}; nothing to do.")
     return 0
 
 
 def _redirect(files: AttemptFiles) -> None:
     """Send this process's output, and that of all it starts, to the attempt's logs."""
+    reach("worker.claimed")
+    # What the objective writes is readable by whom the attempt's directory is.
+    os.umask(0o777 & ~access.directory_mode(files.root))
     for stream, number, path in ((sys.stdout, 1, files.stdout), (sys.stderr, 2, files.stderr)):
         stream.flush()
-        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log = access.open_append(path)
         os.dup2(log, number)
         os.close(log)
 
@@ -177,20 +216,69 @@ def _redirect(files: AttemptFiles) -> None:
 # ---------------------------------------------------------------- after it
 
 
-def _publish(layout: Layout, ended: Outcome) -> bool:
-    deadline, delay = time.monotonic() + PATIENCE, 0.25
-    while True:
+def _publish(layout: Layout, ended: Outcome, told: _Told) -> bool:
+    """Publish the outcome as soon as the filesystem lets it; whether it is published."""
+    named = f"trial {ended.trial}, attempt {ended.attempt}"
+    files = layout.attempt(ended.trial, ended.attempt)
+
+    def publish() -> None:
+        reach("worker.ended")
+        _write_metrics(files, ended)
+        outcome.publish(layout, ended)
+
+    def try_for(patience: float, pause: Callable[[float], None] = time.sleep) -> None:
+        storage.patiently(
+            publish,
+            what=f"the outcome of {named} cannot be published",
+            say=say,
+            patience=patience,
+            retry=lambda _: True,  # somebody may put right whatever it is
+            pause=pause,
+        )
+
+    try:
         try:
-            outcome.publish(layout, ended)
-        except OSError as error:
-            if time.monotonic() + delay > deadline:
-                _say(f"the outcome could not be published: {error}. It is:\n{outcome.encode(ended)}")
-                return False
-            _say(f"the outcome cannot be published yet: {error}. Trying again in {delay:g} s.")
-        else:
-            return True
-        time.sleep(delay)
-        delay = min(2 * delay, _LONGEST_DELAY)
+            try_for(LIFETIME, told.pause)
+        except Terminated as error:
+            name = signal.Signals(error.signum).name
+            say(
+                f"{named} was told to end by {name} before its outcome could be published. It is tried for "
+                f"{LAST_TRY:g} s more. The outcome is:\n{outcome.encode(ended)}"
+            )
+            try_for(LAST_TRY)
+    except OSError as error:
+        say(f"the outcome of {named} could not be published: {error}. It is:\n{outcome.encode(ended)}")
+        return False
+    return True
+
+
+def _write_metrics(files: AttemptFiles, ended: Outcome) -> None:
+    """Write the metric file of a function; scripts and containers have written theirs."""
+    if ended.metrics is None or files.metrics.name in atomic.listing(files.root):
+        return
+    plain = {name: mean if sem is None else [mean, sem] for name, (mean, sem) in ended.metrics.items()}
+    atomic.write_json(files.metrics, plain)
+
+
+class _Told:
+    """Remembers SIGTERM and SIGINT: they do not interrupt a write, but a wait."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._signum: int | None = None
+        if enabled:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._handle)
+
+    def pause(self, seconds: float) -> None:
+        """Wait; raises Terminated when the process is told to end."""
+        deadline = time.monotonic() + seconds
+        while self._signum is None and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(left, _NAP))
+        if self._signum is not None:
+            raise Terminated(self._signum)
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        self._signum = signum
 
 
 def _max_rss_mb() -> float:
@@ -202,13 +290,8 @@ def _max_rss_mb() -> float:
     return round(largest * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(f"axsched worker: {text}\n")
-    sys.stderr.flush()
-
-
 def _refuse(text: str) -> int:
-    _say(text)
+    say(text)
     return 2
 
 

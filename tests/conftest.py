@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 
 import pytest
 
 from tests.nfs.guest import obstacle
+
+# Before anything imports torch: models this small are fitted faster by one thread than by several that fight
+# for the cores with the tests beside them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell that runs pytest in the background has it ignore Ctrl-C, and so would every process that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.slurm.fixtures"]
 

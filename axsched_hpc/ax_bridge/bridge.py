@@ -19,18 +19,17 @@ from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.utils.common.random import with_rng_seed
 
 from axsched_hpc.ax_bridge import definition, files
-from axsched_hpc.ax_bridge.encode import Reference, run_to_json
+from axsched_hpc.ax_bridge.data import Observed
 from axsched_hpc.ax_bridge.inputs import Handles, check_trial, handles_from
 from axsched_hpc.ax_bridge.parameters import validated
 from axsched_hpc.ax_bridge.problem import problem_of
+from axsched_hpc.ax_bridge.records import Reference, run_to_json
 from axsched_hpc.ax_bridge.replay import Replay, external_event
 from axsched_hpc.ax_bridge.trials import (
-    attach,
     find,
     finish,
     has_observations,
     observations,
-    observed,
     require_one_kind_of_sem,
     start,
 )
@@ -94,6 +93,7 @@ class AxBridge:
     def __init__(self, handles: Handles) -> None:
         self._handles = handles
         self._reference = Reference.of(handles.experiment)
+        self._observed = Observed(handles.experiment)
         self._reason: str | None = None
 
     @classmethod
@@ -235,8 +235,8 @@ class AxBridge:
         """Give Ax a trial's metrics, and mark it completed. Doing it again changes nothing."""
         there = find(self.experiment, trial)
         changed = finish(there, TrialStatus.COMPLETED, time)
-        if changed or not has_observations(observed(self.experiment, trial), metrics):
-            attach(self.experiment, observations(self.experiment, there, metrics))
+        if changed or not has_observations(self._observed.of(trial), metrics):
+            self._observed.attach(observations(self.experiment, there, metrics))
 
     def fail(self, trial: int, reason: str, *, time: float) -> None:
         """Mark a trial failed; Ax may suggest its arm again."""
@@ -268,7 +268,7 @@ class AxBridge:
         ExperimentMismatchError
             A trial has other parameters in the journal, or the generation strategy is another.
         """
-        Replay(self._handles, self._reference).run(events)
+        Replay(self._handles, self._reference, self._observed).run(events)
 
     def external(self, known: Iterable[int]) -> list[TrialAdded]:
         """Records of the trials that the user made and finished by himself.
@@ -283,7 +283,7 @@ class AxBridge:
         events = []
         for index in sorted(set(self.experiment.trials) - accounted):
             trial = check_trial(self.experiment.trials[index])
-            event = external_event(trial, observed(self.experiment, index), self._reference)
+            event = external_event(trial, self._observed.of(index), self._reference)
             if event is not None:
                 events.append(event)
         return events

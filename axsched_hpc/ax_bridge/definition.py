@@ -6,6 +6,7 @@ generation strategy.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container, Mapping
 from typing import Any
 
@@ -14,13 +15,12 @@ from ax.core.outcome_constraint import OutcomeConstraint
 from ax.core.types import ComparisonOp
 from ax.utils.common.sympy import extract_metric_weights_from_objective_expr, parse_objective_expression
 
-from axsched_hpc.ax_bridge.encode import Reference, client_to_json, to_json
+from axsched_hpc.ax_bridge.encode import to_json
 from axsched_hpc.ax_bridge.inputs import Handles
 from axsched_hpc.ax_bridge.parameters import constraint_text
+from axsched_hpc.ax_bridge.records import Reference
+from axsched_hpc.ax_bridge.snapshot import FORMAT, KEY, client_to_json, seal
 from axsched_hpc.core.errors import ExperimentMismatchError
-
-#: The key of what is ours in a snapshot, beside Ax's own keys, and the version of its form.
-KEY, FORMAT = "axsched", 1
 
 _PARTS = {
     "constraints": "parameter constraint",
@@ -38,7 +38,8 @@ def define(handles: Handles) -> dict[str, Any]:
         "fingerprint": fingerprint(experiment),
         "base_trials": sorted(experiment.trials),
     }
-    return {**client_to_json(experiment, handles.generation_strategy), KEY: ours}
+    defined: dict[str, Any] = json.loads(seal(client_to_json(experiment, handles.generation_strategy), ours))
+    return defined
 
 
 def fingerprint(experiment: Experiment) -> dict[str, Any]:

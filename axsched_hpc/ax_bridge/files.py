@@ -6,13 +6,15 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from ax.core.experiment import Experiment
 from ax.storage.json_store.decoder import generation_strategy_from_json, object_from_json
 
-from axsched_hpc.ax_bridge.definition import FORMAT, KEY
-from axsched_hpc.ax_bridge.encode import client_to_json
+from axsched_hpc.ax_bridge.checks import check_values
+from axsched_hpc.ax_bridge.collector import paused
 from axsched_hpc.ax_bridge.inputs import Handles, handles_of, one_seed
+from axsched_hpc.ax_bridge.snapshot import FORMAT, KEY, client_to_json, seal, sealed, table_of
 from axsched_hpc.core.errors import ConfigError
+
+_CLIENT_KEYS = {"_type", "experiment", "generation_strategy"}
 
 CLIENT, AX_CLIENT, EXPERIMENT = "ax.Client snapshot", "AxClient snapshot", "Experiment"
 
@@ -27,8 +29,9 @@ class Loaded:
 
 def snapshot_text(handles: Handles) -> str:
     """JSON that ``ax.Client.load_from_json_file`` opens, with the seed, which Ax's own lacks, beside it."""
-    snapshot = client_to_json(handles.experiment, handles.generation_strategy)
-    return json.dumps({**snapshot, KEY: {"format": FORMAT, "seed": handles.seed}})
+    with paused():
+        content = client_to_json(handles.experiment, handles.generation_strategy)
+        return seal(content, {"format": FORMAT, "seed": handles.seed})
 
 
 def read_any(text: str, source: str, *, seed: int | None = None) -> Loaded:
@@ -46,18 +49,10 @@ def read_any(text: str, source: str, *, seed: int | None = None) -> Loaded:
     Raises
     ------
     ConfigError
-        It is none of them, has another seed than the one given, comes from a newer version of this package,
-        or the installed Ax cannot decode it.
+        It is none of them, is damaged, has another seed than the one given, comes from a newer version of
+        this package, or the installed Ax cannot decode it.
     """
-    if not text.strip():
-        raise ConfigError(f"{source} is empty. Use another copy.")
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(
-            f"{source} is not complete JSON ({error.msg}, line {error.lineno}, column {error.colno}). "
-            "Was it cut off while being copied? Use another copy."
-        ) from None
+    content = _parsed(text, source)
     kind = _kind(content)
     if kind is None:
         raise ConfigError(
@@ -65,21 +60,37 @@ def read_any(text: str, source: str, *, seed: int | None = None) -> Loaded:
             "Experiment. "
             "Give a file that client.save_to_json_file, save_experiment or Ax's save_experiment has written."
         )
-    ours = content.get(KEY) or {}
-    if ours.get("format", FORMAT) > FORMAT:
+    try:
+        of_file = _seed_of(content, kind, source)
+        experiment, strategy = _decode(content, kind)
+        check_values(experiment)
+        handles = handles_of(experiment, strategy, one_seed(of_file, seed, f"The seed in {source}"))
+        # Ax's encoder looks into every part: what is wrong there shows now, not at the first save.
+        client_to_json(experiment, handles.generation_strategy)
+    except ConfigError:
+        raise
+    except Exception as error:  # Ax's decoder raises whatever the damage leads to
         raise ConfigError(
-            f"{source} was written by a newer version of axsched-hpc (format {ours['format']}, this one "
-            f"knows {FORMAT}). "
-            "Install that version or a later one."
-        )
-    experiment, strategy = _decode(content, kind, source)
-    if not isinstance(experiment, Experiment):
+            f"{source} looks like an {kind}, but the installed Ax cannot decode it: "
+            f"{type(error).__name__}: {error}. "
+            "It may be damaged, or come from another version of Ax, or need classes of its author's."
+        ) from error
+    return Loaded(kind, handles)
+
+
+def _parsed(text: str, source: str) -> Any:
+    if not text.strip():
+        raise ConfigError(f"{source} is empty. Use another copy.")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
         raise ConfigError(
-            f"{source} holds {type(experiment).__name__} where an Experiment belongs. It cannot be run."
-        )
-    return Loaded(
-        kind, handles_of(experiment, strategy, one_seed(ours.get("seed"), seed, f"The seed in {source}"))
-    )
+            f"{source} is not complete JSON ({error.msg}, line {error.lineno}, column {error.colno}). "
+            "Was it cut off while being copied? Use another copy."
+        ) from None
+    except (ValueError, RecursionError) as error:
+        # A number of thousands of digits, or thousands of brackets within each other.
+        raise ConfigError(f"{source} is no JSON that can be read ({error}). Use another copy.") from None
 
 
 def _kind(content: Any) -> str | None:
@@ -90,20 +101,42 @@ def _kind(content: Any) -> str | None:
     return EXPERIMENT if content.get("__type") == "Experiment" else None
 
 
-def _decode(content: dict[str, Any], kind: str, source: str) -> tuple[Any, Any]:
-    try:
-        if kind == EXPERIMENT:
-            return object_from_json(content), None
-        experiment = object_from_json(content["experiment"])
-        encoded = content["generation_strategy"]
-        strategy = None if encoded is None else generation_strategy_from_json(encoded, experiment=experiment)
-    except Exception as error:  # Ax's decoder raises whatever the damage leads to
+def _seed_of(content: dict[str, Any], kind: str, source: str) -> int | None:
+    """The seed in what is ours, which is checked; None where Ax wrote the file."""
+    damaged = ConfigError(
+        f"{source} was changed after axsched-hpc wrote it: its checksum does not fit. Use another copy. To "
+        f"take what it holds as it is, remove the member {KEY!r} at its end; the seed is in it."
+    )
+    if KEY not in content:
+        if kind == CLIENT and content.keys() - _CLIENT_KEYS:
+            raise damaged
+        return None
+    ours = content[KEY]
+    version = ours.get("format") if isinstance(ours, dict) else None
+    if isinstance(version, int) and version > FORMAT:
         raise ConfigError(
-            f"{source} looks like an {kind}, but the installed Ax cannot decode it: "
-            f"{type(error).__name__}: {error}. "
-            "It may be damaged, or come from another version of Ax, or need classes of its author's."
-        ) from error
-    return experiment, strategy
+            f"{source} was written by a newer version of axsched-hpc (format {version}, this one "
+            f"knows {FORMAT}). "
+            "Install that version or a later one."
+        )
+    if not isinstance(ours, dict) or not sealed(content):
+        raise damaged
+    seed: int | None = ours.get("seed")
+    return seed
+
+
+def _decode(content: dict[str, Any], kind: str) -> tuple[Any, Any]:
+    if kind == EXPERIMENT:
+        return object_from_json(content), None
+    encoded = content["experiment"]
+    data = table_of(encoded) if KEY in content else None
+    experiment = object_from_json(encoded if data is None else {**encoded, "data_by_trial": {}})
+    if data is not None:
+        experiment.data = data
+    of_strategy = content["generation_strategy"]
+    if of_strategy is None:
+        return experiment, None
+    return experiment, generation_strategy_from_json(of_strategy, experiment=experiment)
 
 
 def _found(content: Any) -> str:

@@ -11,23 +11,27 @@ from ax.core.generator_run import GeneratorRun
 from ax.core.trial import Trial
 from ax.core.trial_status import TrialStatus
 
-from axsched_hpc.ax_bridge.encode import (
+from axsched_hpc.ax_bridge.collector import paused
+from axsched_hpc.ax_bridge.data import Observed
+from axsched_hpc.ax_bridge.inputs import Handles, check_trial
+from axsched_hpc.ax_bridge.parameters import validated
+from axsched_hpc.ax_bridge.records import (
     Reference,
+    Runs,
     row_from_json,
     row_to_json,
-    run_from_json,
     run_to_json,
     set_trial_fields,
     trial_fields_to_json,
 )
-from axsched_hpc.ax_bridge.inputs import Handles, check_trial
 from axsched_hpc.ax_bridge.trials import (
-    attach,
     epoch,
     find,
     finish,
     has_observations,
+    instant,
     observations,
+    own_point,
     start,
     track,
 )
@@ -70,16 +74,14 @@ def external_event(trial: Trial, rows: Iterable[DataRow], reference: Reference) 
 class Replay:
     """One pass over the events of a journal."""
 
-    def __init__(self, handles: Handles, reference: Reference) -> None:
+    def __init__(self, handles: Handles, reference: Reference, observed: Observed) -> None:
         self._experiment = handles.experiment
         self._strategy = handles.generation_strategy
-        self._reference = reference
+        self._observed = observed
+        self._runs = Runs(reference)
         self._new: dict[int, GeneratorRun] = {}
-        # Attaching costs time in proportion to all rows, so it is done once, at the end.
+        # Attaching makes all data anew, so it is done once, at the end.
         self._rows: list[DataRow] = []
-        self._present: dict[int, list[DataRow]] = {}
-        for row in handles.experiment.data._data_rows:
-            self._present.setdefault(row.trial_index, []).append(row)
 
     def run(self, events: Iterable[Event]) -> None:
         """Apply the events in their order.
@@ -89,11 +91,12 @@ class Replay:
         ExperimentMismatchError
             The experiment has a trial of the same index with other parameters, or the strategy lacks a node.
         """
-        for event in events:
-            handler = _HANDLERS.get(type(event))
-            if handler is not None:
-                handler(self, event)
-        attach(self._experiment, self._rows)
+        with paused():
+            for event in events:
+                handler = _HANDLERS.get(type(event))
+                if handler is not None:
+                    handler(self, event)
+        self._observed.attach(self._rows)
         trials = self._experiment._trials
         self._experiment._trials = dict(sorted(trials.items()))
         self._restore_strategy()
@@ -122,16 +125,21 @@ class Replay:
         return trial
 
     def _make(self, event: TrialAdded) -> Trial:
+        trials = self._experiment._trials
+        # At each new trial Ax searches all others for itself; here it is seen to be new by its index.
+        self._experiment._trials = {}
         try:
-            run = run_from_json((event.ax or {})["generator_run"], self._reference)
-            # The index is given, since a trial that the user left unfinished has no record and leaves a gap.
-            trial = Trial(self._experiment, generator_run=run, index=event.trial)
+            trial = self._made(event)
         except Exception as error:  # Ax's decoder raises whatever the damage leads to
             raise ExperimentMismatchError(
                 f"Trial {event.trial} of the journal cannot be made again: {type(error).__name__}: "
                 f"{error}. Was the journal "
                 "written with another version of Ax, or does the experiment passed in already have this arm?"
             ) from error
+        finally:
+            self._experiment._trials = trials
+        run = trial.generator_run
+        assert run is not None  # the trial was made with one
         node = run._generation_node_name
         if node is not None:
             if node not in self._strategy.nodes_by_name:
@@ -143,10 +151,27 @@ class Replay:
                     "experiment was started with, or open the directory with AxScheduler.resume(...)."
                 )
             self._new[event.trial] = run
+        trials[event.trial] = trial
         return trial
 
+    def _made(self, event: TrialAdded) -> Trial:
+        # The index is given, since a trial that the user left unfinished has no record and leaves a gap.
+        if event.ax is None:
+            # Its line was lost, and it was found again by its files: what generated it is not known.
+            point = validated(self._experiment.search_space, event.parameters)
+            trial = own_point(self._experiment, event.trial, point, event.arm)
+            for run in trial.generator_runs:
+                run._time_created = instant(event.time)
+            return trial
+        decoded = self._runs.decode(event.ax["generator_run"])
+        return Trial(self._experiment, generator_run=decoded, index=event.trial)
+
     def _finish_external(self, trial: Trial, event: TrialAdded) -> None:
-        payload = event.ax or {}
+        if event.ax is None:
+            # As in the ledger: how it ended is not known, and its owner is done with it.
+            finish(trial, TrialStatus.ABANDONED, event.time)
+            return
+        payload = event.ax
         status = TrialStatus[payload["status"]]
         if trial.status is status:
             return
@@ -158,7 +183,7 @@ class Replay:
     def _succeeded(self, event: AttemptSucceeded) -> None:
         trial = find(self._experiment, event.trial)
         changed = finish(trial, TrialStatus.COMPLETED, event.time)
-        if changed or not has_observations(self._present.get(event.trial, ()), event.metrics):
+        if changed or not has_observations(self._observed.of(event.trial), event.metrics):
             self._rows += observations(self._experiment, trial, event.metrics)
 
     def _failed(self, event: AttemptFailed) -> None:

@@ -9,10 +9,13 @@ import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from math import isnan
+from typing import Any
 
-from ax.core.data import Data, DataRow
+from ax.core.arm import Arm
+from ax.core.data import DataRow
 from ax.core.experiment import Experiment
 from ax.core.metric import Metric
+from ax.core.observation import ObservationFeatures
 from ax.core.trial import Trial
 from ax.core.trial_status import TrialStatus
 
@@ -47,6 +50,26 @@ def find(experiment: Experiment, index: int) -> Trial:
             f"{len(experiment.trials)} trials. "
             "Was it removed, or is this another experiment's directory?"
         )
+    return trial
+
+
+def own_point(experiment: Experiment, index: int, parameters: Mapping[str, Any], arm: str) -> Trial:
+    """A new trial of that index at a point that nothing generated, as ``experiment.attach_trial`` makes them.
+
+    An arm of the same parameters lends its name; else it is the given one.
+    """
+    space = experiment.search_space
+    there = experiment.arms_by_signature.get(Arm.md5hash(parameters))
+    metadata = None
+    if space.is_hierarchical:
+        # The values of the branches that the point does not have, which models need.
+        flat = space.flatten_observation_features(
+            ObservationFeatures(parameters=dict(parameters)),
+            inject_dummy_values_to_complete_flat_parameterization=True,
+        )
+        metadata = space.cast_observation_features(flat).metadata
+    trial = Trial(experiment, index=index)
+    trial.add_arm(Arm(parameters, name=arm if there is None else there.name), metadata)
     return trial
 
 
@@ -104,17 +127,6 @@ def track(experiment: Experiment, names: Iterable[str]) -> None:
     for name in names:
         if name not in known:
             experiment.add_metric(Metric(name=name))
-
-
-def attach(experiment: Experiment, rows: list[DataRow]) -> None:
-    """Add rows to the experiment's data; one call costs time in proportion to all rows that it has."""
-    if rows:
-        experiment.attach_data(Data(data_rows=rows))
-
-
-def observed(experiment: Experiment, index: int) -> list[DataRow]:
-    """The rows of one trial."""
-    return [row for row in experiment.data._data_rows if row.trial_index == index]
 
 
 def has_observations(rows: Iterable[DataRow], metrics: Mapping[str, tuple[float, float | None]]) -> bool:

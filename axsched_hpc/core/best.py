@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from axsched_hpc.core import typed
 from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import TrialState
@@ -93,13 +94,15 @@ class Problem:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Problem:
-        """From :meth:`to_json`; an empty object is a problem without objectives."""
-        return cls(
-            objectives=tuple(Objective(**item) for item in value.get("objectives", ())),
-            constraints=tuple(Constraint(**item) for item in value.get("constraints", ())),
-            thresholds=tuple(Constraint(**item) for item in value.get("thresholds", ())),
-            status_quo=value.get("status_quo"),
-        )
+        """From :meth:`to_json`; an empty object is a problem without objectives.
+
+        Raises
+        ------
+        ValueError
+            It is no such object.
+        """
+        found: Problem = typed.read(cls, {"objectives": [], **value})
+        return found
 
 
 class Incumbent:

@@ -11,7 +11,7 @@ from axsched_hpc.core.errors import ConfigError, did_you_mean
 from axsched_hpc.core.policy import FailureLimit, RetryPolicy
 
 #: Documented options that belong to later versions: named apart from misspelt ones.
-_NOT_YET = {"prefetch", "permissions"}
+_NOT_YET = {"prefetch"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class SchedulerConfig:
         Seconds for which no query may know a job before its attempt counts as lost.
     takeover_after : float
         Seconds without a sign of life of this driver after which one on another machine may take over.
+    permissions : {"private", "group"}
+        Who may read the experiment directory: its owner only, or his group as well. Nobody else can write.
     """
 
     monitoring_interval: float = 10
@@ -66,6 +68,7 @@ class SchedulerConfig:
     on_timeout: str = "cancel"
     lost_after: float = 120.0
     takeover_after: float = 60.0
+    permissions: str = "private"
 
     @property
     def failure_limit(self) -> FailureLimit:
@@ -191,4 +194,5 @@ _CHECKS: dict[str, Check] = {
     "on_timeout": _choice("cancel", "leave"),
     "lost_after": _seconds(1),
     "takeover_after": _seconds(3),
+    "permissions": _choice("private", "group"),
 }

@@ -8,9 +8,11 @@ settings gives the same past.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
+from axsched_hpc.core import typed
 from axsched_hpc.core.states import FailureKind, Verdict
 
 
@@ -251,7 +253,21 @@ _EVENTS: dict[str, type[Event]] = {
     )
 }
 
-_FIELDS = {event: frozenset(field.name for field in fields(event)) for event in _EVENTS.values()}
+#: The last second of the year 9999: later ones cannot be shown as a date.
+_LAST_TIME = 253_402_300_799
+
+#: Least and greatest values of numbers, by the name of the field.
+_RANGES: dict[str, tuple[float, float]] = {
+    "time": (0, _LAST_TIME),
+    "started": (0, _LAST_TIME),
+    "ended": (0, _LAST_TIME),
+    "takeover": (0, _LAST_TIME),
+    "trial": (0, typed.LARGEST),
+    "attempt": (1, typed.LARGEST),
+    "format": (1, typed.LARGEST),
+    "pid": (1, typed.LARGEST),
+    "ordinal": (0, typed.LARGEST),
+}
 
 
 def encode(event: Event) -> dict[str, Any]:
@@ -265,42 +281,52 @@ def decode(record: dict[str, Any]) -> Event:
     Raises
     ------
     ValueError
-        The kind is unknown, or a field is missing, superfluous or of the wrong type.
+        The kind is unknown, or a field is missing, superfluous, of the wrong type or out of range.
     """
     kind = record.get("kind")
     cls = _EVENTS.get(kind) if isinstance(kind, str) else None
     if cls is None:
-        raise ValueError(f"unknown kind of record {kind!r}")
-    values = {key: value for key, value in record.items() if key != "kind"}
-    if unknown := values.keys() - _FIELDS[cls]:
-        raise ValueError(f"unknown field {sorted(unknown)[0]!r} in a record of kind {kind!r}")
+        raise ValueError(f"unknown kind of record {kind!r:.80}")
     try:
-        for name, restore in _RESTORE.get(cls, {}).items():
-            if name in values:
-                values[name] = restore(values[name])
-        for name in ("time", "trial", "attempt"):
-            _check_number(name, values.get(name, 0))
-        return cls(**values)
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise ValueError(f"a field of a record of kind {kind!r} is missing or malformed ({error})") from None
+        values = typed.members(cls, {key: value for key, value in record.items() if key != "kind"})
+        for name, value in values.items():
+            _check_range(name, value)
+        event = cls(**values)
+        if check := _CHECKS.get(cls):
+            check(event)
+    except ValueError as error:
+        raise ValueError(f"a record of kind {kind!r} {error}") from None
+    return event
 
 
-def _check_number(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"field {name!r} is not a number")
+def _check_range(name: str, value: Any) -> None:
+    if name in _RANGES and value is not None:
+        least, greatest = _RANGES[name]
+        if not least <= value <= greatest:
+            raise ValueError(f"has a field {name!r} that is out of range: {value}")
 
 
-def _failure(value: dict[str, Any]) -> Failure:
-    return Failure(
-        **{**value, "kind": FailureKind(value["kind"]), "stderr_tail": tuple(value.get("stderr_tail", ()))}
-    )
+def _check_sizes(event: DriverOpened) -> None:
+    if any(size < 0 for size in event.previous.values()):
+        raise ValueError("has a size below zero in its field 'previous'")
 
 
-# JSON has neither tuples, enums nor integer keys; these fields need their type back.
-_RESTORE: dict[type[Event], dict[str, Any]] = {
-    CallStarted: {"trials": tuple},
-    BatchPlanned: {"attempts": lambda value: tuple((int(t), int(a)) for t, a in value)},
-    BatchSubmitted: {"jobs": lambda value: {int(index): str(job) for index, job in value.items()}},
-    AttemptSucceeded: {"metrics": lambda value: {name: (pair[0], pair[1]) for name, pair in value.items()}},
-    AttemptFailed: {"failure": _failure, "verdict": Verdict},
+def _check_parameters(event: TrialAdded) -> None:
+    for name, value in event.parameters.items():
+        if not name or isinstance(value, dict | list):
+            raise ValueError(f"has a parameter {name!r:.80} that is {value!r:.80}")
+
+
+def _check_metrics(event: AttemptSucceeded) -> None:
+    if not event.metrics:
+        raise ValueError("has no metric")
+    for name, (_, sem) in event.metrics.items():
+        if not name or (sem is not None and sem < 0):
+            raise ValueError(f"has a metric {name!r:.80} with a standard error of {sem}")
+
+
+_CHECKS: dict[type[Event], Callable[[Any], None]] = {
+    DriverOpened: _check_sizes,
+    TrialAdded: _check_parameters,
+    AttemptSucceeded: _check_metrics,
 }

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from axsched_hpc.core import typed
 from axsched_hpc.core.events import (
     BatchPlanned,
     BatchSubmitted,
@@ -27,7 +28,19 @@ from axsched_hpc.core.events import (
     TrialEvent,
 )
 from axsched_hpc.core.machine import Action, IllegalTransition, Planned, Submit, Submitted, Trial, step
+from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import TrialState
+
+
+@dataclass(frozen=True)
+class _External:
+    """What the ledger needs of the outcome of a trial that the user completed by himself."""
+
+    state: TrialState | None = None
+    metrics: Metrics | None = None
+
+
+_EXTERNAL = ("state", "metrics")
 
 
 def arm_key(parameters: Mapping[str, Any]) -> str:
@@ -75,15 +88,13 @@ class Ledger:
         Raises
         ------
         ValueError
-            The event cannot happen here (:class:`~axsched_hpc.core.machine.IllegalTransition` for a trial's).
+            The event cannot happen here (:class:`~axsched_hpc.core.machine.IllegalTransition` for a trial's);
+            nothing has changed.
         """
+        handler = _HANDLERS.get(type(event), Ledger._step)
+        actions = handler(self, event)
         self.last_time = max(self.last_time, event.time)
-        handler = _HANDLERS.get(type(event))
-        if handler is not None:
-            return handler(self, event)
-        if not isinstance(event, TrialEvent):
-            raise TypeError(f"no rule for an event of type {type(event).__name__}")
-        return self._step(event)
+        return actions
 
     def replay(self, events: Iterable[Event]) -> None:
         """Take many events in; their actions were performed, or are found again from the state."""
@@ -97,15 +108,19 @@ class Ledger:
         last = self.calls[max(self.calls)]
         return None if last.ordinal in self.ended_calls else last
 
-    def _step(self, event: TrialEvent) -> tuple[Action, ...]:
-        trial = self.trials.get(event.trial)
-        if trial is None:
-            raise IllegalTransition(
-                f"{type(event).__name__} speaks of trial {event.trial}, which is not known"
-            )
-        after, actions = step(trial, event)
-        self._put(trial, after)
-        return actions
+    def _step(self, *events: TrialEvent) -> tuple[Action, ...]:
+        """Events of different trials; all of them happen or none."""
+        steps = []
+        for event in events:
+            trial = self.trials.get(event.trial)
+            if trial is None:
+                raise IllegalTransition(
+                    f"{type(event).__name__} speaks of trial {event.trial}, which is not known"
+                )
+            steps.append((trial, *step(trial, event)))
+        for before, after, _ in steps:
+            self._put(before, after)
+        return tuple(action for _, _, actions in steps for action in actions)
 
     def _put(self, before: Trial | None, after: Trial) -> None:
         self.trials[after.number] = after
@@ -160,10 +175,16 @@ class Ledger:
             raise IllegalTransition(f"trial {event.trial} is added a second time")
         trial = Trial(event.trial, event.arm, event.parameters, event.origin, event.time)
         if event.origin == "external":
-            outcome = event.ax or {}
-            metrics = {name: (pair[0], pair[1]) for name, pair in (outcome.get("metrics") or {}).items()}
-            state = TrialState(outcome.get("state", TrialState.ABANDONED))
-            self._put(None, replace(trial, state=state, ended=event.time, metrics=metrics or None))
+            try:
+                outcome = typed.read(_External, {name: (event.ax or {}).get(name) for name in _EXTERNAL})
+            except ValueError as error:
+                raise IllegalTransition(
+                    f"trial {event.trial} is added with an outcome that {error}"
+                ) from None
+            state = outcome.state or TrialState.ABANDONED
+            if not state.final:
+                raise IllegalTransition(f"trial {event.trial} is added as the user's own, and is {state}")
+            self._put(None, replace(trial, state=state, ended=event.time, metrics=outcome.metrics or None))
             return ()
         self._put(None, trial)
         self.own += 1
@@ -172,18 +193,24 @@ class Ledger:
     def _batch_planned(self, event: BatchPlanned) -> tuple[Action, ...]:
         if event.token in self.batches:
             raise IllegalTransition(f"the token {event.token} is planned a second time")
+        if len({trial for trial, _ in event.attempts}) < len(event.attempts):
+            raise IllegalTransition(f"the batch {event.token} has a trial twice")
+        self._step(
+            *(
+                Planned(event.time, trial, attempt, event.token, index)
+                for index, (trial, attempt) in enumerate(event.attempts)
+            )
+        )
         self.batches[event.token] = event.attempts
-        for index, (trial, attempt) in enumerate(event.attempts):
-            self._step(Planned(event.time, trial, attempt, event.token, index))
         return ()
 
     def _batch_submitted(self, event: BatchSubmitted) -> tuple[Action, ...]:
         attempts = self.batches.get(event.token)
         if attempts is None:
             raise IllegalTransition(f"the token {event.token} was submitted, but never planned")
-        for index, job in event.jobs.items():
-            trial, attempt = attempts[index]
-            self._step(Submitted(event.time, trial, attempt, job))
+        if (last := max(event.jobs, default=-1)) >= len(attempts):
+            raise IllegalTransition(f"the token {event.token} has no index {last}")
+        self._step(*(Submitted(event.time, *attempts[index], job) for index, job in event.jobs.items()))
         return ()
 
 

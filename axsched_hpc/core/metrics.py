@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from axsched_hpc.core import strict_json
 from axsched_hpc.core.errors import MetricsError, plural
 
 #: Metric name -> (mean, standard error of the mean or None where unknown).
@@ -44,6 +45,8 @@ def normalise(raw: object, *, source: str) -> Metrics:
     for name, value in raw.items():
         if not isinstance(name, str) or not name:
             raise MetricsError(f"{source}: the metric name {name!r} is not a non-empty string.")
+        if "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise MetricsError(f"{source}: the metric name {name!r:.80} holds a character that is no text.")
         metrics[name] = _pair(value, name, source)
     return metrics
 
@@ -64,11 +67,15 @@ def parse_text(text: str, *, source: str) -> Metrics:
         )
     if stripped[0] in '{["':
         try:
-            raw = json.loads(stripped)
+            raw = strict_json.loads(stripped)
         except json.JSONDecodeError as error:
             raise MetricsError(
                 f"{source} is not complete JSON ({error.msg}, line {error.lineno}, column {error.colno}). "
                 "Was the program stopped while it was writing? Write the whole object at once, at the end."
+            ) from None
+        except ValueError as error:
+            raise MetricsError(
+                f'{source} cannot be used: {error}. Write one JSON object, {{"metric": value}}.'
             ) from None
         return normalise(raw, source=source)
     return normalise(_parse_lines(stripped.splitlines(), source), source=source)
@@ -101,14 +108,23 @@ def _parse_lines(lines: Sequence[str], source: str) -> dict[str, Any]:
             raise MetricsError(
                 f"{source}, line {number}: {line.strip()[:80]!r} is neither JSON nor 'metric value [sem]'."
             )
+        if words[0] in raw:
+            raise MetricsError(f"{source}, line {number}: metric {words[0]!r:.80} is there twice.")
         try:
-            numbers = [float(word) for word in words[1:]]
+            numbers = [_plain_number(word) for word in words[1:]]
         except ValueError:
             raise MetricsError(
                 f"{source}, line {number}: {' '.join(words[1:])[:80]!r} is not a number."
             ) from None
         raw[words[0]] = numbers[0] if len(numbers) == 1 else numbers
     return raw
+
+
+def _plain_number(word: str) -> float:
+    # Python's own literals allow more, such as 1_0 for ten and digits of any script.
+    if "_" in word or not word.isascii():
+        raise ValueError(word)
+    return float(word)
 
 
 def _pair(value: object, name: str, source: str) -> tuple[float, float | None]:
@@ -138,7 +154,9 @@ def _number(value: object, name: str, source: str) -> float:
         )
     try:
         number = float(value)
-    except (TypeError, ValueError, OverflowError):
+    except OverflowError:
+        raise MetricsError(f"{source}: metric {name!r} is too large for a number.") from None
+    except (TypeError, ValueError):
         raise MetricsError(
             f"{source}: metric {name!r} is {_kind(value)}, which is no single number."
         ) from None

@@ -11,19 +11,34 @@ import contextlib
 import errno
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-#: Mode of files and directories where nothing else is asked: on a shared machine they are the owner's.
-FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
+from axsched_hpc.io import access
+from axsched_hpc.io.faults import reach
+
+#: Mode of files that are the owner's alone.
+FILE_MODE = 0o600
 
 _ESTALE_TRIES = 3
 
+#: Seconds after which a temporary file's writer is gone for certain.
+_STALE = 86_400.0
 
-def write(path: Path, content: str | bytes, *, mode: int = FILE_MODE) -> None:
+_TEMPORARY = re.compile(r"\..+\.\d+\.[0-9a-f]{8}\.tmp")
+
+
+def write(path: Path, content: str | bytes, *, mode: int | None = None) -> None:
     """Replace a file's content as a whole, and return when it is on the disk.
+
+    Parameters
+    ----------
+    mode
+        The file's permissions; None for those that its directory passes on (see
+        :mod:`axsched_hpc.io.access`).
 
     Raises
     ------
@@ -33,7 +48,8 @@ def write(path: Path, content: str | bytes, *, mode: int = FILE_MODE) -> None:
     data = content.encode() if isinstance(content, str) else content
     temporary = _temporary(path)
     try:
-        _write_new(temporary, data, mode)
+        with _naming(path):
+            _write_new(temporary, data, mode)
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -42,12 +58,12 @@ def write(path: Path, content: str | bytes, *, mode: int = FILE_MODE) -> None:
     sync_directory(path.parent)
 
 
-def write_json(path: Path, value: Any, *, mode: int = FILE_MODE) -> None:
+def write_json(path: Path, value: Any, *, mode: int | None = None) -> None:
     """Replace a file by a JSON value."""
     write(path, json.dumps(value, allow_nan=False, indent=1) + "\n", mode=mode)
 
 
-def create(path: Path, content: str, *, mode: int = FILE_MODE) -> bool:
+def create(path: Path, content: str) -> bool:
     """Make a file with its whole content, unless it exists: of several callers exactly one gets True, on NFS
     too.
 
@@ -57,7 +73,8 @@ def create(path: Path, content: str, *, mode: int = FILE_MODE) -> bool:
     """
     temporary = _temporary(path)
     try:
-        _write_new(temporary, content.encode(), mode)
+        with _naming(path):
+            _write_new(temporary, content.encode(), None)
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -70,23 +87,41 @@ def create(path: Path, content: str, *, mode: int = FILE_MODE) -> bool:
             temporary.unlink()
 
 
-def read_text(path: Path) -> str:
+def read_bytes(path: Path) -> bytes:
     """Read a file that another host may have just replaced.
 
     Raises
     ------
-    OSError, UnicodeDecodeError
-        It is not there, or not readable as UTF-8.
+    OSError
+        It is not there, cannot be read, is a symbolic link or no regular file.
     """
     for attempt in range(_ESTALE_TRIES):
         try:
-            return path.read_text(encoding="utf-8")
+            with os.fdopen(access.open_read(path), "rb") as file:
+                return file.read()
         except OSError as error:
             # NFS: the file was replaced between the look-up of its name and the read.
             if error.errno != errno.ESTALE or attempt == _ESTALE_TRIES - 1:
                 raise
             time.sleep(0.05)
     raise AssertionError("unreachable")
+
+
+def read_text(path: Path) -> str:
+    """Read a text as :func:`read_bytes` does.
+
+    Raises
+    ------
+    OSError
+        As there.
+    UnicodeDecodeError
+        It is not UTF-8; the message names the file.
+    """
+    try:
+        return read_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        error.reason += f", in {path}"
+        raise
 
 
 def listing(directory: Path) -> list[str]:
@@ -101,11 +136,33 @@ def listing(directory: Path) -> list[str]:
         return []
 
 
-def make_directory(path: Path, *, mode: int = DIRECTORY_MODE) -> None:
-    """Make a directory and its missing parents, all with the given mode."""
+def make_directory(path: Path, *, mode: int | None = None) -> None:
+    """Make a directory and its missing parents, with the given mode or the one that is passed on to them."""
     for missing in reversed(list(_missing(path))):
-        with contextlib.suppress(FileExistsError):
-            missing.mkdir(mode=mode)
+        wanted = access.directory_mode(missing.parent) if mode is None else mode
+        try:
+            missing.mkdir(mode=wanted)
+        except FileExistsError:
+            if not missing.is_dir():
+                raise
+            continue  # another process was quicker
+        handle = os.open(missing, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            access.set_mode(handle, wanted)
+        finally:
+            os.close(handle)
+
+
+def remove_stale(directory: Path, *, older_than: float = _STALE) -> int:
+    """Remove temporary files that killed processes left in a directory; how many those were."""
+    count, limit = 0, time.time() - older_than
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                if _TEMPORARY.fullmatch(entry.name) and entry.stat(follow_symlinks=False).st_mtime < limit:
+                    os.unlink(entry.path)  # noqa: PTH108 - a scan gives texts
+                    count += 1
+    return count
 
 
 def sync_directory(path: Path) -> None:
@@ -127,15 +184,25 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
 
 
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(handle, "wb") as file:
+def _write_new(path: Path, data: bytes, mode: int | None) -> None:
+    with os.fdopen(access.open_new(path, mode), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+    reach("file.written")
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an error name the file that was to appear: write(2) names none, open(2) the temporary one."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def _missing(path: Path) -> Iterator[Path]:
-    while not path.exists():
+    while not path.is_dir():
         yield path
         path = path.parent

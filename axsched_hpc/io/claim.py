@@ -84,7 +84,7 @@ def job_id(environment: Mapping[str, str] = os.environ) -> str | None:
 
 
 def take(files: AttemptFiles, claim: Claim) -> bool:
-    """Claim an attempt; False where another process has it.
+    """Claim an attempt; False where another process has it. The same claim may be taken again.
 
     Raises
     ------
@@ -94,6 +94,9 @@ def take(files: AttemptFiles, claim: Claim) -> bool:
     number = 0
     while not _make(files, number, claim):
         holder, number = _last(files)
+        if holder == claim:
+            # Made by a call before this one, which then met an error of the filesystem.
+            return True
         if holder is None or not _requeued(claim, holder):
             return False
         number += 1
@@ -148,6 +151,18 @@ def read(files: AttemptFiles) -> Claim | None:
     return _last(files)[0]
 
 
+def begun(files: AttemptFiles) -> bool:
+    """Whether a worker has claimed the attempt, also where the driver has given it up since.
+
+    Raises
+    ------
+    OSError, ValueError
+        The claim cannot be read; the message names the file.
+    """
+    # The first claim tells: the driver's would have kept every worker away.
+    return files.claim.name in atomic.listing(files.root) and _read(files.claim).by is Claimer.WORKER
+
+
 def _requeued(claim: Claim, holder: Claim) -> bool:
     same_job = claim.job is not None and holder.job == claim.job and holder.token == claim.token
     return holder.by is Claimer.WORKER and same_job and claim.restart > holder.restart
@@ -174,7 +189,7 @@ def _last(files: AttemptFiles) -> tuple[Claim | None, int]:
 
 def _restart_number(name: str) -> str | None:
     number = name.removeprefix(_RESTART).removesuffix(".json")
-    return number if name == f"{_RESTART}{number}.json" and number.isdecimal() else None
+    return number if name == f"{_RESTART}{number}.json" and number.isascii() and number.isdecimal() else None
 
 
 def _read(path: Path) -> Claim:
@@ -189,11 +204,11 @@ def _read(path: Path) -> Claim:
         token=document.field(fields, "token", str, source=source),
         by=by,
         host=document.field(fields, "host", str, source=source),
-        pid=document.field(fields, "pid", int, source=source),
-        start=document.field(fields, "start", (int, nothing), source=source),
+        pid=document.whole(fields, "pid", source=source, least=1),
+        start=document.optional(document.whole, fields, "start", source=source),
         boot=document.field(fields, "boot", (str, nothing), source=source),
         job=document.field(fields, "job", (str, nothing), source=source),
-        restart=document.field(fields, "restart", int, source=source),
-        time=document.field(fields, "time", (int, float), source=source),
+        restart=document.whole(fields, "restart", source=source),
+        time=document.number(fields, "time", source=source),
         reason=document.field(fields, "reason", str, source=source),
     )

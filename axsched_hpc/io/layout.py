@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Version of the formats of all files in an experiment directory.
+#: Version of the formats of all files in an experiment directory. Since 2 documents have checksums.
 FORMAT = 2
 
 
@@ -89,9 +89,23 @@ def parse_notice_name(name: str) -> tuple[int, int] | None:
     """(trial, attempt) of a notice's file name, or None for any other file."""
     stem, dot, suffix = name.partition(".")
     trial, dash, attempt = stem.partition("-")
-    if not dot or suffix != "json" or not dash or not trial.isdecimal() or not attempt.isdecimal():
+    if not dot or suffix != "json" or not dash or not all(map(_is_number, (trial, attempt))):
         return None
     return int(trial), int(attempt)
+
+
+def named_attempt(path: Path) -> tuple[int, int] | None:
+    """(trial, attempt) to which a notice or result belongs by its path, or None for any other file."""
+    if path.name != "result.json":
+        return parse_notice_name(path.name)
+    trial, attempt = path.parent.parent.name, path.parent.name.removeprefix("attempt-")
+    if not _is_number(trial) or not _is_number(attempt):
+        return None
+    return int(trial), int(attempt)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,17 @@ It is complete on disk, under a name that is known without the job id, before th
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from axsched_hpc.io import atomic, document
 from axsched_hpc.io.layout import Layout
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+#: Trials and attempts are counted below this.
+_MOST = 10**9
 
 
 @dataclass(frozen=True)
@@ -61,12 +67,23 @@ def read(path: Path) -> Manifest:
     source = str(path)
     fields = document.read(path)
     pairs = document.field(fields, "attempts", list, source=source)
+    token = document.field(fields, "token", str, source=source)
+    root = Path(document.field(fields, "root", str, source=source))
+    objective = document.field(fields, "objective", str, source=source)
     for pair in pairs:
-        if not isinstance(pair, list) or len(pair) != 2 or not all(type(number) is int for number in pair):
+        if not _is_attempt(pair):
             raise ValueError(f"{source}: {pair!r:.80} is not a pair of trial and attempt.")
-    return Manifest(
-        token=document.field(fields, "token", str, source=source),
-        root=Path(document.field(fields, "root", str, source=source)),
-        objective=document.field(fields, "objective", str, source=source),
-        attempts=tuple((trial, attempt) for trial, attempt in pairs),
-    )
+    if path.name != f"{token}.json":
+        raise ValueError(f"{source} is the manifest of another batch, {token!r:.80}.")
+    if not root.is_absolute() or "\0" in str(root):
+        raise ValueError(f"{source}: field 'root' is {str(root)!r:.80}, not a full path.")
+    if not _NAME.fullmatch(objective):
+        raise ValueError(f"{source}: field 'objective' is {objective!r:.80}, no name below objective/.")
+    return Manifest(token, root, objective, tuple((trial, attempt) for trial, attempt in pairs))
+
+
+def _is_attempt(pair: object) -> bool:
+    if not isinstance(pair, list) or len(pair) != 2 or not all(type(number) is int for number in pair):
+        return False
+    trial, attempt = pair
+    return bool(0 <= trial < _MOST and 1 <= attempt < _MOST)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from axsched_hpc.core import metrics as metric_values
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import FailureKind
-from axsched_hpc.io import atomic, document
-from axsched_hpc.io.layout import Layout
+from axsched_hpc.io import access, atomic, document
+from axsched_hpc.io.faults import reach
+from axsched_hpc.io.layout import Layout, named_attempt
 
 if TYPE_CHECKING:
     from axsched_hpc.core.events import Failure
@@ -65,9 +66,12 @@ def read(path: Path) -> Outcome:
     OSError
         It cannot be read.
     ValueError
-        It is malformed; the message names the file.
+        It is malformed, or of another attempt than its name says; the message names the file.
     """
-    return decode(document.read(path), source=str(path))
+    found = decode(document.read(path), source=str(path))
+    if (found.trial, found.attempt) != named_attempt(path):
+        raise ValueError(f"{path} holds the outcome of trial {found.trial}, attempt {found.attempt}.")
+    return found
 
 
 def decode(fields: Mapping[str, Any], *, source: str) -> Outcome:
@@ -78,22 +82,22 @@ def decode(fields: Mapping[str, Any], *, source: str) -> Outcome:
     ValueError
         They are malformed. The message names the source.
     """
-    nothing, number = type(None), (int, float)
+    nothing = type(None)
     raw_metrics = document.field(fields, "metrics", (dict, nothing), source=source)
     raw_failure = document.field(fields, "failure", (dict, nothing), source=source)
     if (raw_metrics is None) == (raw_failure is None):
         raise ValueError(f"{source}: it needs either 'metrics' or 'failure', and not both.")
     return Outcome(
-        trial=document.field(fields, "trial", int, source=source),
-        attempt=document.field(fields, "attempt", int, source=source),
+        trial=document.whole(fields, "trial", source=source),
+        attempt=document.whole(fields, "attempt", source=source, least=1),
         token=document.field(fields, "token", str, source=source),
         metrics=None if raw_metrics is None else metric_values.normalise(raw_metrics, source=source),
         failure=None if raw_failure is None else _failure(raw_failure, source),
         host=document.field(fields, "host", str, source=source),
         job=document.field(fields, "job", (str, nothing), source=source),
-        started=document.field(fields, "started", number, source=source),
-        ended=document.field(fields, "ended", number, source=source),
-        max_rss_mb=document.field(fields, "max_rss_mb", (*number, nothing), source=source),
+        started=document.number(fields, "started", source=source),
+        ended=document.number(fields, "ended", source=source),
+        max_rss_mb=document.optional(document.number, fields, "max_rss_mb", source=source),
     )
 
 
@@ -106,6 +110,7 @@ def publish(layout: Layout, outcome: Outcome) -> None:
         One of the two could not be written; publishing again is right.
     """
     atomic.write(layout.attempt(outcome.trial, outcome.attempt).result, encode(outcome))
+    reach("worker.result")
     announce(layout, outcome)
 
 
@@ -113,12 +118,13 @@ def announce(layout: Layout, outcome: Outcome) -> None:
     """Put the notice of a published result into the inbox."""
     atomic.make_directory(layout.inbox)
     atomic.write(layout.notice(outcome.trial, outcome.attempt), encode(outcome))
+    reach("worker.announced")
 
 
 def tail(log: Path, start: int = 0) -> tuple[str, ...]:
     """The last lines of a log from byte ``start`` on, without blank ones; a large log is not read whole."""
     try:
-        with log.open("rb") as file:
+        with os.fdopen(access.open_read(log), "rb") as file:
             end = file.seek(0, os.SEEK_END)
             begin = max(start, end - TAIL_BYTES)
             file.seek(begin)
@@ -145,7 +151,7 @@ def _failure(raw: Mapping[str, Any], source: str) -> Failure:
         kind=FailureKind(kind),
         message=document.field(raw, "message", str, source=source),
         exit_code=document.field(raw, "exit_code", (int, nothing), source=source),
-        signal=document.field(raw, "signal", (int, nothing), source=source),
+        signal=document.optional(document.whole, raw, "signal", source=source),
         node=document.field(raw, "node", (str, nothing), source=source),
         stderr_tail=tuple(tail),
     )

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from axsched_hpc.core import strict_json
 from axsched_hpc.core.errors import ConfigError, ParameterError
 from axsched_hpc.io import atomic
 
@@ -30,12 +31,15 @@ def read(path: Path) -> dict[str, Value]:
         It holds something else than a flat object.
     """
     try:
-        raw = json.loads(atomic.read_text(path))
+        raw = strict_json.loads(atomic.read_text(path))
     except ValueError as error:
         raise ParameterError(f"{path} is not JSON ({error}).") from None
     if not isinstance(raw, dict):
         raise ParameterError(f"{path} holds no JSON object of parameters.")
-    return {name: _checked(name, value) for name, value in raw.items()}
+    try:
+        return {name: _checked(name, value) for name, value in raw.items()}
+    except ParameterError as error:
+        raise ParameterError(f"{path}: {error}") from None
 
 
 def write(path: Path, parameters: Parameters, form: str = "json") -> None:

@@ -24,14 +24,11 @@ _TRANSIENT = frozenset(
         errno.ENOLCK,  # its lock manager does not, or is still in its grace period
         errno.ENOTCONN,  # a FUSE or Lustre client without its server
         errno.ESHUTDOWN,  # a Lustre client that was evicted, until it has connected again
-        errno.EHOSTDOWN,
+        errno.EHOSTDOWN,  # network filesystems let these of their connection through
         errno.EHOSTUNREACH,
         errno.ECONNREFUSED,
         errno.ECONNRESET,
-        errno.EAGAIN,
-        errno.EBUSY,
-        errno.ENOMEM,
-        *(  # Linux: the server reports an error of its own; Kerberos tickets that ran out, until renewed
+        *(  # Linux alone: an error that the server reports; Kerberos tickets that ran out, until renewed
             getattr(errno, name)
             for name in ("EREMOTEIO", "ENOKEY", "EKEYEXPIRED", "EKEYREVOKED")
             if hasattr(errno, name)

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from enum import StrEnum
 
-from axsched_hpc.core.errors import FailureRateError, plural
+from axsched_hpc.core.errors import ClusterUnavailableError, FailureRateError, plural
 from axsched_hpc.core.events import TrialAbandoned
 from axsched_hpc.core.plan import demand
 from axsched_hpc.core.states import TrialState
@@ -118,6 +118,7 @@ class Loop:
         SupersededError
             Another driver has taken over: what this one knows is out of date, so it does nothing any more.
         """
+        self._session.record()  # what an error in an earlier tick has left undone
         happened = self._observer.read_inbox()
         now = self._clock.monotonic()
         if self._runner.cheap_poll or now >= self._next_poll:
@@ -137,7 +138,10 @@ class Loop:
             self._submitter.submit(list(ledger.waiting)[: max(0, free)])
 
     def cancel(self, reason: str) -> None:
-        """Cancel all that runs; what ends with a result all the same within the grace time is kept."""
+        """Cancel all that runs; what ends with a result all the same within the grace time is kept.
+
+        Where the scheduler does not answer, what runs is left to the next call.
+        """
         self._session.patience.insist(lambda: self._cancel(reason))
 
     def _cancel(self, reason: str) -> None:
@@ -147,7 +151,15 @@ class Loop:
         self._observer.stopping = reason
         if jobs:
             log.info("Cancelling %s: %s.", plural(len(jobs), "attempt"), reason)
-            self._runner.cancel(jobs)
+            try:
+                self._runner.cancel(jobs)
+            except ClusterUnavailableError as error:
+                log.warning(
+                    "%s could not be cancelled and will be collected by the next call: %s",
+                    plural(len(jobs), "attempt"),
+                    error,
+                )
+                return
         end = self._clock.monotonic() + CANCEL_GRACE
         pause = QUICK_LOOK
         while ledger.active and self._clock.monotonic() < end:
@@ -198,11 +210,12 @@ class Loop:
         started = self._clock.monotonic()
         faults.reach("ask.before")
         asked = self._session.bridge.ask(number, time=self._clock.now())
+        self._session.owe(*(candidate.event() for candidate in asked.candidates))
         faults.reach("ask.after")
         self.generating += self._clock.monotonic() - started
         self._told = asked.reason or self._told
         self._refused_at = self._ended() if asked.reason is not None else None
-        self._session.record(*(candidate.event() for candidate in asked.candidates))
+        self._session.record()
         return [candidate.trial for candidate in asked.candidates], asked.exhausted
 
     def _time_over(self, goal: Goal) -> Stop:

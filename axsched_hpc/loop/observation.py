@@ -25,9 +25,9 @@ from axsched_hpc.core.policy import judge
 from axsched_hpc.core.states import FailureKind, JobState
 from axsched_hpc.core.watch import JobEnd, Sight, Watch, diagnose, look, lost
 from axsched_hpc.io import atomic, claim, faults, outcome
-from axsched_hpc.io.claim import Claimer
 from axsched_hpc.io.layout import parse_notice_name
 from axsched_hpc.io.outcome import Outcome
+from axsched_hpc.io.storage import is_storage_error
 from axsched_hpc.loop.session import Session
 from axsched_hpc.loop.submission import batch_of
 from axsched_hpc.runners.base import BaseRunner, Batch, JobStatus
@@ -86,7 +86,11 @@ class Observer:
                 # An attempt that is settled already: announced twice, or given up before it ended.
                 read.append(path)
                 continue
-            found = self._read(path)
+            try:
+                found = self._read(path)
+            except OSError:
+                # One notice need not be waited for: it is read at a later look, or the result in its place.
+                continue
             if found is None:
                 continue
             read.append(path)
@@ -106,14 +110,22 @@ class Observer:
         return trial is not None and trial.state.active and trial.attempts[-1].number == attempt
 
     def _read(self, path: Path) -> Outcome | None:
+        """The outcome in a file, or None where it holds none that can be used.
+
+        Raises
+        ------
+        OSError
+            The filesystem fails in a way that can pass: it may hold one.
+        """
         try:
             return outcome.read(path)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and is_storage_error(error, reading=True):
+                raise
             self._complain(
-                path.name,
-                f"The notice {path} cannot be read ({error}); the job's end will be seen without it.",
+                str(path), f"{path} cannot be read ({error}); the job's end will be judged without it."
             )
             return None
 
@@ -157,6 +169,7 @@ class Observer:
             if (job := ledger.trials[number].attempts[-1].job) is not None
         }
         self._watches = {job: watch for job, watch in self._watches.items() if job in jobs}
+        self._end_given_up()
         if not jobs:
             return 0
         try:
@@ -172,21 +185,26 @@ class Observer:
         events: list[Event] = []
         for job, number in jobs.items():
             events += self._look(job, ledger.trials[number], known.get(job, _UNKNOWN_JOB))
-        self._end_given_up()
         self._session.record(*events)
         faults.reach("poll.recorded")
+        # Only now: a driver that died in between would take the cancelled job for one that a user cancelled.
+        self._end_given_up()
         return len(events)
 
     def _end_given_up(self) -> None:
         """Cancel the jobs of attempts that are given up and may be alive, in one call."""
-        jobs, self._given_up = self._given_up, []
-        if jobs:
-            # A later driver may have seen them requeued.
-            self._session.check()
-            try:
-                self._runner.cancel(jobs)
-            except ClusterUnavailableError as error:
-                log.warning("%d job(s) of failed attempts could not be cancelled: %s", len(jobs), error)
+        if not self._given_up:
+            return
+        # A later driver may have seen them requeued.
+        self._session.check()
+        try:
+            self._runner.cancel(self._given_up)
+        except ClusterUnavailableError as error:
+            log.warning(
+                "%d job(s) of failed attempts could not be cancelled yet: %s", len(self._given_up), error
+            )
+        else:
+            self._given_up = []
 
     def _look(self, job: str, trial: Trial, status: JobStatus) -> list[Event]:
         clock, config = self._session.clock, self._session.config
@@ -233,8 +251,7 @@ class Observer:
 
     def _diagnose(self, job: str, trial: Trial, attempt: Attempt, status: JobStatus) -> Failure:
         files = self._session.layout.attempt(trial.number, attempt.number)
-        owner = claim.read(files)
-        claimed = owner is not None and owner.by is Claimer.WORKER
+        claimed = claim.begun(files)
         log_file = None if claimed else self._runner.log(self._batch(attempt), attempt.index, job)
         failure = diagnose(
             JobEnd(

@@ -9,36 +9,47 @@ import logging
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from axsched_hpc._version import __version__
-from axsched_hpc.ax_bridge import definition
+from axsched_hpc.ax_bridge import definition, snapshot
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.core.errors import ConfigError, ExperimentMismatchError, JournalError
-from axsched_hpc.core.events import Event
 from axsched_hpc.core.ledger import Ledger
-from axsched_hpc.io import atomic
+from axsched_hpc.io import access, atomic, owner
 from axsched_hpc.io.layout import Layout
-from axsched_hpc.store import journal
+from axsched_hpc.store import finding, repair
 
 log = logging.getLogger("axsched_hpc")
 
 
-def make_directories(layout: Layout) -> None:
-    """Make the experiment directory and what is always in it.
+def make_directories(layout: Layout, permissions: str) -> None:
+    """Make the experiment directory and what is always in it, and check that it is this user's alone.
 
     Raises
     ------
     ConfigError
-        It cannot be written.
+        It cannot be written, a symbolic link leads out of it, or what is in it is another user's.
     """
-    for path in (layout.root, layout.journal, layout.inbox, layout.trials, layout.submitit, layout.objective):
-        try:
-            atomic.make_directory(path)
-        except OSError as error:
-            raise unwritable(layout, error) from error
+    mode = access.DIRECTORY_MODES[permissions]
+    inside = (layout.journal, layout.inbox, layout.trials, layout.submitit, layout.objective)
+    try:
+        for path in (layout.root, *inside):
+            atomic.make_directory(path, mode=mode)
+        access.require_inside(layout.root, *inside)
+    except OSError as error:
+        raise unwritable(layout, error) from error
     if not os.access(layout.root, os.W_OK | os.X_OK) or not os.access(layout.journal, os.W_OK | os.X_OK):
         raise unwritable(layout, PermissionError("no permission to write"))
+    for path in (layout.root, *inside):
+        atomic.remove_stale(path)
+    segments = [layout.journal / name for name in atomic.listing(layout.journal)]
+    for path in (layout.journal, *segments):
+        if not owner.is_mine(path, beside=layout.journal):
+            raise ConfigError(
+                f"{path} belongs to another user (number {path.lstat().st_uid}), and only the one who began "
+                "an experiment may go on with it: its jobs would run what that user has left there. "
+                "`axsched status` reads it; to go on, copy the directory and own the copy."
+            )
 
 
 def unwritable(layout: Layout, error: OSError) -> ConfigError:
@@ -86,7 +97,7 @@ def refuse_another(layout: Layout, bridge: AxBridge) -> None:
         return
     there = json.loads(read_definition(layout))
     differences = definition.compare(
-        there, {definition.KEY: {"fingerprint": definition.fingerprint(bridge.experiment)}}
+        there, {snapshot.KEY: {"fingerprint": definition.fingerprint(bridge.experiment)}}
     )
     if differences:
         raise ExperimentMismatchError(
@@ -96,7 +107,25 @@ def refuse_another(layout: Layout, bridge: AxBridge) -> None:
         )
 
 
-def settle_definition(layout: Layout, bridge: AxBridge, ledger: Ledger) -> str:
+def file_mode(permissions: str) -> int:
+    """The mode of files in the root, which may be a directory that the user made with a mode of his own."""
+    return access.DIRECTORY_MODES[permissions] & 0o666
+
+
+def refuse_lost_end(layout: Layout, ledger: Ledger) -> None:
+    """Refuse a journal that was cut between two lines: what is lost would be computed again.
+
+    Raises
+    ------
+    JournalError
+        There are files of a trial or attempt of which it knows nothing.
+    """
+    what = finding.unknown(layout, ledger)
+    if what is not None:
+        raise repair.lost_end(layout, what)
+
+
+def settle_definition(layout: Layout, bridge: AxBridge, ledger: Ledger, *, mode: int) -> str:
     """Write the definition of a new experiment, or check the trials that an old one began with; its digest.
 
     Raises
@@ -108,7 +137,7 @@ def settle_definition(layout: Layout, bridge: AxBridge, ledger: Ledger) -> str:
     """
     if ledger.driver is None:
         text = json.dumps(bridge.definition()) + "\n"
-        atomic.write(layout.definition, text)
+        atomic.write(layout.definition, text, mode=mode)
         return _digest(text)
     text = read_definition(layout)
     definition.check_base(json.loads(text), bridge.experiment, recorded=ledger.trials)
@@ -137,26 +166,6 @@ def read_definition(layout: Layout) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def replay(ledger: Ledger, past: list[Event], segments: list[journal.Segment]) -> None:
-    """Fold what has happened into a ledger.
-
-    Raises
-    ------
-    JournalError
-        It cannot have happened.
-    """
-    for event in past:
-        try:
-            ledger.apply(event)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
-            name = segments[-1].path if segments else Path()
-            raise JournalError(
-                f"The journal below {name.parent} tells of something that cannot have happened: {error}. "
-                "Nothing was changed. Please report it with a copy of the journal.",
-                file=str(name),
-            ) from error
 
 
 def versions() -> dict[str, str]:

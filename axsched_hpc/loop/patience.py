@@ -47,13 +47,17 @@ class Patience:
         OSError
             Of another kind than those of a filesystem in trouble.
         """
+        refused = False
         while True:
             try:
                 done = action()
             except OSError as error:
                 self.bear(error)
+                refused = True
             else:
-                self.works()
+                # What was not refused itself says nothing of what was: a full disk can still be read.
+                if refused:
+                    self.works()
                 return done
 
     def bear(self, error: OSError) -> None:

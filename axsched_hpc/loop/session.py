@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.config import SchedulerConfig
-from axsched_hpc.core.errors import AxSchedError, JournalError, SupersededError
+from axsched_hpc.core.errors import AxSchedError, JournalError, StorageError, SupersededError
 from axsched_hpc.core.events import DriverClosed, DriverOpened, Event
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.machine import Action, CleanUp, TellAbandoned, TellCompleted, TellFailed
@@ -67,6 +68,8 @@ class Session:
         self.patience = Patience(clock, layout.root)
         self._lease = lease
         self._superseded = False
+        self._owed: list[Event] = []
+        self._actions: deque[Action] = deque()
         self._cleaner = Cleaner(layout) if config.cleanup_after_completion else None
         self._saved_at = clock.monotonic()
         self._save_pause = 0.0
@@ -93,7 +96,7 @@ class Session:
             # Before directories are made in a place that was misspelt.
             opening.check_resume(layout, config.resume, there=bool(journal.epochs(layout.journal)))
         opening.refuse_another(layout, bridge)
-        opening.make_directories(layout)
+        opening.make_directories(layout, config.permissions)
         try:
             lease = Lease.take(
                 layout,
@@ -110,8 +113,9 @@ class Session:
             with contextlib.suppress(OSError, AxSchedError):
                 lease.writer.append([DriverClosed(clock.now(), finished=False)])
             lease.release()
-            if isinstance(error, OSError):
-                raise opening.unwritable(layout, error) from error
+            refusal = error.__cause__ if isinstance(error, StorageError) else error
+            if isinstance(refusal, OSError):
+                raise opening.unwritable(layout, refusal) from error
             raise
 
     @classmethod
@@ -124,18 +128,19 @@ class Session:
                 "%s: its last line is incomplete (its driver was stopped while writing it); it is dropped.",
                 segments[-1].path,
             )
-        ledger = Ledger()
-        past = list(journal.events(segments))
-        opening.replay(ledger, past, segments)
+        ledger = journal.replay(segments)
+        opening.refuse_lost_end(layout, ledger)
         there = ledger.driver is not None
         # While this driver waited for the lease, another one may have made an experiment of its own here.
         opening.refuse_another(layout, bridge)
         opening.check_resume(layout, config.resume, there=there)
         lease.writer.check()
-        digest = opening.settle_definition(layout, bridge, ledger)
-        bridge.replay(past)
+        digest = opening.settle_definition(layout, bridge, ledger, mode=opening.file_mode(config.permissions))
+        bridge.replay(journal.events(segments))
         faults.reach("open.read")
         session = cls(layout, bridge, config, clock, lease, ledger)
+        # Nothing is under way yet that would be worth waiting for.
+        session.patience.stop = lambda: "nothing has begun"
         session.record(
             DriverOpened(
                 time=clock.now(),
@@ -152,6 +157,7 @@ class Session:
         if there:
             log.info("Going on with the experiment in %s: %s.", layout.root, summary(ledger))
         session.adopt()
+        session.patience.stop = lambda: None
         return session
 
     def adopt(self) -> None:
@@ -161,7 +167,8 @@ class Session:
     def close(self, *, orderly: bool) -> None:
         """Give the experiment back; doing it again changes nothing. ``orderly``: no call was interrupted.
 
-        A driver that was superseded has nothing to give back.
+        An end in good order is worth waiting for: without its record the next run of the script would count
+        as a repetition of this one. A driver that was superseded has nothing to give back.
         """
         if self._lease.writer.closed:
             return
@@ -171,17 +178,29 @@ class Session:
             if self._unsaved:
                 self.save()
             faults.reach("close.before")
-            self._lease.writer.append([DriverClosed(self.clock.now(), finished=orderly)])
+            orderly = orderly and not self._owed
+            last = [*self._owed, DriverClosed(self.clock.now(), finished=orderly)]
+            if orderly:
+                self._insist(lambda: self._lease.writer.append(last))
+            else:
+                self._lease.writer.append(last)
             faults.reach("close.after")
         finally:
             self._lease.release()
 
     # ------------------------------------------------------------ what happens
 
+    def owe(self, *events: Event) -> None:
+        """Take on events that have happened in Ax already: they are the first that are recorded, at the next
+        call of :meth:`record`, whatever happens in between.
+        """
+        self._owed += events
+
     def record(self, *events: Event) -> None:
         """Let events happen: journal, ledger, Ax, in this order; one write for all of them.
 
-        Where the filesystem refuses, it waits (see :class:`~axsched_hpc.loop.patience.Patience`).
+        Where the filesystem refuses, it waits (see :class:`~axsched_hpc.loop.patience.Patience`). What an
+        error left undone, an earlier call's events or what follows from them, is done first.
 
         Raises
         ------
@@ -190,15 +209,19 @@ class Session:
         StorageError
             The journal could not be written, and nobody may wait any longer; nothing happened.
         """
-        if not events:
-            return
-        self._insist(lambda: self._lease.writer.append(events))
-        for event in events:
-            for action in self.ledger.apply(event):
-                self._act(action)
+        new = (*self._owed, *events)
+        if new:
+            self._insist(lambda: self._lease.writer.append(new))
+            self._owed.clear()
+            self._unsaved = True
+        # What is in the journal is in the ledger, whole, before anything that can fail follows from it.
+        for event in new:
+            self._actions += self.ledger.apply(event)
             for listener in self.listeners:
                 listener(event, self.ledger)
-        self._unsaved = True
+        while self._actions:
+            self._act(self._actions[0])
+            self._actions.popleft()
 
     def check(self) -> None:
         """Make sure that this is still the driver, before anything is done that the journal does not guard.
@@ -241,17 +264,19 @@ class Session:
     def save(self) -> None:
         """Write the snapshot now. A failure is logged: the journal has everything.
 
-        A driver that was superseded writes nothing, here as in the journal.
+        A driver that was superseded writes nothing, here as in the journal. A snapshot holds nothing that is
+        not in the journal.
         """
-        if self._superseded:
+        if self._superseded or self._owed:
             return
         started = self.clock.monotonic()
-        faults.reach("snapshot.before")
         try:
+            faults.reach("snapshot.before")
             text = self.bridge.snapshot_text()
             self._lease.writer.check()
-            saving.save(self.layout.snapshot, text)
+            saving.save(self.layout.snapshot, text, mode=opening.file_mode(self.config.permissions))
             self._unsaved = False
+            faults.reach("snapshot.after")
         except (SupersededError, JournalError) as error:
             self._superseded = self._superseded or isinstance(error, SupersededError)
             log.warning("The snapshot %s is left alone. %s", self.layout.snapshot, error)
@@ -261,7 +286,6 @@ class Session:
                 self.layout.snapshot,
                 error,
             )
-        faults.reach("snapshot.after")
         self._saved_at = self.clock.monotonic()
         self._save_pause = (self._saved_at - started) / SAVE_SHARE
 

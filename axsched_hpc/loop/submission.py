@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from axsched_hpc.core.errors import ClusterUnavailableError, ObjectiveError, SubmissionError
 from axsched_hpc.core.events import AttemptWithdrawn, BatchPlanned, BatchSubmitted, Event
 from axsched_hpc.core.states import TrialState
-from axsched_hpc.io import atomic, claim, faults, manifest
+from axsched_hpc.io import access, atomic, claim, faults, manifest
 from axsched_hpc.io.claim import Claim
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.io.manifest import Manifest
@@ -65,7 +65,8 @@ class Submitter:
         attempts = tuple((number, len(ledger.trials[number].attempts) + 1) for number in trials)
         self._session.record(BatchPlanned(self._session.clock.now(), token, attempts))
         faults.reach("batch.planned")
-        batch = self._write_files(token, attempts)
+        # Nothing has been asked of the scheduler, so the same files can be tried again and again.
+        batch = self._session.patience.insist(lambda: self._write_files(token, attempts))
         faults.reach("batch.files")
         try:
             faults.reach("submit.before")
@@ -151,6 +152,7 @@ class Submitter:
         for number, attempt in attempts:
             files = session.layout.attempt(number, attempt)
             atomic.make_directory(files.root)
+            access.require_inside(session.layout.root, files.root)
             parameters = session.layout.parameters(number)
             if attempt == 1 or not parameters.exists():
                 atomic.write_json(parameters, session.ledger.trials[number].parameters)

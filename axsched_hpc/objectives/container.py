@@ -11,7 +11,7 @@ from pathlib import Path
 
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import FailureKind
-from axsched_hpc.io import atomic, outcome, parameters
+from axsched_hpc.io import outcome, parameters
 from axsched_hpc.objectives import engines, script
 from axsched_hpc.objectives.context import RunContext, failed, quoted
 from axsched_hpc.objectives.engines import ContainerRun, Engine, Image, Mount, image_kind
@@ -39,8 +39,8 @@ def run_container(container: ContainerObjective, context: RunContext) -> Metrics
         The job was told to end; the container has ended.
     """
     engine, program = _find(container)
-    atomic.make_directory(context.files.work)
-    parameters.write(context.files.root / "parameters.json", context.parameters)
+    script.make_workdir(context)
+    script.write_parameters(context, context.files.root / "parameters.json")
     run = container_run(container, engine, context)
     _check_mounts(engine, run)
     environment = {**os.environ, **engines.client_environment(engine, run)}

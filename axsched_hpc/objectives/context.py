@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from axsched_hpc.core.states import FailureKind
+from axsched_hpc.io import storage
 from axsched_hpc.io.layout import AttemptFiles
 from axsched_hpc.io.outcome import LINE_LENGTH, TAIL_LINES
 from axsched_hpc.io.parameters import Value
 
 if TYPE_CHECKING:
     from axsched_hpc.core.events import Failure
+
+Result = TypeVar("Result")
+
+#: Seconds for which a job waits for its filesystem; what ends it is the job's own time limit.
+LIFETIME = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,30 @@ class Terminated(BaseException):
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
         self.signum = signum
+
+
+def say(text: str) -> None:
+    """A line of the worker's own on its standard error, which may lie on a full disk."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"axsched worker: {text}\n")
+        sys.stderr.flush()
+
+
+def insist(action: Callable[[], Result], what: str, *, reading: bool = False) -> Result:
+    """Do something as soon as the filesystem lets it, for as long as the job lives.
+
+    Raises
+    ------
+    OSError
+        What went wrong does not pass.
+    """
+    return storage.patiently(
+        action,
+        what=what,
+        say=say,
+        patience=LIFETIME,
+        retry=lambda error: storage.is_storage_error(error, reading=reading),
+    )
 
 
 def failed(

@@ -8,14 +8,13 @@ from types import TracebackType
 from axsched_hpc.core.errors import MetricsError
 from axsched_hpc.core.metrics import Metrics, normalise
 from axsched_hpc.core.states import FailureKind
-from axsched_hpc.io import atomic
 from axsched_hpc.objectives.context import ObjectiveFailed, RunContext, failed
 from axsched_hpc.objectives.install import Installed, load_function
 from axsched_hpc.objectives.kinds import what
 
 
 def run_function(installed: Installed, context: RunContext) -> Metrics:
-    """Call the function and check what it returns.
+    """Call the function and check what it returns. The metric file is written with the outcome.
 
     Raises
     ------
@@ -34,12 +33,9 @@ def run_function(installed: Installed, context: RunContext) -> Metrics:
     except SystemExit as exit_:
         raise _exited(exit_, named) from None
     try:
-        metrics = normalise(returned, source=f"The return value of the {named}")
+        return normalise(returned, source=f"The return value of the {named}")
     except MetricsError as error:
         raise failed(FailureKind.BAD_METRICS, str(error)) from None
-    plain = {name: mean if sem is None else [mean, sem] for name, (mean, sem) in metrics.items()}
-    atomic.write_json(context.files.metrics, plain)
-    return metrics
 
 
 def _raised(error: Exception, kind: FailureKind, prefix: str) -> ObjectiveFailed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from axsched_hpc.core.errors import ObjectiveError
-from axsched_hpc.io import atomic, document
+from axsched_hpc.io import access, atomic, document, owner, storage
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.objectives import kinds
 from axsched_hpc.objectives.kinds import FunctionObjective, Objective, ScriptObjective
@@ -63,9 +64,9 @@ def install(layout: Layout, objective: Objective | Callable[..., Any]) -> str:
             atomic.write(temporary / FILES / PICKLE, pickled)
         elif isinstance(described, ScriptObjective):
             _copy(described, temporary / FILES)
-        text = document.encode({**kinds.encode(described), "files": _sums(temporary / FILES)})
-        name = hashlib.sha256(text.encode()).hexdigest()[:12]
-        atomic.write(temporary / SPEC, text)
+        fields = {**kinds.encode(described), "files": _sums(temporary / FILES)}
+        name = hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:12]
+        atomic.write(temporary / SPEC, document.encode(fields))
         if not _moved(temporary, layout.objective / name):
             load(layout, name)
     finally:
@@ -80,18 +81,23 @@ def load(layout: Layout, name: str) -> Installed:
     ------
     ObjectiveError
         It is missing, changed, or its pickle is not this user's own.
+    OSError
+        The filesystem fails, in a way that can pass.
     """
     directory = layout.objective / name
     path = directory / SPEC
     advice = "Set the objective again from the driver, which installs it anew, after removing that directory."
     try:
+        access.require_inside(layout.root, directory, directory / FILES)
         fields = document.read(path)
         objective = kinds.decode(fields, source=str(path))
         sums = document.field(fields, "files", dict, source=str(path))
         if isinstance(objective, FunctionObjective):
-            _refuse_foreign(directory / FILES / objective.pickle)
+            _refuse_foreign(directory / FILES / objective.pickle, layout)
         found = _sums(directory / FILES)
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and storage.is_storage_error(error, reading=True):
+            raise
         raise ObjectiveError(
             f"The objective in {directory} cannot be read: {str(error).rstrip('.')}. {advice}"
         ) from None
@@ -112,8 +118,8 @@ def load_function(installed: Installed) -> Callable[[dict[str, Any]], Any]:
     if not isinstance(objective, FunctionObjective):
         raise TypeError(f"{kinds.what(objective)} is no function")
     sys.path[:] = [*objective.sys_path, *(entry for entry in sys.path if entry not in objective.sys_path)]
-    with (installed.files / objective.pickle).open("rb") as file:
-        function: Callable[[dict[str, Any]], Any] = pickle.load(file)
+    pickled = atomic.read_bytes(installed.files / objective.pickle)
+    function: Callable[[dict[str, Any]], Any] = pickle.loads(pickled)
     return function
 
 
@@ -122,9 +128,9 @@ def load_function(installed: Installed) -> Callable[[dict[str, Any]], Any]:
 
 def _sums(directory: Path) -> dict[str, str]:
     return {
-        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(directory)): hashlib.sha256(atomic.read_bytes(path)).hexdigest()
         for path in sorted(directory.rglob("*"))
-        if path.is_file()
+        if path.is_symlink() or not path.is_dir()
     }
 
 
@@ -133,6 +139,8 @@ def _copy(objective: ScriptObjective, target: Path) -> None:
         try:
             _copy_one(Path(source), target / Path(source).name)
         except OSError as error:
+            if storage.is_storage_error(error, reading=True):
+                raise
             raise ObjectiveError(
                 f"{source} cannot be copied into the experiment directory: {error.strerror or error} "
                 f"({error.filename or source})."
@@ -141,12 +149,13 @@ def _copy(objective: ScriptObjective, target: Path) -> None:
 
 def _copy_one(source: Path, target: Path) -> None:
     if source.is_dir():
-        target.mkdir(mode=atomic.DIRECTORY_MODE)
+        atomic.make_directory(target)
         for entry in sorted(source.iterdir()):
             _copy_one(entry, target / entry.name)
         return
     executable = os.access(source, os.X_OK)
-    atomic.write(target, source.read_bytes(), mode=0o700 if executable else atomic.FILE_MODE)
+    mode = access.directory_mode(target.parent) if executable else None
+    atomic.write(target, source.read_bytes(), mode=mode)
 
 
 def _moved(temporary: Path, final: Path) -> bool:
@@ -168,12 +177,12 @@ def _remove(directory: Path) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _refuse_foreign(path: Path) -> None:
-    owner = path.stat().st_uid
-    if owner != os.geteuid():
+def _refuse_foreign(path: Path, layout: Layout) -> None:
+    if not owner.is_mine(path, beside=layout.objective):
         raise ObjectiveError(
-            f"{path} belongs to user {owner}, not to the one who runs this job ({os.geteuid()}): unpickling "
-            "it could run anything. Run the experiment in a directory of your own."
+            f"{path} belongs to user {path.lstat().st_uid}, not to the one who runs this job "
+            f"({os.geteuid()}): unpickling it could run anything. Run the experiment in a directory of your "
+            "own."
         )
 
 

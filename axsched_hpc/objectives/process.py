@@ -18,8 +18,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import BinaryIO
 
-from axsched_hpc.objectives.context import Terminated
+from axsched_hpc.io import access
+from axsched_hpc.objectives.context import Terminated, insist
 
 #: Seconds between SIGTERM and SIGKILL; below the 30 s that Slurm itself leaves by default (KillWait).
 GRACE = 10.0
@@ -74,7 +76,7 @@ def run(
     Terminated
         The process got SIGTERM or SIGINT.
     """
-    with stdout.open("ab") as out, stderr.open("ab") as err, _Signals(signals) as gate:
+    with _log(stdout) as out, _log(stderr) as err, _Signals(signals) as gate:
         child = subprocess.Popen(
             argv,
             env=environment,
@@ -102,6 +104,10 @@ def run(
             with gate.open():
                 time.sleep(_LATE_SIGNAL_AFTER_TERM if obeyed else _LATE_SIGNAL)
         return Ended(child.returncode, timed_out=not in_time)
+
+
+def _log(path: Path) -> BinaryIO:
+    return os.fdopen(insist(lambda: access.open_append(path), f"{path} cannot be opened"), "ab")
 
 
 class _Signals:

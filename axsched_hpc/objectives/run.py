@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from axsched_hpc.core.metrics import Metrics
-from axsched_hpc.objectives.context import RunContext
+from axsched_hpc.objectives.context import RunContext, insist
 from axsched_hpc.objectives.install import Installed
 from axsched_hpc.objectives.kinds import ContainerObjective, FunctionObjective, ScriptObjective
 
@@ -16,6 +16,9 @@ def run(installed: Installed, context: RunContext) -> Metrics:
     ObjectiveFailed
         It ended without valid metrics.
     """
+    # What an earlier execution of a requeued job has left there is not this one's.
+    metrics = context.files.metrics
+    insist(lambda: metrics.unlink(missing_ok=True), f"{metrics} cannot be removed")
     # A job imports only what its kind needs.
     match installed.objective:
         case FunctionObjective():

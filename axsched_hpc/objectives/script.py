@@ -15,7 +15,7 @@ from axsched_hpc.core.metrics import Metrics, parse_text
 from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io import atomic, outcome, parameters
 from axsched_hpc.objectives import process
-from axsched_hpc.objectives.context import ObjectiveFailed, RunContext, failed, quoted, size
+from axsched_hpc.objectives.context import ObjectiveFailed, RunContext, failed, insist, quoted, size
 from axsched_hpc.objectives.kinds import ScriptObjective
 from axsched_hpc.objectives.placeholders import expand
 
@@ -54,12 +54,12 @@ def run_script(script: ScriptObjective, files: Path, context: RunContext) -> Met
     Terminated
         The job was told to end; the script has ended.
     """
-    atomic.make_directory(context.files.work)
+    make_workdir(context)
     parameters_file = context.parameters_file
     if script.parameters_format != "json":
         parameters_file = context.files.root / f"parameters.{script.parameters_format}"
         try:
-            parameters.write(parameters_file, context.parameters, script.parameters_format)
+            write_parameters(context, parameters_file, script.parameters_format)
         except AxSchedError as error:
             raise failed(FailureKind.CANNOT_RUN, f"The parameter file cannot be written: {error}") from None
     command = command_for(script, files, context, parameters_file, os.environ)
@@ -74,6 +74,16 @@ def run_script(script: ScriptObjective, files: Path, context: RunContext) -> Met
     if ended.code or ended.timed_out:
         raise ended_badly(ended, command, context, started)
     return read_metrics(command.what, context)
+
+
+def make_workdir(context: RunContext) -> None:
+    """Make the objective's working directory."""
+    insist(lambda: atomic.make_directory(context.files.work), f"{context.files.work} cannot be made")
+
+
+def write_parameters(context: RunContext, path: Path, form: str = "json") -> None:
+    """Write the parameters as the objective asked for them."""
+    insist(lambda: parameters.write(path, context.parameters, form), f"{path} cannot be written")
 
 
 def command_for(
@@ -119,8 +129,6 @@ def execute(command: Command, context: RunContext, **options: object) -> process
     ObjectiveFailed
         It cannot be started.
     """
-    # What an earlier execution of a requeued job has left there is not this one's.
-    context.files.metrics.unlink(missing_ok=True)
     try:
         return process.run(
             command.argv,
@@ -179,7 +187,8 @@ def read_metrics(what: str, context: RunContext) -> Metrics:
         )
         raise failed(FailureKind.BAD_METRICS, message, exit_code=0, tail=tail)
     try:
-        return parse_text(atomic.read_text(path), source=str(path))
+        text = insist(lambda: atomic.read_text(path), f"{path} cannot be read", reading=True)
+        return parse_text(text, source=str(path))
     except MetricsError as error:
         message = str(error)
     except UnicodeDecodeError:

@@ -23,6 +23,23 @@ class Reading:
     holder: Holder | None
 
 
+def experiment_at(directory: str | Path) -> Layout:
+    """The layout of a directory that holds an experiment.
+
+    Raises
+    ------
+    ConfigError
+        There is no experiment in it.
+    """
+    layout = Layout.at(directory)
+    if not layout.journal.is_dir():
+        raise ConfigError(
+            f"{layout.root} holds no experiment: it has no journal/. "
+            "Name the directory that is config['job_output_dir'] of the scheduler (default ./outputs)."
+        )
+    return layout
+
+
 def read_experiment(directory: str | Path) -> Reading:
     """Read an experiment directory; a driver may be at work in it.
 
@@ -33,25 +50,19 @@ def read_experiment(directory: str | Path) -> Reading:
     JournalError
         Its journal is damaged.
     """
-    layout = Layout.at(directory)
-    if not layout.journal.is_dir():
-        raise ConfigError(
-            f"{layout.root} holds no experiment: it has no journal/. "
-            "Name the directory that is config['job_output_dir'] of the scheduler (default ./outputs)."
-        )
+    layout = experiment_at(directory)
     try:
         segments = journal.read(layout.journal)
         held = holder(layout)
     except OSError as error:
         raise ConfigError(f"{layout.journal} cannot be read ({error.strerror or error}).") from error
-    ledger = Ledger()
+    ledger = journal.replay(segments)
     try:
-        ledger.replay(journal.events(segments))
-    except (ValueError, TypeError, KeyError, IndexError) as error:
+        problem = Problem.from_json(ledger.driver.problem if ledger.driver else {})
+    except ValueError as error:
         raise JournalError(
-            f"The journal in {layout.journal} tells of something that cannot have happened: {error}. "
-            "Please report it with a copy of the journal.",
+            f"The last driver's record in {layout.journal} does not say what is optimised: its field "
+            f"'problem' {error}. Start the script again: the new driver records it anew.",
             file=str(layout.journal),
-        ) from error
-    problem = Problem.from_json(ledger.driver.problem if ledger.driver else {})
+        ) from None
     return Reading(layout, ledger, problem, held)

@@ -5,6 +5,7 @@ and start time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from axsched_hpc.core.errors import SubmissionError
 from axsched_hpc.core.states import JobState
-from axsched_hpc.io import atomic, claim, faults, processes
+from axsched_hpc.io import access, atomic, claim, faults, processes
 from axsched_hpc.io.layout import AttemptFiles
 from axsched_hpc.runners.base import Batch, JobStatus
 from axsched_hpc.slurm.run import scrubbed
@@ -39,32 +40,25 @@ class LocalJobs:
         """Nothing is needed."""
 
     def submit(self, batch: Batch) -> dict[int, str]:
-        """Start one process per attempt."""
+        """Start one process per attempt.
+
+        Raises
+        ------
+        SubmissionError
+            No process can be started.
+        OSError
+            The log of the first one cannot be opened.
+        """
         jobs: dict[int, str] = {}
         for index in range(len(batch.attempts)):
-            handle = os.open(_log(batch, index), os.O_WRONLY | os.O_CREAT | os.O_APPEND, atomic.FILE_MODE)
             try:
-                process = subprocess.Popen(
-                    batch.command(index),
-                    stdin=subprocess.DEVNULL,
-                    stdout=handle,
-                    stderr=handle,
-                    env=scrubbed(os.environ),
-                    start_new_session=True,
-                )
-            except OSError as error:
-                if jobs:
-                    log.warning(
-                        "Only %d of %d processes were started: %s", len(jobs), len(batch.attempts), error
-                    )
-                    return jobs
-                raise SubmissionError(
-                    f"No process could be started ({error}). Is the machine out of memory or of processes? "
-                    "Lower max_parallel.",
-                    transient=isinstance(error, BlockingIOError),
-                ) from error
-            finally:
-                os.close(handle)
+                process = _start(batch, index)
+            except (OSError, SubmissionError) as error:
+                # Those that run are told of, whatever hinders the others.
+                if not jobs:
+                    raise
+                log.warning("Only %d of %d processes were started: %s", len(jobs), len(batch.attempts), error)
+                return jobs
             job = _name(process.pid, processes.start_ticks(process.pid))
             self._children[job] = process
             jobs[index] = job
@@ -145,6 +139,27 @@ class LocalJobs:
         if time.monotonic() >= self._kill_at.get(job, float("inf")):
             del self._kill_at[job]
             _signal(job, signal.SIGKILL)
+
+
+def _start(batch: Batch, index: int) -> subprocess.Popen[bytes]:
+    handle = access.open_append(_log(batch, index))
+    try:
+        return subprocess.Popen(
+            batch.command(index),
+            stdin=subprocess.DEVNULL,
+            stdout=handle,
+            stderr=handle,
+            env=scrubbed(os.environ),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise SubmissionError(
+            f"No process could be started ({error}). Is the machine out of memory or of processes? "
+            "Lower max_parallel.",
+            transient=error.errno in (errno.EAGAIN, errno.ENOMEM),
+        ) from error
+    finally:
+        os.close(handle)
 
 
 def _ended(code: int) -> JobStatus:

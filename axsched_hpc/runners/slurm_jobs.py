@@ -20,7 +20,8 @@ log = logging.getLogger("axsched_hpc")
 
 Execute = Callable[[Sequence[str]], Completed]
 
-#: Seconds after which sacct is asked again: of a site that keeps no records, and where it did not answer.
+#: Seconds after which sacct is asked again: of a site that keeps no records, or that has often not answered;
+#: and where it has not for the first time.
 ASK_AGAIN, ACCOUNTING_PAUSE = 600.0, 60.0
 
 #: Job ids in one scancel.
@@ -50,6 +51,10 @@ class SlurmJobs:
         self._max_array_size = max_array_size
         self._execute = execute
         self._no_accounting_until = 0.0
+        self._accounting_pause = ACCOUNTING_PAUSE
+        #: When this driver has last seen a job wait, on the monotonic clock.
+        self._waiting: dict[str, float] = {}
+        self._job_age = 0.0
         self._cancelled: set[str] = set()
 
     def prepare(self, folder: Path) -> None:
@@ -95,6 +100,7 @@ class SlurmJobs:
         asked = [job for job in jobs if parse.JOB_ID.fullmatch(job)]
         if not asked:
             return {}
+        begun = time.monotonic()
         shown = {row.job: row for row in self._squeue(render.squeue_jobs(asked))}
         rows = {job: shown[job] for job in asked if job in shown}
         # squeue has no exit codes, and forgets a job some minutes after its end; while it knows one, it is
@@ -110,9 +116,11 @@ class SlurmJobs:
                 ended = _remainder(job, shown) or _remainder(job, recorded)
                 if ended is not None:
                     rows[job] = ended
-                elif job in self._cancelled:
+                elif job in self._cancelled or self._vanished(job, shown):
                     # Slurm forgets at once a task that is cancelled while others of its array wait.
+                    self._cancelled.add(job)
                     rows[job] = Row(job, "CANCELLED", "cancelled before it started", None, "")
+        self._waiting = {job: begun for job in shown if shown[job].state is JobState.QUEUED}
         return {job: _status(row) for job, row in rows.items()}
 
     def find(self, batches: Sequence[Batch]) -> dict[str, dict[int, str]]:
@@ -173,19 +181,39 @@ class SlurmJobs:
         answer = self._execute(argv)
         return parse.squeue(answer.code, answer.out, answer.err)
 
+    def _vanished(self, job: str, shown: Mapping[str, Row]) -> bool:
+        """Whether a job waited so short a time ago that it cannot have run, ended and been forgotten since,
+        in an array of which the controller knows other tasks: then somebody has cancelled it.
+        """
+        seen = self._waiting.get(job)
+        if seen is None or all(render.root(other) != render.root(job) for other in shown):
+            return False
+        if not self._job_age:
+            self._job_age = parse.job_age(self._execute(render.show_config()).out)
+        return time.monotonic() - seen < self._job_age
+
     def _sacct(self, argv: list[str]) -> list[Row]:
         if time.monotonic() < self._no_accounting_until:
             return []
         try:
             answer = self._execute(argv)
-            return parse.sacct(answer.code, answer.out, answer.err)
+            rows = parse.sacct(answer.code, answer.out, answer.err)
         except parse.AccountingOff:
             self._no_accounting_until = time.monotonic() + ASK_AGAIN
         except ClusterUnavailableError as error:
             # The controller has answered; what only the database knows has to wait for it, and a sacct that
             # hangs must not delay every poll.
-            self._no_accounting_until = time.monotonic() + ACCOUNTING_PAUSE
-            log.warning("Slurm's accounting did not answer: %s", error)
+            self._no_accounting_until = time.monotonic() + self._accounting_pause
+            log.warning(
+                "Slurm's accounting did not answer and is asked again after %.0f s; the controller's word is "
+                "taken meanwhile. %s",
+                self._accounting_pause,
+                error,
+            )
+            self._accounting_pause = min(ASK_AGAIN, 2 * self._accounting_pause)
+        else:
+            self._accounting_pause = ACCOUNTING_PAUSE
+            return rows
         return []
 
 

@@ -38,24 +38,27 @@ class Calls:
     def begin_run(self, max_trials: int, *, synchronous: bool) -> Call:
         """Begin, go on with, or recognise as done a call of ``run_optimization``."""
         ledger = self._session.ledger
-        self._ordinal, earlier = self._peek(RUN)
+        ordinal, earlier = self._peek(RUN)
         base = earlier.base if earlier is not None else ledger.own
-        ended = ledger.ended_calls.get(self._ordinal)
+        ended = ledger.ended_calls.get(ordinal)
         # A call whose time was over, or for which Ax had no more points, had reached its end with fewer
         # trials.
         if ended is not None and (ledger.own >= base + max_trials or ended.reason != Stop.BUDGET):
-            return Call(self._ordinal, base, done=True)
+            self._ordinal = ordinal
+            return Call(ordinal, base, done=True)
         self._session.record(
             CallStarted(
                 self._session.clock.now(),
-                self._ordinal,
+                ordinal,
                 RUN,
                 base,
                 max_trials=max_trials,
                 synchronous=synchronous,
             )
         )
-        return Call(self._ordinal, base)
+        # Counted once it is recorded: else a call that could not begin would leave a gap in the numbers.
+        self._ordinal = ordinal
+        return Call(ordinal, base)
 
     def earlier_batch(self) -> Call | None:
         """The call before a restart that the next one repeats, if it is a batch; counts nothing yet."""

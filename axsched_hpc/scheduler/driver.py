@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
@@ -54,16 +56,20 @@ class Driver:
 
     def set_objective(self, objective: Any) -> None:
         """Put the objective where jobs find it, and record it where it is another than before."""
+        with self._interruptible(None):
+            self._set_objective(objective)
+
+    def _set_objective(self, objective: Any) -> None:
         session = self.session
-        name = install.install(session.layout, objective)
+        name = session.patience.insist(lambda: install.install(session.layout, objective))
         known = session.ledger.objective
         if known is not None and known.objective == name:
             return
-        installed = install.load(session.layout, name).objective
+        installed = self._installed(name)
         what = kinds.what(installed)
         if known is not None and session.ledger.own:
             # Two pickles of one function can differ in bytes; a person has to know when its code does.
-            before = install.load(session.layout, known.objective).objective
+            before = self._installed(known.objective)
             level = logging.INFO if kinds.same_code(before, installed) else logging.WARNING
             log.log(level, "The objective has changed since the last trials: from here on %s runs.", what)
         session.record(ObjectiveSet(self._clock.now(), name, what))
@@ -80,7 +86,7 @@ class Driver:
         if objective is None:
             return False
         if not self._objective_checked:
-            install.load(self.session.layout, objective.objective)
+            self._installed(objective.objective)
             self._objective_checked = True
         return True
 
@@ -90,16 +96,17 @@ class Driver:
         """Run up to so many more trials; ``limit`` is in seconds."""
         session = self.session
         deadline = None if limit is None else self._clock.monotonic() + limit
-        session.adopt()
-        loop = self._prepared()
-        call = self._calls.begin_run(max_trials, synchronous=synchronous)
-        if call.done:
-            log.warning(
-                "This call had ended before the script was started again (%s); nothing is run for it.",
-                summary(session.ledger),
-            )
-        else:
-            self._run(loop, Goal(call.base + max_trials, synchronous, deadline), call)
+        with self._interruptible(deadline) as interrupts:
+            session.adopt()
+            loop = self._prepared()
+            call = self._calls.begin_run(max_trials, synchronous=synchronous)
+            if call.done:
+                log.warning(
+                    "This call had ended before the script was started again (%s); nothing is run for it.",
+                    summary(session.ledger),
+                )
+            else:
+                self._run(loop, Goal(call.base + max_trials, synchronous, deadline), call, interrupts)
         return best_parameters(session.ledger, session.problem)
 
     def new_batch(self) -> BatchTrialContext:
@@ -111,6 +118,10 @@ class Driver:
 
     def submit_batch(self, batch: BatchTrialContext, *, wait: bool) -> None:
         """Submit the user's own points as one batch, and wait for them or not."""
+        with self._interruptible(None) as interrupts:
+            self._submit_batch(batch, interrupts, wait=wait)
+
+    def _submit_batch(self, batch: BatchTrialContext, interrupts: Interrupts, *, wait: bool) -> None:
         session = self.session
         loop = self._prepared()
         call = self._calls.earlier_batch() if batch.known else None
@@ -127,12 +138,13 @@ class Driver:
             now = self._clock.now()
             added = [session.bridge.attach(point, time=now) for point in batch.points]
             started = self._calls.begin_batch([c.trial for c in added], synchronous=wait)
-            session.record(*(candidate.event() for candidate in added), started)
+            session.owe(*(candidate.event() for candidate in added), started)
+            session.record()
             call = Call(started.ordinal, started.base, started.trials)
         if call.done:
             return
         if wait:
-            self._run(loop, Goal(session.ledger.own, synchronous=True), call)
+            self._run(loop, Goal(session.ledger.own, synchronous=True), call, interrupts)
         else:
             loop.submit_waiting()
             self._calls.end(call, "submitted")
@@ -141,8 +153,10 @@ class Driver:
         """Wait for all trials that exist, for so many seconds at the most."""
         session = self.session
         deadline = None if limit is None else self._clock.monotonic() + limit
-        goal = Goal(session.ledger.own, synchronous=True, deadline=deadline, cancel=False)
-        self._run(self._prepared(), goal, None)
+        with self._interruptible(deadline) as interrupts:
+            loop = self._prepared()
+            goal = Goal(session.ledger.own, synchronous=True, deadline=deadline, cancel=False)
+            self._run(loop, goal, None, interrupts)
 
     def result(self) -> Result:
         """What there is to tell now."""
@@ -161,11 +175,35 @@ class Driver:
             self._loop = Loop(self.session, self._runner)
         return self._loop
 
-    def _run(self, loop: Loop, goal: Goal, call: Call | None) -> None:
+    def _installed(self, name: str) -> Any:
+        """An installed objective, checked to be whole."""
+        session = self.session
+        return session.patience.insist(lambda: install.load(session.layout, name)).objective
+
+    @contextmanager
+    def _interruptible(self, deadline: float | None) -> Iterator[Interrupts]:
+        """Note signals rather than dying of them, and end after one as it asks for; until then, or until the
+        deadline, a filesystem in trouble is waited for.
+        """
+        session = self.session
+        with watching(self._clock) as interrupts:
+            session.patience.stop = lambda: self._must_stop(interrupts, deadline)
+            try:
+                yield interrupts
+            except StorageError as error:
+                if interrupts.first is None:
+                    raise
+                log.warning("%s", error)
+            finally:
+                session.patience.stop = lambda: None
+        if interrupts.first is not None:
+            _leave(session, interrupts)
+
+    def _run(self, loop: Loop, goal: Goal, call: Call | None, interrupts: Interrupts) -> None:
+        """Run to the goal; a call that a signal has interrupted is not ended."""
         session = self.session
         try:
-            with watching(self._clock) as interrupts, shown(session, goal.trials):
-                session.patience.stop = lambda: self._must_stop(interrupts, goal)
+            with shown(session, goal.trials):
                 try:
                     stop = loop.run(goal, interrupts)
                 except StorageError as error:
@@ -182,18 +220,16 @@ class Driver:
             self.stopped = "error"
             session.save()
             raise
-        finally:
-            session.patience.stop = lambda: None
         if stop is Stop.INTERRUPTED:
-            _leave(session, interrupts)
+            return
         if call is not None:
             self._calls.end(call, stop.value)
         session.save()
 
-    def _must_stop(self, interrupts: Interrupts, goal: Goal) -> str | None:
+    def _must_stop(self, interrupts: Interrupts, deadline: float | None) -> str | None:
         if interrupts.first is not None:
             return f"{interrupts.first.name} came"
-        if goal.deadline is not None and self._clock.monotonic() >= goal.deadline:
+        if deadline is not None and self._clock.monotonic() >= deadline:
             return "the time of the call is over"
         return None
 

@@ -308,7 +308,7 @@ class AxScheduler:
         """
         source = Path(path_text("path", path, "the path of a file")).expanduser().absolute()
         try:
-            text = saving.load(source)
+            text = saving.load(source.resolve())
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"{source} cannot be read ({error}). Nothing changed; check the path."

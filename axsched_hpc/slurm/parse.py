@@ -18,6 +18,8 @@ JOB_ID = re.compile(r"\d+(_\d+)?")
 # Tasks of an array, such as 4, 4-7 or 0-8:2.
 _RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
 
+_JOB_AGE = re.compile(r"^MinJobAge\s*=\s*(\d+) sec", re.MULTILINE)
+
 #: Slurm's own bound on the numbers of tasks (MaxArraySize is at most 4,000,001).
 _LAST_TASK = 4_000_000
 
@@ -137,6 +139,14 @@ def sacct(code: int, out: str, err: str) -> list[Row]:
         exit_code, signal = exit_status(exit_field)
         rows += [Row(one, raw, reason, _node(nodes), name, exit_code, signal) for one in expand(job)]
     return rows
+
+
+def job_age(answer: str) -> float:
+    """Seconds for which the controller remembers a job after its end (MinJobAge), as `scontrol show config`
+    tells; 0 where it does not.
+    """
+    found = _JOB_AGE.search(answer)
+    return float(found[1]) if found is not None else 0.0
 
 
 def expand(job: str) -> Iterator[str]:

@@ -49,6 +49,11 @@ def sacct_names(names: Sequence[str]) -> list[str]:
     return _sacct(*([f"--name={','.join(names)}"] if len(names) <= MOST_IDS else []))
 
 
+def show_config() -> list[str]:
+    """Ask for the controller's configuration."""
+    return ["scontrol", "show", "config"]
+
+
 def scancel(jobs: Sequence[str]) -> list[str]:
     """Cancel jobs; ids that are not known are passed over by Slurm."""
     return ["scancel", "--quiet", *jobs]

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from axsched_hpc.core.errors import ClusterUnavailableError
 
-#: Seconds that a command may take; Slurm's own time-outs are shorter.
-TIMEOUT = 60.0
+#: Seconds that a command may take; Slurm's own time-outs are shorter. A query is repeated at the next look
+#: and not waited for so long: nothing else happens meanwhile, and Slurm gives a job 30 s after SIGTERM.
+TIMEOUT, QUERY_TIMEOUT = 60.0, 20.0
+_QUERIES = frozenset({"squeue", "sacct", "scontrol"})
 
 #: Variables of a surrounding job, which would leak into what is submitted from inside it.
 JOB_VARIABLES = ("SLURM_", "SBATCH_", "SRUN_", "SUBMITIT_", "SALLOC_")
@@ -43,14 +45,16 @@ def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name not in dropped}
 
 
-def run(argv: Sequence[str], *, timeout: float = TIMEOUT) -> Completed:
-    """Run a command without a shell.
+def run(argv: Sequence[str], *, timeout: float | None = None) -> Completed:
+    """Run a command without a shell, for so many seconds at the most.
 
     Raises
     ------
     ClusterUnavailableError
         It is not installed, or did not end in time.
     """
+    if timeout is None:
+        timeout = QUERY_TIMEOUT if argv[0] in _QUERIES else TIMEOUT
     try:
         done = subprocess.run(
             argv,
@@ -60,6 +64,8 @@ def run(argv: Sequence[str], *, timeout: float = TIMEOUT) -> Completed:
             stdin=subprocess.DEVNULL,
             timeout=timeout,
             env=_environment(os.environ),
+            # sbatch gives the umask of its caller to the job, and Slurm makes the job's logs with it.
+            umask=0o077,
             check=False,
         )
     except FileNotFoundError:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from axsched_hpc.core.errors import ExperimentLockedError, JournalError
 from axsched_hpc.core.events import DriverClosed, DriverOpened, LeaseTaken
-from axsched_hpc.io import processes
+from axsched_hpc.io import access, processes
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import journal
 
@@ -80,11 +80,12 @@ def holder(layout: Layout, known: Holder | None = None) -> Holder | None:
     if known is not None and (known.epoch, known.seen, known.size) == (epoch, seen, size):
         return known
     try:
-        segment = journal.read_segment(layout.journal, epoch)
+        events = journal.read_segment(layout.journal, epoch).events
+        first, last = (events[0], events[-1]) if events else (None, None)
     except JournalError:
-        return Holder(epoch, seen, size)
-    first = segment.events[0] if segment.events else None
-    ended = first is not None and isinstance(segment.events[-1], DriverClosed)
+        # Whoever wants to mend a damaged segment has to know whose it is.
+        first, last = journal.ends(layout.journal, epoch)
+    ended = first is not None and isinstance(last, DriverClosed)
     if isinstance(first, LeaseTaken):
         return Holder(
             epoch,
@@ -137,7 +138,7 @@ def locked_error(layout: Layout, who: Holder | None) -> ExperimentLockedError:
 
 def _changed(path: Path) -> tuple[float, int]:
     # By opening it: NFS answers a mere stat from its cache, for seconds.
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    handle = access.open_read(path)
     try:
         status = os.fstat(handle)
         return status.st_mtime, status.st_size

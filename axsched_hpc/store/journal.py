@@ -1,12 +1,6 @@
-"""The append-only record of an experiment: its format, and reading it.
+"""The append-only record of an experiment: reading it, and its lines. docs/format.md specifies the format.
 
-Format (version 2). ``journal/00001.jsonl``, ``00002.jsonl``, ...: one segment per driver, numbered by the
-driver's epoch. A line is one event as a JSON object, with ``epoch``, ``seq`` (counted from 1 in its segment)
-before its fields, and as its last member ``crc``: the CRC-32 (zlib) of the line without that member, as eight
-hexadecimal digits. Events that were appended together count together or not at all: every line of such a
-group but the last one has the member ``"more": true``. Version 1 had no groups.
-
-The driver's record of its start says how many bytes of each earlier segment it has read. A driver that was
+A driver's record of its start says how many bytes of each earlier segment it has read. A driver that was
 superseded without noticing (a machine that slept, a lock that a filesystem lost) can therefore not change the
 past: what it appends lies beyond that size. A last line without its line end, or a group without its last
 line, was never promised to anybody, since appending had not returned; it is dropped. Any other damage is an
@@ -24,6 +18,7 @@ from typing import Any
 
 from axsched_hpc.core.errors import JournalError
 from axsched_hpc.core.events import DriverOpened, Event, LeaseTaken, decode, encode
+from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.io import atomic
 from axsched_hpc.io.layout import FORMAT
 
@@ -82,8 +77,13 @@ def segment_name(epoch: int) -> str:
 
 def epochs(directory: Path) -> list[int]:
     """The epochs of the segments in a journal's directory, oldest first."""
-    names = (name.removesuffix(".jsonl") for name in atomic.listing(directory) if name.endswith(".jsonl"))
-    return sorted(int(name) for name in names if name.isdecimal())
+    found = []
+    for name in atomic.listing(directory):
+        number = name.removesuffix(".jsonl")
+        # One epoch has one name.
+        if number.isascii() and number.isdecimal() and len(number) < 19 and name == segment_name(int(number)):
+            found.append(int(number))
+    return sorted(found)
 
 
 def read(directory: Path, *, before: int | None = None) -> list[Segment]:
@@ -130,6 +130,29 @@ def events(segments: Iterable[Segment]) -> Iterator[Event]:
         yield from segment.events
 
 
+def replay(segments: Iterable[Segment]) -> Ledger:
+    """The state of an experiment: the fold of what its journal tells.
+
+    Raises
+    ------
+    JournalError
+        It tells of something that cannot have happened; names file and line.
+    """
+    ledger = Ledger()
+    for segment in segments:
+        for line, event in enumerate(segment.events, 1):
+            try:
+                ledger.apply(event)
+            except ValueError as error:
+                raise JournalError(
+                    f"{segment.path}, line {line} tells of something that cannot have happened: {error}. "
+                    f"Nothing was changed. {_repair(segment.path)}",
+                    file=str(segment.path),
+                    line=line,
+                ) from error
+    return ledger
+
+
 def sizes(segments: Sequence[Segment]) -> dict[str, int]:
     """What a driver that has read these segments says of them: how much counts of each of which no later one
     has spoken.
@@ -151,32 +174,48 @@ def encode_line(event: Event, epoch: int, seq: int, *, more: bool = False) -> st
     return f'{body[:-1]}{_CRC}{_checksum(body)}"}}\n'
 
 
-def decode_line(line: str, epoch: int, seq: int) -> tuple[Event, bool]:
-    """The event of a line, and whether the next line belongs to the same group.
+@dataclass(frozen=True)
+class Line:
+    """What a line says. ``more``: the next line belongs to the same group."""
+
+    epoch: int
+    seq: int
+    event: Event
+    more: bool
+
+
+def parse_line(data: bytes) -> Line:
+    """What a line says, wherever it stands; ``data`` without its line end.
 
     Raises
     ------
+    NewerFormatError
+        It was written by a later version.
     ValueError
         It is no such line; says why.
     """
-    body, mark, rest = line.rpartition(_CRC)
+    text, mark, rest = data.decode().rpartition(_CRC)
     if not mark or not rest.endswith('"}'):
         raise ValueError("it has no checksum at its end")
-    body += "}"
+    body = text + "}"
     if rest[:-2] != _checksum(body):
         raise ValueError("its checksum is wrong")
-    record: Any = json.loads(body)
-    if record.pop("epoch", None) != epoch or record.pop("seq", None) != seq:
-        raise ValueError(f"it is not record {seq} of epoch {epoch}")
+    try:
+        record: Any = json.loads(body)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(record, dict):
+        raise ValueError("it is no JSON object")  # noqa: TRY004 - callers expect one type
+    epoch, seq = record.pop("epoch", None), record.pop("seq", None)
+    if type(epoch) is not int or type(seq) is not int:
+        raise ValueError("it does not tell its epoch and number")
     newer = record.get("format")
-    if (
-        record.get("kind") in (LeaseTaken.kind, DriverOpened.kind)
-        and isinstance(newer, int)
-        and newer > FORMAT
-    ):
+    if record.get("kind") in (LeaseTaken.kind, DriverOpened.kind) and type(newer) is int and newer > FORMAT:
         raise NewerFormatError(newer)
-    more = record.pop(_MORE, False) is True
-    return decode(record), more
+    if record.get(_MORE, True) is not True:
+        raise ValueError("its member 'more' is something else than true")
+    more = record.pop(_MORE, False)
+    return Line(epoch, seq, decode(record), more)
 
 
 def _checksum(body: str) -> str:
@@ -192,7 +231,7 @@ def read_segment(directory: Path, epoch: int, limit: int | None = None) -> Segme
         As for :func:`read`.
     """
     path = directory / segment_name(epoch)
-    data = path.read_bytes()
+    data = atomic.read_bytes(path)
     if limit is not None:
         if len(data) < limit:
             raise JournalError(
@@ -205,21 +244,47 @@ def read_segment(directory: Path, epoch: int, limit: int | None = None) -> Segme
     whole = size = 0
     start = 0
     while (end := data.find(b"\n", start) + 1) > 0:
-        event, more = _decode_at(path, data[start : end - 1], epoch, len(found) + 1)
-        found.append(event)
+        line = _decode_at(path, data[start : end - 1], epoch, len(found) + 1)
+        found.append(line.event)
         start = end
-        if not more:
+        if not line.more:
             whole, size = len(found), end
+    if limit is not None and size != limit:
+        # What a driver has read ends where a group ends.
+        raise JournalError(
+            f"{path}, line {len(found) + 1} is damaged: a later driver read {limit} bytes, which end within "
+            f"a line or a group. Nothing was changed. {_repair(path)}",
+            file=str(path),
+            line=len(found) + 1,
+        )
     return Segment(path, epoch, tuple(found[:whole]), size, torn=len(data) - size if limit is None else 0)
 
 
-def _decode_at(path: Path, line: bytes, epoch: int, number: int) -> tuple[Event, bool]:
+def ends(directory: Path, epoch: int) -> tuple[Event | None, Event | None]:
+    """The first and the last record of a segment that need not be readable in between; None where one is not.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+    lines = (directory / segment_name(epoch)).read_bytes().removesuffix(b"\n").split(b"\n")
+    return _event(lines[0]), _event(lines[-1])
+
+
+def _event(line: bytes) -> Event | None:
     try:
-        event, more = decode_line(line.decode(), epoch, number)
+        return parse_line(line).event
+    except ValueError:
+        return None
+
+
+def _decode_at(path: Path, line: bytes, epoch: int, number: int) -> Line:
+    try:
+        found = _parse_at(line, epoch, number)
     except NewerFormatError as error:
         raise JournalError(
-            f"{path} was written in format {error}; this version of axsched_hpc reads up to {FORMAT}. "
-            "Install a newer axsched_hpc to go on with this experiment.",
+            newer_text(path, error),
             file=str(path),
             line=number,
         ) from None
@@ -229,11 +294,26 @@ def _decode_at(path: Path, line: bytes, epoch: int, number: int) -> tuple[Event,
             file=str(path),
             line=number,
         ) from None
-    if number == 1 and not isinstance(event, LeaseTaken | DriverOpened):
+    if number == 1 and not isinstance(found.event, LeaseTaken | DriverOpened):
         raise JournalError(
             f"{path} does not start with a driver's record. {_repair(path)}", file=str(path), line=number
         )
-    return event, more
+    return found
+
+
+def _parse_at(line: bytes, epoch: int, number: int) -> Line:
+    found = parse_line(line)
+    if (found.epoch, found.seq) != (epoch, number):
+        raise ValueError(f"it is not record {number} of epoch {epoch}")
+    return found
+
+
+def newer_text(path: Path, newer: NewerFormatError) -> str:
+    """What to say of a segment that a later version has written."""
+    return (
+        f"{path} was written in format {newer}; this version of axsched_hpc reads up to {FORMAT}. "
+        "Install a newer axsched_hpc to go on with this experiment."
+    )
 
 
 def _repair(path: Path) -> str:

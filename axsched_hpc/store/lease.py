@@ -48,7 +48,7 @@ class Lease:
         The journal's segment of this driver.
     """
 
-    def __init__(self, writer: JournalWriter, lock: _Lock, takeover: float) -> None:
+    def __init__(self, writer: JournalWriter, lock: Lock, takeover: float) -> None:
         self.writer = writer
         self._lock = lock
         self._beats = _Beats(writer, takeover / BEATS)
@@ -83,11 +83,11 @@ class Lease:
         OSError
             The directory cannot be written or read.
         """
-        lock = _Lock(layout.lock)
+        lock = Lock(layout.lock)
         try:
             epoch = _watch(layout, lock, say, wait, monotonic)
             faults.reach("open.before")
-            writer = JournalWriter(layout.journal, epoch, _first(takeover, purpose))
+            writer = JournalWriter(layout.journal, epoch, first_record(takeover, purpose))
         except SupersededError:
             lock.release()
             raise locked_error(layout, holder(layout)) from None
@@ -109,7 +109,7 @@ class Lease:
 
 def _watch(
     layout: Layout,
-    lock: _Lock,
+    lock: Lock,
     say: Callable[[str], None],
     wait: Callable[[float], None],
     monotonic: Callable[[], float],
@@ -158,7 +158,8 @@ def _watching(layout: Layout, who: Holder, takeover: float) -> str:
     )
 
 
-def _first(takeover: float, purpose: str) -> LeaseTaken:
+def first_record(takeover: float, purpose: str, *, base: bool = False) -> LeaseTaken:
+    """The first record of a segment that this process makes."""
     pid = os.getpid()
     return LeaseTaken(
         time=time.time(),
@@ -170,6 +171,7 @@ def _first(takeover: float, purpose: str) -> LeaseTaken:
         user=_user(),
         takeover=takeover,
         purpose=purpose,
+        base=base,
     )
 
 
@@ -190,7 +192,7 @@ def _now(layout: Layout) -> float:
         os.close(handle)
 
 
-class _Lock:
+class Lock:
     """The flock on ``driver.lock``, held where it can be had."""
 
     def __init__(self, path: Path) -> None:

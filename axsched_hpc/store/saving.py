@@ -16,8 +16,13 @@ from axsched_hpc.io import atomic
 PATIENCE = 60.0
 
 
-def save(path: Path, text: str) -> None:
+def save(path: Path, text: str, *, mode: int | None = None) -> None:
     """Replace a file as a whole, one process at a time: the last one wins.
+
+    Parameters
+    ----------
+    mode
+        The file's permissions; None for those that its directory passes on.
 
     Raises
     ------
@@ -28,7 +33,7 @@ def save(path: Path, text: str) -> None:
     # Made here, since filelock would make missing directories too, and try for ever where it may not.
     os.close(os.open(guard, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, atomic.FILE_MODE))
     with _held(guard):
-        atomic.write(path, text)
+        atomic.write(path, text, mode=mode)
 
 
 def load(path: Path) -> str:

@@ -54,7 +54,7 @@ class JournalWriter:
         self._file = self._open()
         self._size = len(line.encode())
         self._seq = 1
-        #: Whether bytes may stand behind the last record, of an append that failed.
+        #: Whether bytes may stand behind the last record that counts, of an append that failed.
         self._torn = False
 
     def append(self, new: Sequence[Event]) -> None:
@@ -87,15 +87,18 @@ class JournalWriter:
                 _write_all(self._file, piece)
             faults.reach("journal.unsynced")
             os.fsync(self._file)
-        except OSError:
+        except OSError as error:
+            error.filename = error.filename or str(self.path)
             with contextlib.suppress(OSError):
                 self._restore()
             raise
+        faults.reach("journal.after")
+        # Only now do they count: where it cannot be found out whether another driver has taken over, they are
+        # taken back by the next append, which looks again first.
+        self.check()
         self._torn = False
         self._size += len(data)
         self._seq += last
-        self.check()
-        faults.reach("journal.after")
 
     def check(self) -> None:
         """Make sure that this is still the driver.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +12,10 @@ from ax.core.trial_status import TrialStatus
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.ax_bridge.definition import base_trials, compare
 from axsched_hpc.core.errors import ExperimentMismatchError
-from axsched_hpc.core.events import TrialAdded
+from axsched_hpc.core.events import Event, TrialAdded
 from axsched_hpc.core.states import TrialState, Verdict
 from tests.ax.ax_best import best_of
-from tests.ax.harness import START, Driver, branin, new_bridge, new_input, saved
+from tests.ax.harness import START, Driver, branin, new_ax_client, new_bridge, new_input, saved
 
 
 def replayed(kind: str, driver: Driver) -> AxBridge:
@@ -138,13 +139,109 @@ def test_a_replay_refuses_other_parameters_under_the_same_index(kind: str) -> No
         other.replay(driver.events())
 
 
-@pytest.mark.parametrize("payload", [None, {}, {"generator_run": {"inherited": []}}])
-def test_a_record_that_ax_cannot_read_is_named(payload: dict[str, Any] | None) -> None:
+@pytest.mark.parametrize("payload", [{}, {"generator_run": {"inherited": []}}])
+def test_a_record_that_ax_cannot_read_is_named(payload: dict[str, Any]) -> None:
     event = TrialAdded(START, 0, "0_0", {"x": 0.0, "y": 0.0}, "ax", payload)
     with pytest.raises(
         ExperimentMismatchError, match=r"Trial 0 of the journal cannot be made again: \w+Error"
     ):
         new_bridge("ax.Client").replay([event])
+
+
+def lost(driver: Driver, trial: int) -> list[Event]:
+    """The journal's events where the line that added a trial was lost and made again from its parameters."""
+    events = driver.events()
+    return [
+        replace(event, ax=None) if isinstance(event, TrialAdded) and event.trial == trial else event
+        for event in events
+    ]
+
+
+@pytest.mark.parametrize("trial", [0, 2])
+def test_a_trial_whose_record_was_lost_comes_back_from_its_parameters(kind: str, trial: int) -> None:
+    driver = Driver(new_bridge(kind))
+    points = driver.run(3)
+    events = lost(driver, trial)
+    copies = []
+    for _ in range(2):
+        copy = new_bridge(kind)
+        copy.experiment._time_created = driver.bridge.experiment._time_created
+        copy.replay(events)
+        copies.append(copy)
+    assert saved(copies[0]) == saved(copies[1])
+    experiment = copies[0].experiment
+    assert [dict(t.arm.parameters) for t in experiment.trials.values()] == points
+    assert [t.status for t in experiment.trials.values()] == [TrialStatus.COMPLETED] * 3
+    assert experiment.trials[trial].arm.name == f"{trial}_0"
+    assert experiment.trials[trial].generator_run.generator_run_type == "MANUAL"
+    assert experiment.data == driver.bridge.experiment.data
+    assert experiment.trials[1] == driver.bridge.experiment.trials[1]
+    # What was generated is not generated again.
+    (asked,) = copies[0].ask(1, time=START).candidates
+    assert asked.trial == 3
+    assert asked.parameters not in points
+    copies[0].replay(events)
+    assert list(experiment.trials) == [0, 1, 2, 3]
+
+
+def test_a_lost_trial_of_the_users_own_comes_back_as_it_was(kind: str) -> None:
+    driver = Driver(new_bridge(kind))
+    driver.attach({"x": 1, "y": 2.5}, arm_name="mine")
+    driver.attach({"x": 1, "y": 2.5})
+    driver.attach({"x": 2, "y": 2.5})
+    copy = new_bridge(kind)
+    copy.replay([replace(event, ax=None) for event in driver.events() if isinstance(event, TrialAdded)])
+    there, here = driver.bridge.experiment.trials, copy.experiment.trials
+    for trial in there.values():
+        trial.generator_run._time_created = here[trial.index].generator_run._time_created
+    assert here == there
+
+
+@pytest.mark.parametrize("parameters", [{"x": 99.0, "y": 0.0}, {"x": 1.0}, {"x": "a", "y": 0.0}])
+def test_a_lost_trial_that_does_not_fit_is_named(parameters: dict[str, Any]) -> None:
+    bridge = new_bridge("ax.Client")
+    with pytest.raises(
+        ExperimentMismatchError,
+        match=r"Trial 4 of the journal cannot be made again: ParameterError: .*'[xy]'",
+    ):
+        bridge.replay([TrialAdded(START, 4, "4_0", parameters, "ax")])
+    assert not bridge.experiment.trials
+
+
+def test_a_lost_trial_in_a_hierarchical_space_has_what_ax_gives_an_attached_one() -> None:
+    def hierarchical() -> AxBridge:
+        return AxBridge.from_input(
+            new_ax_client(
+                parameters=[
+                    {
+                        "name": "kind",
+                        "type": "choice",
+                        "values": ["a", "b"],
+                        "value_type": "str",
+                        "dependents": {"a": ["x"], "b": ["y"]},
+                    },
+                    {"name": "x", "type": "range", "bounds": [-5.0, 10.0]},
+                    {"name": "y", "type": "range", "bounds": [0.0, 15.0]},
+                ]
+            )
+        )
+
+    attached, copy = hierarchical(), hierarchical()
+    event = attached.attach({"kind": "a", "x": 1.5}, time=START).event()
+    copy.replay([replace(event, ax=None)])
+    (there,), (here,) = (b.experiment.trials[0].generator_runs for b in (attached, copy))
+    assert there.candidate_metadata_by_arm_signature
+    there_metadata, here_metadata = (r.candidate_metadata_by_arm_signature for r in (there, here))
+    assert there_metadata.keys() == here_metadata.keys()
+    (mine,), (yours,) = there_metadata.values(), here_metadata.values()
+    assert mine.keys() == yours.keys()
+    assert [p.keys() for p in mine.values()] == [p.keys() for p in yours.values()]
+
+
+def test_an_external_trial_without_its_record_is_abandoned_as_in_the_ledger() -> None:
+    bridge = new_bridge("ax.Client")
+    bridge.replay([TrialAdded(START, 0, "0_0", {"x": 0.0, "y": 0.0}, "external")])
+    assert bridge.experiment.trials[0].status is TrialStatus.ABANDONED
 
 
 def test_outcomes_are_told_once(kind: str) -> None:

@@ -75,7 +75,9 @@ def test_a_seed_that_differs_from_the_files_is_refused() -> None:
 
 
 def changed(**changes: Any) -> str:
+    """A snapshot with other members, and without ours unless they are among the changes."""
     content = json.loads(AxBridge.from_input(new_client()).snapshot_text())
+    del content["axsched"]
     return json.dumps({**content, **changes})
 
 
@@ -93,8 +95,92 @@ def changed(**changes: Any) -> str:
         ),
         (changed(experiment={"__type": "Unknown"}), "but the installed Ax cannot decode it"),
         (changed(axsched={"format": 2}), r"newer version of axsched-hpc \(format 2, this one knows 1\)"),
+        (changed(axsched={"format": 1, "seed": 3}), r"was changed after .* its checksum does not fit"),
+        (changed(axsched=[1]), "its checksum does not fit"),
+        (changed(axsche={"format": 1, "seed": 3}), "its checksum does not fit"),
+        ("[" * 100_000 + "]" * 100_000, r"old\.json is no JSON that can be read"),
+        ("1" * 5_000, r"old\.json is no JSON that can be read"),
     ],
 )
 def test_anything_else_is_refused_with_what_was_found(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read_any(text, "old.json")
+
+
+def test_a_snapshot_whose_values_changed_is_refused_however_it_is_laid_out() -> None:
+    driver = Driver(new_bridge("ax.Client"))
+    driver.run(1)
+    content = json.loads(driver.bridge.snapshot_text())
+    assert read_any(json.dumps(content, indent=2) + "\n", "experiment.json").handles.seed == 3
+    content["experiment"]["trials"]["0"]["time_completed"]["value"] = "2023-11-14 22:13:41.000000"
+    message = r"experiment\.json was changed after axsched-hpc wrote it: its checksum does not fit"
+    with pytest.raises(ConfigError, match=message):
+        read_any(json.dumps(content), "experiment.json")
+    del content["axsched"]
+    assert read_any(json.dumps(content), "experiment.json").handles.seed is None
+
+
+def test_a_snapshot_has_every_digit_of_the_data() -> None:
+    driver = Driver(new_bridge("ax.Client"))
+    values = [0.1 + 0.2, 1 / 3, 5e-324, 1.7976931348623157e308, -12345.678901234567, 2.0]
+    for value in values:
+        candidate = driver.attach({"x": 0.5, "y": 1.5})
+        driver.complete(candidate.trial, {"f": (value, value if value > 0 else None)})
+    loaded = read_any(driver.bridge.snapshot_text(), "experiment.json").handles.experiment
+    assert loaded.data.full_df["mean"].tolist() == values
+    assert driver.bridge.experiment.data.full_df.equals(loaded.data.full_df)
+
+
+def damaged(path: tuple[str, ...], value: Any) -> str:
+    """A file of Ax's own, without a checksum, with one value in place of another."""
+    driver = Driver(new_bridge("ax.Client"))
+    driver.run(1)
+    content = json.loads(driver.bridge.snapshot_text())
+    del content["axsched"]
+    there = content["experiment"]
+    for key in path[:-1]:
+        there = there[int(key) if isinstance(there, list) else key]
+    there[path[-1]] = value
+    return json.dumps(content)
+
+
+ARM = ("trials", "0", "generator_run", "arms", "0", "parameters")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ((*ARM, "x"), float("nan"), "parameter 'x' of trial 0 is nan"),
+        ((*ARM, "x"), "much", "ValueError"),
+        ((*ARM, "x"), [1.0], "cannot decode it"),
+        (
+            ("search_space", "parameters", "0", "lower"),
+            float("nan"),
+            r"the bounds of parameter 'x' are",
+        ),
+        (("search_space", "parameters", "0", "upper"), "many", "cannot decode it"),
+        (("trials", "0", "index"), 4, "cannot decode it"),
+        (("trials", "first"), {"__type": "Trial"}, "cannot decode it"),
+        (("trials", "0", "time_created"), "yesterday", "time_created of trial 0 is 'yesterday'"),
+        (("trials", "0", "num_arms_created"), True, "num_arms_created of trial 0 is True"),
+        (("trials", "0", "run_metadata"), [1], r"run_metadata of trial 0 is \[1\]"),
+        (("trials",), {}, "an observation of trial 0, which is not there"),
+        (("time_created",), None, "time_created of the experiment is None"),
+        (("name",), 5, "name of the experiment is 5"),
+        (("data_by_trial",), [], "cannot decode it"),
+    ],
+)
+def test_a_wrong_value_in_a_file_of_ax_is_named(path: tuple[str, ...], value: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_any(damaged(path, value), "file.json")
+
+
+@pytest.mark.parametrize("mean", ['"high"', "[1]", "{}"])
+def test_a_wrong_observation_in_a_file_of_ax_is_an_error(mean: str) -> None:
+    content = json.loads(damaged(("name",), "branin"))
+    frame = content["experiment"]["data_by_trial"]["0"]["value"][0][1]["df"]
+    columns = json.loads(frame["value"])
+    columns["mean"]["0"] = json.loads(mean)
+    frame["value"] = json.dumps(columns)
+    with pytest.raises(ConfigError, match=r"file\.json looks like an ax\.Client snapshot"):
+        read_any(json.dumps(content), "file.json")

@@ -109,7 +109,8 @@ class Story:
             60.0,
         )
         writer = JournalWriter(layout.journal, epoch, taken)
-        writer.append(self.events)
+        writer.append(self.events[:-1])
+        writer.append(self.events[-1:])
         writer.close()
         return directory
 

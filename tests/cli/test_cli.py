@@ -55,6 +55,8 @@ def test_version_and_help() -> None:
     assert done.returncode == 0
     assert "Usage: axsched [OPTIONS] COMMAND [ARGS]..." in done.stdout
     assert re.search(r"^  best +Show the best trial", done.stdout, re.MULTILINE)
+    assert re.search(r"^  repair +Mend a journal", done.stdout, re.MULTILINE)
+    assert re.search(r"^  unlock +End the right to drive", done.stdout, re.MULTILINE)
     assert re.search(r"^  status +Show where every trial", done.stdout, re.MULTILINE)
     assert axsched("status", "-h").stdout == axsched("status", "--help").stdout
 
@@ -151,18 +153,18 @@ def test_a_directory_with_no_experiment(tmp_path: Path, command: str) -> None:
 def test_a_damaged_journal(finished: Path, command: str) -> None:
     segment = finished / "journal" / "00001.jsonl"
     lines = list(journal_lines(finished))
-    lines[3] = lines[3].replace('"rate": 0.375', '"rate": 0.376')
+    lines[4] = lines[4].replace('"rate": 0.375', '"rate": 0.376')
     segment.write_text("".join(lines))
     done = axsched(command, finished)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        f"axsched: {segment}, line 4 is damaged: its checksum is wrong. Nothing was changed. "
-        "Restore the file from a backup, or move aside the damaged line and all that follows, "
-        "to go on from the state before it.\n"
+        f"axsched: {segment}, line 5 is damaged: its checksum is wrong. Nothing was changed. "
+        f"Restore the file from a backup, or let `axsched repair {finished}` keep a copy and drop what "
+        "cannot be read.\n"
     )
     error = run(command, finished).exception
     assert isinstance(error, JournalError)
-    assert (error.file, error.line) == (str(segment), 4)
+    assert (error.file, error.line) == (str(segment), 5)
 
 
 def test_a_torn_last_line_is_no_error(finished: Path) -> None:
@@ -170,9 +172,9 @@ def test_a_torn_last_line_is_no_error(finished: Path) -> None:
     *whole, last = journal_lines(finished)
     segment.write_text("".join(whole) + last[: len(last) // 2])
     done = axsched("status", finished)
-    assert done.returncode == 0
-    assert ": 3 trials (3 completed)" in done.stdout
-    assert f"{segment}: the last line is incomplete" in done.stderr
+    # No word of it: a driver may be writing that line just now.
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ": 3 trials (3 completed)\ndriver: process " in done.stdout
 
 
 def test_a_driver_at_work(tmp_path: Path) -> None:
@@ -246,14 +248,15 @@ def test_a_thousand_trials(tmp_path: Path) -> None:
         for number in batch:
             story.succeeded(number, abs(number - 617) / 100 + 0.25)
     directory = story.closed().write(tmp_path / "run")
-    started = time.monotonic()
+    before = os.times()
     done = axsched("status", directory)
-    took = time.monotonic() - started
+    after = os.times()
     assert done.stdout.startswith(f"{directory}: 1000 trials (1000 completed)\n")
     assert "\nbest: loss = 0.25 in trial 617\n" in done.stdout
     table = rows(done.stdout)
     assert list(table) == [str(number) for number in range(1000)]
     assert len({line.index("completed") for line in done.stdout.splitlines()[4:] if "completed" in line}) == 1
-    # Generous for a busy machine; one import of Ax alone would take longer.
+    # Time of the command on a core, whatever else is run beside it; one import of Ax alone would take longer.
+    took = after.children_user + after.children_system - before.children_user - before.children_system
     assert took < 4.0
     assert axsched("best", directory).stdout.startswith("trial 617 (arm 617_0)\n")

@@ -78,7 +78,7 @@ def start_driver(folder: Path, kind: str, slots: int, trials: int, seconds: floa
         stderr=subprocess.STDOUT,
         text=True,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(root)},
     )
 
 

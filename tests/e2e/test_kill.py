@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from axsched_hpc import AxScheduler, LocalRunner
+from axsched_hpc.core.errors import ExperimentLockedError
 from axsched_hpc.core.states import FailureKind, TrialState
 from axsched_hpc.reporting.reading import read_experiment
-from tests.e2e.kit import client, executions, start_driver
+from tests.e2e.kit import bowl, client, executions, start_driver
 
 
 def _wait_for(folder: Path, count: int, driver: subprocess.Popen[str]) -> None:
@@ -104,10 +105,13 @@ def test_a_second_interrupt_cancels_what_runs(tmp_path: Path) -> None:
 def test_a_second_driver_is_told_who_drives(tmp_path: Path) -> None:
     first = start_driver(tmp_path, "local", 2, 4, 3.0)
     _wait_for(tmp_path, 2, first)
-    second = start_driver(tmp_path, "local", 2, 4, 3.0)
-    output, _ = second.communicate(timeout=60)
-    assert second.returncode != 0
-    assert f"is driven by process {first.pid} on" in output
+    second = AxScheduler(client(initial=4), LocalRunner(2), {"job_output_dir": tmp_path / "run"})
+    second.set_objective_function(bowl)
+    with pytest.raises(
+        ExperimentLockedError, match=rf"is driven by process {first.pid} on .*, since"
+    ) as caught:
+        second.run_optimization(max_trials=4)
+    assert caught.value.pid == first.pid
     output, _ = first.communicate(timeout=60)
     assert first.returncode == 0, output
     _check_whole(tmp_path, 4)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from axsched_hpc import AxScheduler, LocalRunner, ObjectiveError, SubmititRunner
 from axsched_hpc.ax_bridge.bridge import AxBridge
@@ -29,12 +28,6 @@ from tests.e2e.kit import bowl, client
 Make = Callable[..., AxScheduler]
 
 KINDS = ("AxClient", "Client", "Experiment", "Experiment with strategy")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    """Models this small are fitted faster by one thread than by several that share a busy machine."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture
@@ -608,7 +601,7 @@ def test_a_function_of_a_script_and_of_a_module_beside_it(tmp_path: Path) -> Non
     done = subprocess.run(
         [sys.executable, str(folder / "main.py")],
         cwd=elsewhere,
-        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
         timeout=90,

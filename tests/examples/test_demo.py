@@ -34,7 +34,6 @@ def _losses(tmp_path: Path, parameters: dict[str, float], splits: str) -> list[f
     (tmp_path / "p.json").write_text(json.dumps(parameters))
     environment = {
         **os.environ,
-        "OMP_NUM_THREADS": "1",
         "SPLITS": splits,
         "AXSCHED_PARAMETERS_FILE": str(tmp_path / "p.json"),
         "AXSCHED_METRICS_FILE": str(tmp_path / "m.json"),

@@ -156,8 +156,8 @@ def test_a_holder_that_lives_elsewhere_is_named_after_its_next_sign(layout: Layo
         assert (error.host, error.pid) == ("elsewhere", process.pid)
         assert str(error) == (
             f"{layout.root} is driven by process {process.pid} on elsewhere, since {since(error)}. Wait "
-            f"for it to end, or stop it (on elsewhere: kill {process.pid}) and start again; its jobs go on. If "
-            f"that cannot be done: axsched unlock {layout.root}; or use another job_output_dir."
+            f"for it to end, or stop it (on elsewhere: kill {process.pid}) and start again; its jobs go on. "
+            f"If that cannot be done: axsched unlock {layout.root}; or use another job_output_dir."
         )
         assert said == [
             f"{layout.root} is held by process {process.pid} on elsewhere, of which this machine cannot tell "

@@ -118,3 +118,13 @@ def test_everything_is_private(tmp_path: Path) -> None:
     session.close(orderly=True)
     for path in (tmp_path / "run").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_journal_that_lost_its_end_is_refused(tmp_path: Path) -> None:
+    opened(tmp_path).close(orderly=True)
+    # As if the journal had been cut between two lines: the files of a trial are there, its records are not.
+    (tmp_path / "trials" / "00000" / "attempt-1").mkdir(parents=True)
+    with pytest.raises(
+        JournalError, match=r"knows nothing of trial 0, but its files are there.*axsched repair"
+    ):
+        opened(tmp_path)

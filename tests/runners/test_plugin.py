@@ -15,7 +15,8 @@ from axsched_hpc.runners.base import BaseRunner
 from axsched_hpc.testing.runner_contract import RunnerContract, Task, Workshop
 
 #: A plugin as a third party would ship it: submitit's local executor under another name, whose jobs can be
-#: opened again by another process.
+#: opened again by another process. Finished are those that left a result: submitit's own local jobs are that
+#: with any exit code, also with the 1 of a Python that was interrupted while it started.
 _PLUGIN = """
 import os
 from submitit.local import local
@@ -23,16 +24,20 @@ from submitit.local import local
 class PluggedJob(local.LocalJob):
     @property
     def state(self):
-        if self.paths.result_pickle.exists():
-            return "FINISHED"
+        if self._process is not None:
+            self._process.poll()
         try:
             os.kill(int(self.job_id), 0)
         except ProcessLookupError:
-            return "INTERRUPTED"
+            return "FINISHED" if self.paths.result_pickle.exists() else "INTERRUPTED"
         return "RUNNING"
 
 class PluggedExecutor(local.LocalExecutor):
     job_class = PluggedJob
+
+    def _submit_command(self, command):
+        made = super()._submit_command(command)
+        return PluggedJob(folder=self.folder, job_id=made.job_id, process=made._process)
 
 class PluggedEnvironment(local.LocalJobEnvironment):
     pass

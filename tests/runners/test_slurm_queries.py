@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -116,6 +117,61 @@ def test_a_site_without_accounting_is_asked_again_only_later(
     slurm.answers["sacct"] = _sacct(("7", "COMPLETED", "0:0"))
     assert again.poll(["7"])["7"].state is JobState.SUCCEEDED
     assert slurm.programs.count("sacct") == 3
+
+
+_ARRAY = _squeue(("7_0", "RUNNING"), ("7_1", "PENDING"), ("7_2", "PENDING"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "age", "seen"),
+    [
+        (_ARRAY, _squeue(("7_0", "RUNNING"), ("7_2", "PENDING")), 300, JobState.CANCELLED),
+        # It can have run and been forgotten since.
+        (_ARRAY, _squeue(("7_0", "RUNNING"), ("7_2", "PENDING")), 0, None),
+        (_squeue(("7_0", "RUNNING"), ("7_1", "RUNNING")), _squeue(("7_0", "RUNNING")), 300, None),
+        # The controller has lost the whole array.
+        (_ARRAY, NOTHING, 300, None),
+        (_ARRAY, _squeue(("8", "RUNNING")), 300, None),
+    ],
+)
+def test_a_waiting_task_that_vanishes_was_cancelled(
+    before: Completed, after: Completed, age: int, seen: JobState | None
+) -> None:
+    slurm = Slurm(before, NO_ACCOUNTING)
+    slurm.answers["scontrol"] = Completed(0, f"MaxJobCount = 9\nMinJobAge               = {age} sec\n", "")
+    jobs = SlurmJobs({}, execute=slurm)
+    jobs.poll(["7_0", "7_1"])
+    slurm.answers["squeue"] = after
+    for _ in range(2):
+        status = jobs.poll(["7_0", "7_1"]).get("7_1")
+        assert (status.state if status is not None else None) is seen
+
+
+def test_accounting_that_does_not_answer_is_asked_less_and_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slurm = Slurm(sacct=_answer("sacct", "database-down"))
+    now = [1000.0]
+    monkeypatch.setattr(slurm_jobs.time, "monotonic", lambda: now[0])
+    jobs = SlurmJobs({}, execute=slurm)
+    asked = []
+    for _ in range(3600):
+        before = slurm.programs.count("sacct")
+        jobs.poll(["7"])
+        if slurm.programs.count("sacct") > before:
+            asked.append(now[0])
+        now[0] += 1
+    pauses = [after - before for before, after in itertools.pairwise(asked)]
+    assert pauses[:7] == [60, 120, 240, 480, 600, 600, 600]
+    slurm.answers["sacct"] = _sacct(("7", "COMPLETED", "0:0"))
+    now[0] += 600
+    assert jobs.poll(["7"])["7"].state is JobState.SUCCEEDED
+    slurm.answers["sacct"] = _answer("sacct", "database-down")
+    jobs.poll(["7"])
+    now[0] += 60
+    slurm.asked.clear()
+    jobs.poll(["7"])
+    assert slurm.programs == ["squeue", "sacct"]
 
 
 @pytest.mark.parametrize("kind", ["preempted-requeued", "node-fail-requeued"])

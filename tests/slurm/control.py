@@ -237,6 +237,13 @@ def _locked(site: Site) -> Iterator[None]:
         yield
 
 
+def await_others(site: Site) -> None:
+    """Wait until no other process is at `up` or `down`."""
+    if site.lock.exists():
+        with site.lock.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+
+
 # -- down ------------------------------------------------------------------------------------------------
 
 

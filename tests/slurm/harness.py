@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.slurm.control import up
+from tests.slurm.control import await_others, up
 from tests.slurm.layout import Site
 from tests.slurm.processes import ClusterError
 from tests.slurm.services import missing_packages
@@ -98,12 +98,15 @@ def ensure_up() -> list[Cluster]:
     ClusterMissing
         If there is no Slurm and none can be started.
     """
+    site = Site.from_environment()
+    # Pytest's workers come here at the same time: one brings the clusters up, and the others find them whole.
+    await_others(site)
     found = clusters()
-    if found and (found[0].conf is None or len(found) == len(Site.from_environment().clusters)):
+    if found and (found[0].conf is None or len(found) == len(site.clusters)):
         return found
     if os.geteuid() == 0 and not missing_packages():
         try:
-            up(Site.from_environment())
+            up(site)
         except ClusterError as error:
             raise ClusterMissing(f"the test Slurm does not come up: {error}") from error
         return clusters()

@@ -57,10 +57,19 @@ class ClusterLayout:
 
 @dataclass(frozen=True)
 class Site:
-    """Everything on this machine that belongs to one state directory."""
+    """Everything on this machine that belongs to one state directory.
+
+    Attributes
+    ----------
+    port : int
+        The first of 40.
+    job_age : int
+        MinJobAge of the cluster without accounting, in seconds.
+    """
 
     directory: Path
     port: int
+    job_age: int = 20
 
     @classmethod
     def from_environment(cls) -> Site:
@@ -72,7 +81,9 @@ class Site:
     def clusters(self) -> tuple[ClusterLayout, ClusterLayout]:
         return (
             ClusterLayout("acct", self.directory / "acct", self.port + 10, accounting=True, job_age=300),
-            ClusterLayout("noacct", self.directory / "noacct", self.port + 20, accounting=False, job_age=20),
+            ClusterLayout(
+                "noacct", self.directory / "noacct", self.port + 20, accounting=False, job_age=self.job_age
+            ),
         )
 
     @property

@@ -103,6 +103,18 @@ def test_giving_up_an_unclaimed_attempt_closes_it(files: AttemptFiles) -> None:
     assert not claim.take(files, worker())
 
 
+def test_what_a_worker_began_has_begun_also_when_it_is_given_up(files: AttemptFiles) -> None:
+    assert not claim.begun(files)
+    assert claim.take(files, worker())
+    claim.give_up(files, "its node failed")
+    assert claim.begun(files)
+
+
+def test_what_the_driver_closed_has_never_begun(files: AttemptFiles) -> None:
+    assert claim.close(files, "never submitted")
+    assert not claim.begun(files)
+
+
 def test_driver_and_requeued_worker_never_both_win(files: AttemptFiles) -> None:
     for number in range(30):
         attempt = AttemptFiles(files.root / str(number))
@@ -116,6 +128,15 @@ def test_driver_and_requeued_worker_never_both_win(files: AttemptFiles) -> None:
         assert held is not None and held.by is Claimer.DRIVER
         names = sorted(path.name for path in attempt.root.iterdir())
         assert len(names) == (3 if taken.result() else 2)
+
+
+def test_the_same_claim_may_be_taken_again(files: AttemptFiles) -> None:
+    # As a worker does that met an error of the filesystem after its claim was made.
+    first, requeued = worker(), worker(restart=1)
+    for each in (first, first, requeued, requeued):
+        assert claim.take(files, each)
+    assert not claim.take(files, first)
+    assert not claim.take(files, replace(requeued, pid=requeued.pid + 1))
 
 
 def test_a_damaged_claim_is_named(files: AttemptFiles) -> None:

@@ -20,6 +20,7 @@ def test_defaults_are_those_of_the_interface() -> None:
     assert config.synchronous is True
     assert config.cleanup_after_completion is True
     assert config.poll_interval == 1
+    assert config.permissions == "private"
     assert config.retries == RetryPolicy(infrastructure=3, resource=0, objective=0)
 
 
@@ -51,6 +52,8 @@ def test_values_are_taken(tmp_path: Path) -> None:
         ({"retries": {"infrastructur": 3}}, "Did you mean 'infrastructure'?"),
         ({"retries": {"resource": 1.5}}, "config['retries']['resource'] is 1.5"),
         ({"seed": "1"}, "config['seed'] is '1'"),
+        ({"permissions": "all"}, "config['permissions'] is 'all' (str), but takes 'private' or 'group'"),
+        ({"permissions": 0o750}, "'private' or 'group'"),
         ({"prefetch": 2}, "config['prefetch'] is not available in this version"),
     ],
 )

@@ -153,6 +153,8 @@ def image(rootfs: Path) -> Iterator[str]:
     subprocess.run(["podman", "rmi", "--force", name], check=False, capture_output=True)
 
 
+# A container is named after its batch, which is the same in all of these, and podman has one for each name.
+@pytest.mark.xdist_group("podman")
 class TestPodman:
     @pytest.fixture
     def path(self, tmp_path: Path) -> str:

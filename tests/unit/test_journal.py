@@ -10,6 +10,7 @@ import pytest
 
 from axsched_hpc.core.errors import JournalError, SupersededError
 from axsched_hpc.core.events import AttemptStarted, DriverClosed, DriverOpened, Event, LeaseTaken
+from axsched_hpc.io import faults
 from axsched_hpc.io.layout import FORMAT
 from axsched_hpc.store import journal, saving
 from axsched_hpc.store.writer import JournalWriter
@@ -46,6 +47,22 @@ def test_what_is_appended_is_read(tmp_path: Path) -> None:
     lines = (tmp_path / "00001.jsonl").read_text().splitlines()
     assert [json.loads(line)["seq"] for line in lines] == [1, 2, 3, 4]
     assert (tmp_path / "00001.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_events_are_written_once_where_the_look_for_a_later_driver_fails(tmp_path: Path) -> None:
+    writer = driver(tmp_path, 1)
+    armed = tmp_path / "faults"
+    armed.mkdir()
+    faults.arm(armed)
+    try:
+        (armed / "journal.after").write_text("EIO")
+        with pytest.raises(OSError, match=r"fault at journal\.after"):
+            writer.append([started(0)])
+        writer.append([started(0)])
+        writer.append([started(1)])
+    finally:
+        faults.arm(None)
+    assert contents(tmp_path) == [taken(), opened(), started(0), started(1)]
 
 
 def test_a_torn_end_is_dropped_with_the_group_it_belongs_to(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -150,11 +151,69 @@ def test_every_kind_of_event_survives_json() -> None:
         {"kind": "batch_planned", "time": 1, "token": "t", "attempts": [[1]]},
         {"kind": "batch_submitted", "time": 1, "token": "t", "jobs": ["a"]},
         {"kind": "attempt_succeeded", "time": 1, "trial": 0, "attempt": 1, "metrics": {"a": 3}},
+        {"kind": "attempt_succeeded", "time": 1, "trial": 0, "attempt": 1, "metrics": {"a": ["3", None]}},
+        {
+            "kind": "attempt_succeeded",
+            "time": 1,
+            "trial": 0,
+            "attempt": 1,
+            "metrics": {"a": [float("nan"), None]},
+        },
+        {"kind": "attempt_succeeded", "time": 1, "trial": 0, "attempt": 1, "metrics": {"a": [1, -1]}},
+        {"kind": "attempt_succeeded", "time": 1, "trial": 0, "attempt": 1, "metrics": {}},
+        {"kind": "attempt_started", "time": 1, "trial": -1, "attempt": 1},
+        {"kind": "attempt_started", "time": 1, "trial": 0, "attempt": 0},
+        {"kind": "attempt_started", "time": 1, "trial": 0, "attempt": True},
+        {"kind": "attempt_started", "time": 1, "trial": 1.0, "attempt": 1},
+        {"kind": "attempt_started", "time": 1, "trial": 10**30, "attempt": 1},
+        {"kind": "attempt_started", "time": float("inf"), "trial": 0, "attempt": 1},
+        {"kind": "attempt_started", "time": 10**400, "trial": 0, "attempt": 1},
+        {"kind": "attempt_started", "time": 1, "trial": 0, "attempt": 1, "node": 3},
+        {"kind": "batch_submitted", "time": 1, "token": "t", "jobs": {"01": "a"}},
+        {"kind": "batch_submitted", "time": 1, "token": "t", "jobs": {"0": 12}},
+        {"kind": "driver_closed", "time": 1, "finished": 1},
+        {"kind": "trial_added", "time": 1, "trial": 0, "arm": "a", "parameters": {"x": [1]}, "origin": "ax"},
+        {
+            "kind": "trial_added",
+            "time": 1,
+            "trial": 0,
+            "arm": "a",
+            "parameters": {"x": 1e999},
+            "origin": "ax",
+        },
     ],
 )
 def test_malformed_records_are_refused(record: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"unknown|missing or malformed"):
+    with pytest.raises(ValueError, match=r"^(unknown kind of record|a record of kind .* (has|lacks) )"):
         decode(record)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        BatchPlanned(4.0, "t2", ((0, 1), (1, 1))),
+        BatchPlanned(4.0, "t2", ((1, 1), (1, 2))),
+        BatchPlanned(4.0, "t2", ((1, 1), (9, 1))),
+        BatchSubmitted(4.0, "t1", {0: "12", 1: "13"}),
+        TrialAdded(4.0, 9, "9_0", {"x": 1.0}, "external", {"state": "running"}),
+        TrialAdded(
+            4.0, 9, "9_0", {"x": 1.0}, "external", {"state": "completed", "metrics": {"a": ["1", None]}}
+        ),
+    ],
+)
+def test_what_cannot_happen_changes_nothing(event: Event) -> None:
+    ledger = Ledger()
+    ledger.replay(
+        [
+            TrialAdded(1.0, 0, "0_0", {"x": 0.5}, "ax"),
+            TrialAdded(1.0, 1, "1_0", {"x": 0.5}, "ax"),
+            BatchPlanned(2.0, "t1", ((0, 1),)),
+        ]
+    )
+    before = deepcopy(ledger)
+    with pytest.raises(ValueError):
+        ledger.apply(event)
+    assert ledger == before
 
 
 def test_a_whole_story_folds() -> None:

@@ -11,6 +11,7 @@ import pytest
 from axsched_hpc.io import manifest
 from axsched_hpc.io.layout import FORMAT, Layout
 from axsched_hpc.io.manifest import Manifest
+from tests.unit.worker_kit import unsealed
 
 
 def written(tmp_path: Path) -> tuple[Path, Manifest]:
@@ -37,11 +38,16 @@ def test_round_trip(tmp_path: Path) -> None:
         ({"attempts": [[1]]}, "[1] is not a pair of trial and attempt"),
         ({"attempts": [[1, True]]}, "[1, True] is not a pair of trial and attempt"),
         ({"attempts": "all"}, "field 'attempts' is 'all', not list"),
+        ({"attempts": [[-1, 1]]}, "[-1, 1] is not a pair of trial and attempt"),
+        ({"attempts": [[1, 0]]}, "[1, 0] is not a pair of trial and attempt"),
+        ({"token": "axs-2"}, "is the manifest of another batch, 'axs-2'"),
+        ({"root": "out"}, "field 'root' is 'out', not a full path"),
+        ({"objective": "../../x"}, "field 'objective' is '../../x', no name below objective/"),
     ],
 )
 def test_a_malformed_manifest_is_named(tmp_path: Path, change: dict[str, object], words: str) -> None:
     path, _ = written(tmp_path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    path.write_text(json.dumps(unsealed(path.read_text()) | change))
     with pytest.raises(ValueError, match=r"axs-1\.json") as caught:
         manifest.read(path)
     assert words in str(caught.value)

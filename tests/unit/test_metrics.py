@@ -75,6 +75,13 @@ def test_text_in_both_forms() -> None:
         ("loss", "line 1: 'loss' is neither JSON nor"),
         ("loss abc", "line 1: 'abc' is not a number"),
         ("loss nan", "is nan"),
+        ("loss 1_0", "line 1: '1_0' is not a number"),
+        ("loss \u0663", "is not a number"),
+        ("loss 1\nloss 2", "line 2: metric 'loss' is there twice"),
+        ('{"loss": 1, "loss": 2}', "f cannot be used: it has the member 'loss' twice"),
+        ('{"loss": ' + "9" * 400 + "}", "metric 'loss' is too large for a number"),
+        ('{"loss": ' + "[" * 100 + "]" * 100 + "}", "f cannot be used: it is nested too deeply"),
+        ('{"\\ud800": 1}', "holds a character that is no text"),
     ],
 )
 def test_text_that_is_refused(text: str, message: str) -> None:

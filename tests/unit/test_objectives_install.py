@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from axsched_hpc.core.errors import ObjectiveError
-from axsched_hpc.io.layout import Layout
+from axsched_hpc.io.layout import FORMAT, Layout
 from axsched_hpc.objectives.install import install, load, load_function
 from axsched_hpc.objectives.kinds import ContainerObjective, FunctionObjective, same_code
 from axsched_hpc.objectives.spec import script_objective
@@ -90,7 +90,7 @@ def test_a_file_that_cannot_be_copied(tmp_path: Path, layout: Layout) -> None:
         (lambda d: (d / "files/extra").write_text(""), "extra is missing, new or changed"),
         (lambda d: (d / "objective.json").unlink(), "objective.json"),
         (lambda d: (d / "objective.json").write_text("{"), "is not JSON"),
-        (lambda d: (d / "objective.json").write_text('{"format": 2}'), "later version"),
+        (lambda d: (d / "objective.json").write_text(f'{{"format": {FORMAT + 1}}}'), "later version"),
     ],
 )
 def test_damage_is_seen(tmp_path: Path, layout: Layout, damage: Any, words: str) -> None:

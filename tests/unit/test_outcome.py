@@ -14,6 +14,7 @@ from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io import outcome
 from axsched_hpc.io.layout import Layout, parse_notice_name
 from axsched_hpc.io.outcome import Outcome
+from tests.unit.worker_kit import unsealed
 
 GOOD = Outcome(
     12, 2, "axs-1", {"loss": (0.5, None), "time": (3.0, 0.1)}, None, "n1", "41_0", 10.0, 20.5, 99.5
@@ -71,11 +72,31 @@ def test_no_notice_without_a_result(layout: Layout) -> None:
         ({"failure": {"kind": "crashed", "stderr_tail": [1]}, "metrics": None}, "'stderr_tail'"),
         ({"failure": {"kind": "crashed", "stderr_tail": []}, "metrics": None}, "lacks the field 'message'"),
         ({"format": 99}, "later version"),
+        ({"trial": 13}, "holds the outcome of trial 13, attempt 2"),
+        ({"attempt": 1}, "holds the outcome of trial 12, attempt 1"),
+        ({"attempt": 0}, "field 'attempt' is 0, not a whole number from 1 on"),
+        ({"trial": -1}, "field 'trial' is -1, not a whole number from 0 on"),
+        ({"started": float("nan")}, "field 'started' is nan, not a finite number"),
+        ({"ended": 10**400}, "field 'ended' is 1000"),
+        (
+            {
+                "failure": {
+                    "kind": "crashed",
+                    "message": "",
+                    "stderr_tail": [],
+                    "exit_code": None,
+                    "signal": -9,
+                    "node": None,
+                },
+                "metrics": None,
+            },
+            "field 'signal' is -9",
+        ),
     ],
 )
 def test_a_malformed_outcome_names_its_file(layout: Layout, change: dict[str, Any], words: str) -> None:
     path = layout.attempt(12, 2).result
-    path.write_text(json.dumps(json.loads(outcome.encode(GOOD)) | change))
+    path.write_text(json.dumps(unsealed(outcome.encode(GOOD)) | change))
     with pytest.raises(ValueError, match=r"result\.json") as caught:
         outcome.read(path)
     assert words in str(caught.value)

@@ -18,16 +18,9 @@ from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io import claim
 from axsched_hpc.io.claim import Claimer
 from axsched_hpc.objectives.spec import script_objective
-from tests.unit.worker_kit import TOKEN, alive, bench, script_bench
+from tests.unit.worker_kit import TOKEN, alive, bench, script_bench, wait_for
 
 WRITE_METRICS = 'echo \'{"loss": 0.25}\' > "$AXSCHED_METRICS_FILE"\n'
-
-
-def wait_for(condition: Any, what: str, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 class TestFunction:
@@ -514,7 +507,7 @@ class TestTrouble:
         b.layout.inbox.rmdir()
         b.layout.inbox.write_text("in the way")
         code = (
-            "import sys; from axsched_hpc import worker; worker.PATIENCE = 0.1; "
+            "import sys; from axsched_hpc import worker; worker.LIFETIME = 0.1; "
             "sys.exit(worker.main(sys.argv[1:]))"
         )
         command = [sys.executable, "-c", code, str(b.manifest), "0"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,10 +101,30 @@ def script_bench(
     return bench(root, script_objective(path, options), parameters)
 
 
-def alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
+def unsealed(text: str) -> dict[str, Any]:
+    """A document's members as format 1 has them, without a checksum, so that a test may change them."""
+    members: dict[str, Any] = json.loads(text)
+    del members["crc"]
+    return members | {"format": 1}
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 20) -> None:
+    """Wait until something is true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def state(pid: int) -> str:
+    """A process's state as the kernel shows it: R, S, T for stopped, Z, ...; empty where it is gone."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
-        return False
-    return text.rpartition(")")[2].split()[0] not in ("Z", "X")
+        return ""
+    return text.rpartition(")")[2].split()[0]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    return state(pid) not in ("", "Z", "X")

@@ -1,0 +1,67 @@
+"""An experiment's data by trial, and how rows are added without a look at all others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ax.core.data import Data, DataRow
+from ax.core.experiment import Experiment
+
+
+class Observed:
+    """The rows of an experiment's data, by trial. It follows what others attach to the experiment."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+        self._data: Data | None = None
+        self._by_trial: dict[int, list[DataRow]] = {}
+
+    def of(self, trial: int) -> Sequence[DataRow]:
+        """The rows of one trial."""
+        self._follow()
+        return self._by_trial.get(trial, ())
+
+    def attach(self, rows: Sequence[DataRow]) -> None:
+        """Add rows, as ``experiment.attach_data`` does: one of the same trial, arm, metric and step replaces
+        the one that is there.
+
+        That compares all rows there are, some 20 ms at 10,000 trials; where all trials are new to the data
+        there is nothing to compare with.
+        """
+        if not rows:
+            return
+        self._follow()
+        if any(row.trial_index in self._by_trial for row in rows) or not _distinct(rows):
+            self._experiment.attach_data(Data(data_rows=rows))
+            return
+        self._data = self._experiment.data = appended(self._experiment.data, rows)
+        self._take(rows)
+
+    def _follow(self) -> None:
+        # Ax never changes a Data object: it makes a new one whenever something is attached.
+        if self._experiment.data is not self._data:
+            self._data = self._experiment.data
+            self._by_trial = {}
+            self._take(self._data._data_rows)
+
+    def _take(self, rows: Sequence[DataRow]) -> None:
+        for row in rows:
+            self._by_trial.setdefault(row.trial_index, []).append(row)
+
+
+def appended(data: Data, rows: Sequence[DataRow]) -> Data:
+    """What ``Data(data_rows=[*data's, *rows])`` gives, without its search of all rows for steps."""
+    joined = Data()
+    joined._data_rows = [*data._data_rows, *rows]
+    joined.has_step_column = data.has_step_column or any(row.step is not None for row in rows)
+    return joined
+
+
+def moment(value: Any) -> str | None:
+    """A timestamp of pandas as text; None where it is NaT, the one that is not equal to itself."""
+    return str(value) if value == value else None
+
+
+def _distinct(rows: Sequence[DataRow]) -> bool:
+    return len({(row.trial_index, row.arm_name, row.metric_name) for row in rows}) == len(rows)

@@ -1,0 +1,120 @@
+"""The snapshot: an optimisation in Ax's own JSON, complete in one text, with a checksum of our own."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+from ax.core.data import Data
+from ax.core.experiment import Experiment
+from ax.core.generator_run import GeneratorRun
+from ax.generation_strategy.generation_strategy import GenerationStrategy
+from ax.storage.json_store.encoders import experiment_to_dict, generation_strategy_to_dict
+
+from axsched_hpc.ax_bridge.data import moment
+from axsched_hpc.ax_bridge.encode import Encoder
+
+#: The key of what is ours in a snapshot, beside Ax's own keys, and the version of its form.
+KEY, FORMAT = "axsched", 1
+
+_CRC = "crc"
+
+
+def client_to_json(experiment: Experiment, strategy: GenerationStrategy) -> dict[str, Any]:
+    """The snapshot that ``ax.Client.load_from_json_file`` opens.
+
+    It is smaller than Ax's own: the strategy does not hold the experiment a second time, and of its generator
+    runs only those from which Ax continues. Data stand in one table with all their digits, where Ax rounds to
+    ten decimals (a loss of 1e-12 becomes zero).
+
+    Raises
+    ------
+    ConfigError
+        Ax has no encoder for a part of it, such as a metric or runner class of the user's own.
+    """
+    # NaN stays as it is here: Ax's loader reads it, and does not know our wrapped numbers.
+    encoder = Encoder()
+    # Ax would make a table of each trial's data, which takes longer than all the rest.
+    shell = copy.copy(experiment)
+    shell.data = Data()
+    encoded_experiment = encoder.encode(experiment_to_dict(shell))
+    if not experiment.data.empty:
+        encoded_experiment["data_by_trial"] = {"0": _table(experiment.data)}
+    fields = generation_strategy_to_dict(strategy)
+    fields["experiment"] = None
+    fields["generator_runs"] = _last_runs(strategy._generator_runs)
+    return {
+        "_type": "Client",
+        "experiment": encoded_experiment,
+        "generation_strategy": encoder.encode(fields),
+    }
+
+
+def seal(content: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """The text of a snapshot: what Ax reads, then what is ours, and last in it the checksum.
+
+    ``crc`` is the CRC-32 (zlib) of the content as ``json.dumps`` writes it without that member, as eight
+    hexadecimal digits. So a file may be laid out anew, but its values cannot change unseen.
+    """
+    body = json.dumps({**content, KEY: dict(ours)})
+    return f'{body[:-2]}, "{_CRC}": "{_checksum(body)}"}}}}'
+
+
+def sealed(content: Mapping[str, Any]) -> bool:
+    """Whether the checksum in a content that has one of ours is right."""
+    ours = dict(content[KEY])
+    crc = ours.pop(_CRC, None)
+    return bool(crc == _checksum(json.dumps({**content, KEY: ours})))
+
+
+def table_of(experiment: Mapping[str, Any]) -> Data | None:
+    """The data in an encoded experiment of ours, digit by digit, where Ax's loader is satisfied with 15.
+
+    None where there are none.
+    """
+    by_trial = experiment["data_by_trial"]
+    if not by_trial:
+        return None
+    ((_, table),) = by_trial["0"]["value"]
+    columns = json.loads(table["df"]["value"])
+    frame = pd.DataFrame({name: list(cells.values()) for name, cells in columns.items()})
+    for name in frame.columns:
+        if name in ("mean", "sem", "step"):
+            frame[name] = frame[name].astype(float)
+        elif name in ("start_time", "end_time"):
+            frame[name] = pd.to_datetime(frame[name])
+    return Data(df=frame)
+
+
+def _checksum(body: str) -> str:
+    return f"{zlib.crc32(body.encode()):08x}"
+
+
+def _table(data: Data) -> dict[str, Any]:
+    frame = data.full_df
+    columns = {
+        str(name): {str(i): _cell(value) for i, value in enumerate(frame[name].tolist())}
+        for name in frame.columns
+    }
+    table = {"__type": "Data", "df": {"__type": "DataFrame", "value": json.dumps(columns)}}
+    return {"__type": "OrderedDict", "value": [[0, table]]}
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
+    return value if value is None or isinstance(value, (str, int)) else moment(value)
+
+
+def _last_runs(runs: Iterable[GeneratorRun]) -> list[GeneratorRun]:
+    last: dict[tuple[str | None, str | None], GeneratorRun] = {}
+    for run in runs:
+        key = (run._generation_node_name, run._generator_key)
+        last.pop(key, None)
+        last[key] = run
+    return list(last.values())

@@ -1,0 +1,165 @@
+"""JSON values as what a dataclass says that its fields are. Nothing is guessed: a value of another type is an
+error, and so is a number that is not finite or does not fit into 64 bits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from enum import StrEnum
+from functools import cache
+from math import isfinite
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+#: Whole numbers fit into 64 bits.
+LARGEST = 2**63 - 1
+
+Reader = Callable[[Any], Any]
+
+
+def read(kind: Any, value: Any) -> Any:
+    """A JSON value as a value of a type.
+
+    Parameters
+    ----------
+    kind
+        ``int``, ``float``, ``bool``, ``str``, a ``StrEnum``, a dataclass, any of these ``| None``, and tuples
+        and dicts of them. ``Any`` is any JSON value.
+
+    Raises
+    ------
+    ValueError
+        It is none; says what is wrong, as the end of a sentence.
+    """
+    return reader(kind)(value)
+
+
+@cache
+def reader(kind: Any) -> Reader:
+    """What :func:`read` does for one type, worked out once."""
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return lambda value: _word(kind, value)
+    if is_dataclass(kind):
+        return lambda value: _record(kind, value)
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType) and len(inner) == 2 and NoneType in inner:
+        other = reader(next(each for each in inner if each is not NoneType))
+        return lambda value: None if value is None else other(value)
+    if origin is dict:
+        keys, values = _KEYS[inner[0]], reader(inner[1])
+        return lambda value: {keys(key): values(each) for key, each in _object(value).items()}
+    if origin is tuple and len(inner) == 2 and inner[1] is Ellipsis:
+        each_one = reader(inner[0])
+        return lambda value: tuple(each_one(each) for each in _list(value))
+    if origin is tuple:
+        readers = [reader(each) for each in inner]
+        return lambda value: tuple(
+            read(each) for read, each in zip(readers, _list(value, len(readers)), strict=True)
+        )
+    raise TypeError(f"no rule for {kind}")
+
+
+@cache
+def readers(kind: type) -> dict[str, Reader]:
+    """A reader for each field of a dataclass."""
+    hints = get_type_hints(kind)
+    return {field.name: reader(hints[field.name]) for field in fields(kind)}
+
+
+@cache
+def required(kind: type) -> frozenset[str]:
+    """The fields of a dataclass that have no default."""
+    return frozenset(
+        field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING
+    )
+
+
+def members(kind: type, value: dict[str, Any]) -> dict[str, Any]:
+    """The arguments for a dataclass, from a JSON object; raises as :func:`read` does."""
+    known = readers(kind)
+    found = {}
+    for name, each in value.items():
+        if name not in known:
+            raise ValueError(f"has the unknown field {name!r:.80}")
+        try:
+            found[name] = known[name](each)
+        except ValueError as error:
+            raise ValueError(f"has a field {name!r} that {error}") from None
+    if missing := required(kind) - found.keys():
+        raise ValueError(f"lacks the field {min(missing)!r}")
+    return found
+
+
+def _record(kind: Any, value: Any) -> Any:
+    return kind(**members(kind, _object(value)))
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or not -LARGEST <= value <= LARGEST:
+        raise ValueError(f"is {value!r:.80}, not a whole number")
+    return value
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or (type(value) is int and abs(value) > LARGEST):
+        raise ValueError(f"is {value!r:.80}, not a number")
+    if not isfinite(value):
+        raise ValueError(f"is {value}, not a finite number")
+    return float(value)
+
+
+def _flag(value: Any) -> bool:
+    if type(value) is not bool:
+        raise ValueError(f"is {value!r:.80}, not true or false")
+    return value
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise ValueError(f"is {value!r:.80}, not a text")
+    return value
+
+
+def _anything(value: Any) -> Any:
+    # What could not be written again is not taken either: NaN, infinities, and depths without end.
+    try:
+        json.dumps(value, allow_nan=False)
+    except (ValueError, RecursionError):
+        raise ValueError("holds a number that is not finite, or is nested too deeply") from None
+    return value
+
+
+def _word(kind: type[StrEnum], value: Any) -> StrEnum:
+    try:
+        return kind(_text(value))
+    except ValueError:
+        raise ValueError(f"is {value!r:.80}, none of {', '.join(kind)}") from None
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise ValueError(f"is {value!r:.80}, not an object")
+    return value
+
+
+def _list(value: Any, length: int | None = None) -> Sequence[Any]:
+    # What `asdict` gives has tuples where JSON has lists.
+    if type(value) not in (list, tuple) or (length is not None and len(value) != length):
+        raise ValueError(f"is {value!r:.80}, not a list" + (f" of {length}" if length is not None else ""))
+    found: Sequence[Any] = value
+    return found
+
+
+def _index(key: str) -> int:
+    # JSON has texts for keys only; one number has one text.
+    if not (key.isascii() and key.isdecimal() and len(key) < 19 and str(int(key)) == key):
+        raise ValueError(f"has the key {key!r:.80}, which is no index")
+    return int(key)
+
+
+_PLAIN: dict[Any, Reader] = {int: _whole, float: _number, bool: _flag, str: _text, Any: _anything}
+_KEYS: dict[Any, Callable[[str], Any]] = {int: _index, str: str}

@@ -1,0 +1,58 @@
+"""What is said before a journal is repaired, or an experiment taken from its holder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from axsched_hpc.core.errors import plural
+from axsched_hpc.core.states import TrialState
+from axsched_hpc.io import processes
+from axsched_hpc.io.layout import Layout
+from axsched_hpc.reporting.table import duration
+from axsched_hpc.store.holder import Holder
+from axsched_hpc.store.repair import Examined
+
+
+def repair_text(layout: Layout, examined: Examined) -> str:
+    """What is dropped, line by line, what is made again, and what comes of it."""
+    salvaged = examined.salvaged
+    ledger = salvaged.ledger
+    counts = ", ".join(f"{ledger.counts[state]} {state}" for state in TrialState if ledger.counts[state])
+    places = (
+        f"{Path(each.file).relative_to(layout.root)}{f', line {each.line}' if each.line else ''}: {each.why}"
+        for each in salvaged.dropped
+    )
+    return "\n".join(
+        [
+            f"The journal cannot be used. {examined.error}",
+            *_section("Dropped:", places),
+            *_section("Made again from the files of the trials:", salvaged.rescued),
+            *_section("Found, and of no use:", [*salvaged.lost, *examined.unusable]),
+            f"The repaired journal holds {plural(len(salvaged.events), 'record')} and "
+            f"{plural(len(ledger.trials), 'trial')}{f' ({counts})' if counts else ''}.",
+        ]
+    )
+
+
+def holder_text(layout: Layout, who: Holder, *, now: float) -> str:
+    """Who holds an experiment, and what is known of him. ``now`` is in seconds since the epoch."""
+    seen = f"last sign of life {duration(now - who.seen)} ago"
+    if who.host is None or who.since is None:
+        return f"{layout.root} is held by a process of which nothing can be read; {seen}."
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(who.since))
+    user = f" of {who.user}" if who.user is not None else ""
+    alive = {
+        None: "this machine cannot tell whether it is alive",
+        True: "it is alive",
+        False: "it has ended",
+    }[who.alive()]
+    if who.alive() and who.pid is not None and processes.stopped(who.pid):
+        alive = "it is alive, and stopped"
+    return f"{layout.root} is held by process {who.pid}{user} on {who.host}, since {since}; {seen}; {alive}."
+
+
+def _section(title: str, lines: Iterable[str]) -> list[str]:
+    found = [f"  {line}" for line in lines]
+    return [title, *found] if found else []

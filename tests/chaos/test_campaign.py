@@ -1,0 +1,62 @@
+"""A short crash campaign: some rounds of a fixed seed, and some of a new one each time."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.plan import DRIVER_POINTS, LAST_POINTS, WORKER_POINTS, cover, draw
+from tests.slurm.harness import Cluster
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def campaign(folder: Path, where: str, rounds: str, seed: int) -> str:
+    """Run it in a process of its own, which forks drivers and so must be no pytest; what it said."""
+    argv = [sys.executable, "-m", "tests.chaos.campaign", "--where", where, "--rounds", rounds]
+    argv += ["--seed", str(seed), "--folder", str(folder)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, env=os.environ, check=False)
+    # In the report of a failed test it says how the round is repeated.
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", [1, None], ids=["fixed", "random"])
+def test_local(seed: int | None, tmp_path: Path) -> None:
+    said = campaign(tmp_path / "chaos", "local", "1,2,3,4", seed or secrets.randbelow(10**6))
+    assert "4 rounds in" in said
+    assert "; 0 violations." in said
+
+
+@pytest.mark.slurm
+@pytest.mark.timeout(300)
+def test_slurm_with_a_fixed_seed(acct_cluster: Cluster, tmp_path: Path) -> None:
+    assert "; 0 violations." in campaign(tmp_path / "chaos", "slurm", "1,2", 1)
+
+
+@pytest.mark.slurm
+@pytest.mark.timeout(300)
+def test_slurm_without_accounting_with_a_random_seed(noacct_cluster: Cluster, tmp_path: Path) -> None:
+    assert "; 0 violations." in campaign(tmp_path / "chaos", "noacct", "1,2", secrets.randbelow(10**6))
+
+
+def test_a_round_follows_from_its_seed_and_number() -> None:
+    assert draw(3, 17) == draw(3, 17)
+    assert len({draw(seed, number).lives for seed in (1, 2) for number in (1, 2, 3)}) == 6
+    assert draw(3, 17, trials=5).lives == draw(3, 17).lives
+
+
+def test_a_covering_round_has_all_its_points_and_the_last_ones_at_its_end() -> None:
+    points = [*DRIVER_POINTS, *WORKER_POINTS]
+    plan = cover(1, 1, points)
+    assert {fault.point for fault in plan.faults} == set(points)
+    assert {fault.action for fault in plan.faults} == {"kill"}
+    drivers = [f.point for life in plan.lives for f in life.faults if f.point in DRIVER_POINTS]
+    assert drivers[-2:] == list(LAST_POINTS)
+    assert plan.cleanup
