@@ -38,6 +38,9 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> Iterator[Warnings]:
     monkeypatch.setattr(patience, "FIRST_PAUSE", 0.05)
     handler = Warnings()
     logger = logging.getLogger("axsched_hpc")
+    level = logger.level
     logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
     yield handler
     logger.removeHandler(handler)
+    logger.setLevel(level)
