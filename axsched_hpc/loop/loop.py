@@ -100,6 +100,9 @@ class Loop:
                 happened = self.observe()
                 self._check_failures()
                 stop = self._decide(goal)
+                if stop is not None:
+                    # A job's end can be seen before its notice: that one is not to be left behind.
+                    self._observer.read_inbox()
             except OSError as error:
                 # What happened is in the journal or will be seen again, so the tick is simply repeated.
                 self._session.patience.bear(error)

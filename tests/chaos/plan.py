@@ -121,19 +121,19 @@ def cover(
     """
     source = random.Random(f"chaos {seed} {number}")
     lives: list[Life] = []
-    at_worker = [point for point in points if point in WORKER_POINTS]
+    # One life may be too short for a worker to come to its point.
+    at_worker = [Fault(Who.WORKER, "kill", point) for point in points if point in WORKER_POINTS]
     last = [Fault(Who.DRIVER, "kill", point) for point in LAST_POINTS if point in points]
     for point in points:
         if point in WORKER_POINTS or point in LAST_POINTS:
             continue
         if point == "claim.closed":
             lives.append(Life((Fault(Who.DRIVER, "kill", "submit.before"),)))
-        faults = [Fault(Who.DRIVER, "kill", point, source.randint(1, 2) if _most(point) > 1 else 1)]
-        if at_worker:
-            faults.append(Fault(Who.WORKER, "kill", at_worker.pop()))
+        fault = Fault(Who.DRIVER, "kill", point, source.randint(1, 2) if _most(point) > 1 else 1)
         # A run that does not come to the point comes to its end.
-        lives.append(Life((*faults, *last[:1]), pause=source.uniform(0, 0.3)))
-    lives += [Life((Fault(Who.WORKER, "kill", point), *last[:1])) for point in at_worker]
+        lives.append(Life((fault, *at_worker, *last[:1]), pause=source.uniform(0, 0.3)))
+    if at_worker and not lives:
+        lives.append(Life((*at_worker, *last[:1])))
     lives += [Life((fault,)) for fault in last]
     cleanup = any(point.startswith("cleanup.") for point in points) or source.random() < 0.5
     return _plan(source, seed, number, trials, lives, cleanup=cleanup)

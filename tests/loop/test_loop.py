@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from axsched_hpc.io.layout import Layout
 from axsched_hpc.loop.loop import Goal, Loop, Stop
 from axsched_hpc.loop.session import Session
 from axsched_hpc.loop.signals import Interrupts
+from axsched_hpc.runners.base import JobStatus
 from tests.loop.simulated import Fate, FateOf, SimulatedRunner, VirtualClock
 
 Made = Callable[..., tuple[Session, Loop, SimulatedRunner, VirtualClock]]
@@ -91,6 +92,21 @@ def test_an_end_is_noticed_from_the_inbox_and_not_by_asking_the_cluster_more_oft
     assert runner.polls <= 4
     ended = session.ledger.trials[0].attempts[0].ended or 0
     assert (session.ledger.trials[0].ended or 0) - ended <= 1.0
+
+
+def test_a_notice_that_comes_while_the_jobs_are_asked_for_is_not_left_behind(made: Made) -> None:
+    session, loop, runner, clock = made(always(runs=5.0))
+    runner.cheap_poll, runner.settle = True, 0.0
+    poll = runner.poll
+
+    def slow_poll(jobs: Sequence[str]) -> Mapping[str, JobStatus]:
+        clock.wait(60.0)
+        return poll(jobs)
+
+    runner.poll = slow_poll  # type: ignore[method-assign]
+    assert loop.run(Goal(4, synchronous=True), Interrupts()) is Stop.BUDGET
+    assert session.ledger.counts[TrialState.COMPLETED] == 4
+    assert list(session.layout.inbox.iterdir()) == []
 
 
 def test_a_lost_node_costs_the_objective_nothing(made: Made) -> None:
