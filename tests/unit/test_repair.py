@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -280,3 +281,24 @@ def test_journals_end_with_a_group(layout: Layout) -> None:
     put(layout, {**ORIGINAL, name: longer})
     with pytest.raises(JournalError, match="which end within a line or a group"):
         journal.read(layout.journal)
+
+
+def test_on_a_terminal_it_asks(layout: Layout) -> None:
+    damaged(layout, "00001.jsonl", 5)
+    before = contents(layout)
+    for answer, code in ((b"n\n", 1), (b"y\n", 0)):
+        master, slave = pty.openpty()
+        with subprocess.Popen(
+            [sys.executable, "-c", "from axsched_hpc import cli; cli.main()", "repair", str(layout.root)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=slave,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            os.close(slave)
+            os.write(master, answer)
+            output, _ = process.communicate(timeout=60)
+        os.close(master)
+        assert process.returncode == code, output
+        assert b"Write this as the new journal? [y/N]:" in output
+        assert (contents(layout) == before) == (code == 1)
