@@ -20,7 +20,7 @@ from axsched_hpc.ax_bridge.data import moment
 from axsched_hpc.ax_bridge.encode import Encoder
 
 #: The key of what is ours in a snapshot, beside Ax's own keys, and the version of its form.
-KEY, FORMAT = "axsched", 1
+KEY, FORMAT = "axsched", 2
 
 _CRC = "crc"
 
@@ -66,9 +66,11 @@ def seal(content: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
 
 
 def sealed(content: Mapping[str, Any]) -> bool:
-    """Whether the checksum in a content that has one of ours is right."""
+    """Whether the checksum in a content of ours is right; format 1 had none."""
     ours = dict(content[KEY])
     crc = ours.pop(_CRC, None)
+    if crc is None and ours.get("format") == 1:
+        return True
     return bool(crc == _checksum(json.dumps({**content, KEY: ours})))
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from axsched_hpc.core import typed
+from axsched_hpc.core.best import Problem
 from axsched_hpc.core.events import (
     BatchPlanned,
     BatchSubmitted,
@@ -145,6 +146,10 @@ class Ledger:
         return ()
 
     def _driver_opened(self, event: DriverOpened) -> tuple[Action, ...]:
+        try:
+            Problem.from_json(event.problem)
+        except ValueError as error:
+            raise IllegalTransition(f"what a driver's record says is optimised {error}") from None
         if self.closed:
             # The script before this one ended by itself; the calls of a new one are counted from the start.
             self.calls.clear()

@@ -341,7 +341,5 @@ class _Fold:
         )
 
     def _required(self) -> tuple[str, ...]:
-        try:
-            return Problem.from_json(self.ledger.driver.problem if self.ledger.driver else {}).required
-        except ValueError:
-            return ()
+        driver = self.ledger.driver
+        return Problem.from_json(driver.problem).required if driver is not None else ()

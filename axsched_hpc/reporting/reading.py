@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from axsched_hpc.core.best import Problem
-from axsched_hpc.core.errors import ConfigError, JournalError
+from axsched_hpc.core.errors import ConfigError
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import journal
@@ -57,12 +57,5 @@ def read_experiment(directory: str | Path) -> Reading:
     except OSError as error:
         raise ConfigError(f"{layout.journal} cannot be read ({error.strerror or error}).") from error
     ledger = journal.replay(segments)
-    try:
-        problem = Problem.from_json(ledger.driver.problem if ledger.driver else {})
-    except ValueError as error:
-        raise JournalError(
-            f"The last driver's record in {layout.journal} does not say what is optimised: its field "
-            f"'problem' {error}. Start the script again: the new driver records it anew.",
-            file=str(layout.journal),
-        ) from None
+    problem = Problem.from_json(ledger.driver.problem if ledger.driver else {})
     return Reading(layout, ledger, problem, held)

@@ -81,8 +81,9 @@ def test_a_repaired_one_goes_on(old: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("PYTHONPATH", str(DATA.parents[1]))
     segment = old / "journal" / "00001.jsonl"
     lines = segment.read_bytes().splitlines(keepends=True)
-    spoilt = next(number for number, line in enumerate(lines) if b'"attempt_succeeded"' in line)
-    lines[spoilt] = b"#" * (len(lines[spoilt]) - 1) + b"\n"
+    for word in (b'"attempt_succeeded"', b'"trial_added"', b'"origin": "ax"'):
+        spoilt = next(number for number, line in enumerate(lines) if word in line)
+        lines[spoilt] = b"#" * (len(lines[spoilt]) - 1) + b"\n"
     segment.write_bytes(b"".join(lines))
     with pytest.raises(JournalError):
         AxScheduler.resume(old, LocalRunner(2)).run_optimization(max_trials=1)
@@ -91,4 +92,8 @@ def test_a_repaired_one_goes_on(old: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with AxScheduler.resume(old, LocalRunner(2), {"failure_rate": 1.0}) as scheduler:
         scheduler.run_optimization(max_trials=1)
         assert len(scheduler.experiment.trials) == 11
+        # What was lost of the trials 0 and 4 is how Ax came to them.
+        assert scheduler.experiment.trials[0].arms[0].parameters == {"x": 0.125}
+        assert scheduler.experiment.trials[4].arms[0].parameters == {"x": 0.963007926940918}
+        assert len(scheduler.experiment.to_df()) == 11
     assert "best: loss = 0.00" in axsched("status", old)

@@ -196,6 +196,7 @@ def test_malformed_records_are_refused(record: dict[str, Any]) -> None:
         BatchPlanned(4.0, "t2", ((1, 1), (9, 1))),
         BatchSubmitted(4.0, "t1", {0: "12", 1: "13"}),
         TrialAdded(4.0, 9, "9_0", {"x": 1.0}, "external", {"state": "running"}),
+        DriverOpened(4.0, 2, "host-a", 1, "digest", {"objectives": 0.0}),
         TrialAdded(
             4.0, 9, "9_0", {"x": 1.0}, "external", {"state": "completed", "metrics": {"a": ["1", None]}}
         ),
