@@ -56,6 +56,8 @@ ERRORS = [
     ("poll.recorded", "ESTALE", 1),
     ("tell.before", "EIO", 2),
     ("tell.after", "EIO", 2),
+    ("file.written", "ENOSPC", 4),
+    ("file.written", "EDQUOT", 9),
     ("snapshot.before", "ENOSPC", 1),
     ("snapshot.after", "EIO", 1),
     ("cleanup.before", "EIO", 2),
@@ -88,9 +90,7 @@ def test_an_error_anywhere_in_a_tick(
 
 
 def test_every_point_of_an_open_driver_is_tried() -> None:
-    driver = {
-        point for point in faults.POINTS if not point.startswith(("open.", "close.", "worker.", "file."))
-    }
+    driver = {point for point in faults.POINTS if not point.startswith(("open.", "close.", "worker."))}
     # The closing claim has a test of its own.
     assert {point for point, _, _ in ERRORS} == driver - {"claim.closed"}
 
