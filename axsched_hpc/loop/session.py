@@ -129,12 +129,14 @@ class Session:
                 segments[-1].path,
             )
         ledger = journal.replay(segments)
+        # To a driver that was superseded meanwhile, the later one's files would look like a lost journal.
+        lease.writer.check()
         opening.refuse_lost_end(layout, ledger)
         there = ledger.driver is not None
         # While this driver waited for the lease, another one may have made an experiment of its own here.
         opening.refuse_another(layout, bridge)
         opening.check_resume(layout, config.resume, there=there)
-        lease.writer.check()
+        lease.writer.check()  # right before the first write
         digest = opening.settle_definition(layout, bridge, ledger, mode=opening.file_mode(config.permissions))
         bridge.replay(journal.events(segments))
         faults.reach("open.read")
