@@ -233,21 +233,31 @@ class Observer:
         """The event of a job that is over: by its outcome file where one is there, else by what the scheduler
         says.
         """
+        if events := self._published(trial.number, attempt.number):
+            return events
         files = self._session.layout.attempt(trial.number, attempt.number)
-        if files.result.name in atomic.listing(files.root):
-            found = self._read(files.result)
-            if found is not None and (events := self._ended(found, trial.number, attempt.number)):
-                return events
         failure = explain()
         # Should the job live after all, unseen by every query, or be requeued, it must not begin again beside
         # the next attempt: nothing is computed twice.
         claim.give_up(files, f"given up: {failure.message}")
         faults.reach("claim.closed")
+        # A job that nothing knows may have ended meanwhile; and where NFS has answered the look before from
+        # its cache, the claim has made that out of date.
+        if events := self._published(trial.number, attempt.number):
+            return events
         if attempt.job is not None and failure.kind in _MAY_LIVE:
             self._given_up.append(attempt.job)
         if self.stopping is not None and failure.kind in (FailureKind.CANCELLED, FailureKind.WORKER_KILLED):
             return [TrialAbandoned(self._session.clock.now(), trial.number, self.stopping)]
         return [self._failed(trial, failure)]
+
+    def _published(self, number: int, attempt: int) -> list[Event]:
+        """The event of an attempt's outcome file, or nothing where there is none that can be used."""
+        files = self._session.layout.attempt(number, attempt)
+        if files.result.name not in atomic.listing(files.root):
+            return []
+        found = self._read(files.result)
+        return [] if found is None else self._ended(found, number, attempt)
 
     def _diagnose(self, job: str, trial: Trial, attempt: Attempt, status: JobStatus) -> Failure:
         files = self._session.layout.attempt(trial.number, attempt.number)

@@ -14,7 +14,9 @@ from axsched_hpc.core.config import SchedulerConfig
 from axsched_hpc.core.errors import FailureRateError, SubmissionError
 from axsched_hpc.core.events import Failure, ObjectiveSet
 from axsched_hpc.core.states import FailureKind, JobState, TrialState
-from axsched_hpc.io.layout import Layout
+from axsched_hpc.io import atomic, claim, outcome
+from axsched_hpc.io.layout import AttemptFiles, Layout
+from axsched_hpc.io.outcome import Outcome
 from axsched_hpc.loop.loop import Goal, Loop, Stop
 from axsched_hpc.loop.session import Session
 from axsched_hpc.loop.signals import Interrupts
@@ -169,6 +171,26 @@ def test_a_refused_submission_is_repeated_with_growing_pauses(made: Made) -> Non
     assert (session.ledger.trials[0].attempts[-1].submitted or 0) - begun >= 1 + 2 + 4 + 8
     assert session.ledger.counts[TrialState.COMPLETED] == 4
     assert [a.withdrawn for a in session.ledger.trials[0].attempts] == [True] * 4 + [False]
+
+
+def test_a_result_that_comes_while_its_attempt_is_given_up_counts(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, loop, runner, _ = made(always(state=JobState.NODE_FAILED), slots=1)
+    give_up = claim.give_up
+
+    def published_at_last(files: AttemptFiles, reason: str) -> None:
+        found = claim.read(files)
+        assert found is not None
+        end = Outcome(0, 1, found.token, {"loss": (0.5, None)}, None, "node", found.job, 1.0, 2.0)
+        atomic.write(files.result, outcome.encode(end))
+        give_up(files, reason)
+
+    monkeypatch.setattr(claim, "give_up", published_at_last)
+    assert loop.run(Goal(1, synchronous=True), Interrupts()) is Stop.BUDGET
+    trial = session.ledger.trials[0]
+    assert (trial.state, trial.metrics) == (TrialState.COMPLETED, {"loss": (0.5, None)})
+    assert runner.executed == [(0, 1)]
 
 
 def test_a_lost_answer_of_sbatch_makes_no_second_job(made: Made) -> None:
