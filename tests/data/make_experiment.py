@@ -31,8 +31,8 @@ awk "BEGIN { print \\"loss\\", ($x - 0.6)^2, 0.01 }" >"$AXSCHED_METRICS_FILE"
 """
 
 
-def drive(directory: str, last_batch: int) -> None:
-    """Run the experiment; ``last_batch``: the submission that is never made, since this process dies."""
+def drive(directory: str, last: int) -> None:
+    """Run the experiment; ``last``: the trial whose first attempt is never submitted: this process dies."""
     from ax.api.client import Client
     from ax.api.configs import RangeParameterConfig
 
@@ -40,9 +40,7 @@ def drive(directory: str, last_batch: int) -> None:
 
     class Dying(LocalRunner):
         def submit(self, batch: Any) -> Any:
-            nonlocal last_batch
-            last_batch -= 1
-            if not last_batch:
+            if (last, 1) in [(each.trial, each.attempt) for each in batch.attempts]:
                 os.kill(os.getpid(), 9)
             return super().submit(batch)
 
@@ -108,8 +106,8 @@ def main(target: Path) -> None:
     """Make the directory."""
     os.chdir(target.parent)
     Path("objective.sh").write_text(OBJECTIVE)
-    for last_batch, code in ((4, -9), (0, 0)):
-        command = [sys.executable, __file__, str(target), str(last_batch)]
+    for last, code in ((5, -9), (-1, 0)):
+        command = [sys.executable, __file__, str(target), str(last)]
         assert subprocess.run(command, check=False).returncode == code
     Path("objective.sh").unlink()
     for path in target.rglob(".*"):
