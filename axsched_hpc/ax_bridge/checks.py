@@ -15,7 +15,7 @@ from typing import Any
 from ax.core.base_trial import BaseTrial
 from ax.core.data import DataRow
 from ax.core.experiment import Experiment
-from ax.core.parameter import ChoiceParameter, FixedParameter, Parameter, RangeParameter
+from ax.core.parameter import ChoiceParameter, FixedParameter, Parameter, ParameterType, RangeParameter
 from ax.core.search_space import SearchSpace
 from ax.core.trial_status import TrialStatus
 
@@ -52,6 +52,8 @@ def check_values(experiment: object) -> None:
     space = experiment.search_space
     for parameter in space.parameters.values():
         _parameter(parameter)
+    for metric in experiment.metrics.values():
+        _fields(metric, "a metric", {"_name": str})
     if experiment.status_quo is not None:
         _point(space, experiment.status_quo.parameters, "the status quo")
     for key, trial in experiment.trials.items():
@@ -61,6 +63,7 @@ def check_values(experiment: object) -> None:
 
 
 def _parameter(parameter: Parameter) -> None:
+    _fields(parameter, "a parameter", {"_name": str, "_parameter_type": ParameterType})
     values: list[Any] = []
     if isinstance(parameter, RangeParameter):
         values = [parameter.lower, parameter.upper]

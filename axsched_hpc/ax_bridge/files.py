@@ -10,6 +10,7 @@ from ax.storage.json_store.decoder import generation_strategy_from_json, object_
 
 from axsched_hpc.ax_bridge.checks import check_values
 from axsched_hpc.ax_bridge.collector import paused
+from axsched_hpc.ax_bridge.definition import define
 from axsched_hpc.ax_bridge.inputs import Handles, handles_of, one_seed
 from axsched_hpc.ax_bridge.snapshot import FORMAT, KEY, client_to_json, seal, sealed, table_of
 from axsched_hpc.core.errors import ConfigError
@@ -65,8 +66,8 @@ def read_any(text: str, source: str, *, seed: int | None = None) -> Loaded:
         experiment, strategy = _decode(content, kind)
         check_values(experiment)
         handles = handles_of(experiment, strategy, one_seed(of_file, seed, f"The seed in {source}"))
-        # Ax's encoder looks into every part: what is wrong there shows now, not at the first save.
-        client_to_json(experiment, handles.generation_strategy)
+        # That looks into every part: what is wrong there shows now, not when a run begins.
+        define(handles)
     except ConfigError:
         raise
     except Exception as error:  # Ax's decoder raises whatever the damage leads to

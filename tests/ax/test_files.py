@@ -167,6 +167,13 @@ ARM = ("trials", "0", "generator_run", "arms", "0", "parameters")
         (("trials",), {}, "an observation of trial 0, which is not there"),
         (("time_created",), None, "time_created of the experiment is None"),
         (("name",), 5, "name of the experiment is 5"),
+        (("search_space", "parameters", "0", "name"), 5, "cannot decode it"),
+        (("tracking_metrics", "0", "name"), 5, "cannot decode it"),
+        (
+            ("search_space", "parameters", "1", "name"),
+            {"__type": "ParameterType", "name": "FLOAT"},
+            "name of a parameter is",
+        ),
         (("data_by_trial",), [], "cannot decode it"),
     ],
 )
