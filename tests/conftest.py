@@ -6,8 +6,10 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from tests.nfs.guest import obstacle
 
@@ -34,6 +36,29 @@ _NEEDS: dict[str, tuple[str, Callable[[], str | None]]] = {
     "container": ("AXSCHED_REQUIRE_CONTAINERS", _no_engines),
     "nfs": ("AXSCHED_REQUIRE_NFS", obstacle),
 }
+
+
+#: Tests that share something expensive, or would disturb each other: one process runs all of a row.
+_TOGETHER = (
+    "tests/lease/test_drivers.py",
+    "tests/lease/test_superseded.py",
+    "tests/outages/",
+    "tests/packaging/test_distributions.py",
+    "tests/unit/test_container_worker.py::TestPodman",
+)
+
+
+class _Together(LoadScopeScheduling):
+    """Each test goes to the process that is free, those of one row of the table to the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((row for row in _TOGETHER if nodeid.startswith(row)), nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Together:
+    """Tell pytest-xdist how tests are spread; its own marker for this does nothing with pytest 9.2."""
+    return _Together(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

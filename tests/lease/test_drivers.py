@@ -10,7 +10,7 @@ from tests.lease import kit
 from tests.lease.driving import Forge, forge, is_whole
 
 # One process of the tests runs them all, since they share what they have started.
-pytestmark = [kit.needs_hosts, pytest.mark.xdist_group("lease"), pytest.mark.timeout(300)]
+pytestmark = [kit.needs_hosts, pytest.mark.timeout(300)]
 
 TRIALS = 3
 

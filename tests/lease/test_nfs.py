@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.nfs, pytest.mark.timeout(400)]
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_in_the_guest(version: str) -> None:
-    pytest_in_guest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "-s"]
+    pytest_in_guest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "0", "-s"]
     done = Guest(version, timeout=380).capture(
         [*pytest_in_guest, Path(__file__).with_name("on_nfs.py")],
         directory=ROOT,

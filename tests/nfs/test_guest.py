@@ -22,7 +22,7 @@ COMMAND = Path(__file__).with_name("run")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_facts(version: str) -> None:
     # The export is small, since one of them fills it.
-    pytest_in_guest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    pytest_in_guest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "0"]
     facts = Path(__file__).with_name("facts.py")
     done = Guest(version, timeout=280, size="16M").capture(
         [*pytest_in_guest, facts], directory=ROOT, environment=os.environ | {"PYTHONPATH": str(ROOT)}

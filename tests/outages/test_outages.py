@@ -28,8 +28,7 @@ from tests.e2e.kit import client
 from tests.outages.site import Outages
 from tests.storage.kit import Points, Warnings, check_whole, ended, forked, objective, wait_until
 
-# One private Slurm for all of them.
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(240), pytest.mark.xdist_group("outages")]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(240)]
 
 OUTAGE = float(os.environ.get("AXSCHED_OUTAGE", "20"))
 only_acct = pytest.mark.parametrize("cluster", ["acct"], indirect=True)

@@ -19,7 +19,7 @@ from axsched_hpc._version import __version__
 from tests.packaging.metadata import ROOT
 
 # One group, so that the distributions are built once and not by each worker of pytest-xdist.
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("distributions")]
+pytestmark = pytest.mark.timeout(300)
 
 TEMPLATES = sorted(path.name for path in (ROOT / "slurm_templates").iterdir())
 NOT_SOURCE = (".git", ".venv", "build", "dist", "_build", "*.egg-info", "__pycache__", ".*_cache", "outputs")

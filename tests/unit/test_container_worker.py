@@ -154,7 +154,6 @@ def image(rootfs: Path) -> Iterator[str]:
 
 
 # A container is named after its batch, which is the same in all of these, and podman has one for each name.
-@pytest.mark.xdist_group("podman")
 class TestPodman:
     @pytest.fixture
     def path(self, tmp_path: Path) -> str:
