@@ -38,6 +38,7 @@ class Driver:
     root: Path
 
     def stopped(self) -> bool:
+        assert is_alive(self.pid), f"it ended before it was stopped:\n{self.log.read_text()}"
         return kit.is_stopped(self.pid)
 
     def go_on(self) -> None:
