@@ -23,7 +23,7 @@ from axsched_hpc.ax_bridge.data import Observed
 from axsched_hpc.ax_bridge.inputs import Handles, check_trial, handles_from
 from axsched_hpc.ax_bridge.parameters import validated
 from axsched_hpc.ax_bridge.problem import problem_of
-from axsched_hpc.ax_bridge.records import Reference, run_to_json
+from axsched_hpc.ax_bridge.records import Reference, inherit, run_to_json
 from axsched_hpc.ax_bridge.replay import Replay, external_event
 from axsched_hpc.ax_bridge.trials import (
     find,
@@ -322,5 +322,8 @@ class AxBridge:
     def _candidate(self, trial: Trial, time: float, origin: str) -> Candidate:
         arm, run = trial.arm, trial.generator_run
         assert arm is not None and run is not None  # the trial was made with both
-        payload = {"generator_run": run_to_json(run, self._reference)}
-        return Candidate(trial.index, arm.name, dict(arm.parameters), payload, time, origin)
+        encoded = run_to_json(run, self._reference)
+        inherit(run, encoded["inherited"], self._reference)
+        return Candidate(
+            trial.index, arm.name, dict(arm.parameters), {"generator_run": encoded}, time, origin
+        )

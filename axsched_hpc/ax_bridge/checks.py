@@ -35,6 +35,15 @@ _TRIAL_FIELDS: Mapping[str, _Kinds] = {
     "_num_arms_created": int,
 }
 
+_RUN_FIELDS: Mapping[str, _Kinds] = {
+    "_time_created": datetime,
+    "_generator_run_type": (str, type(None)),
+    "_generator_key": (str, type(None)),
+    "_generation_node_name": (str, type(None)),
+    "_fit_time": (int, float, type(None)),
+    "_gen_time": (int, float, type(None)),
+}
+
 _ROW_FIELDS: Mapping[str, _Kinds] = {"arm_name": str, "metric_name": str, "metric_signature": str}
 
 
@@ -84,7 +93,7 @@ def _trial(space: SearchSpace, key: int, trial: BaseTrial) -> None:
         raise ValueError(f"{where} calls itself {trial.index!r}")
     _fields(trial, where, _TRIAL_FIELDS)
     for run in trial.generator_runs:
-        _fields(run, f"the generator run of {where}", {"_time_created": datetime})
+        _fields(run, f"the generator run of {where}", _RUN_FIELDS)
     for arm in trial.arms:
         _fields(arm, f"the arm of {where}", {"_name": str})
         _point(space, arm.parameters, where)

@@ -31,8 +31,8 @@ _FIELDS: Mapping[type[Any], Callable[[Any], dict[str, Any]]] = CORE_ENCODER_REGI
 class Encoder:
     """What ``json.loads(json.dumps(object_to_json(value)))`` gives, for as long as nothing is changed.
 
-    An object that Ax encodes as a whole, such as an enum or a class, is encoded once: the same one stands in
-    thousands of trials. NaN and infinities stay as they are.
+    An object is encoded once: the same enum, class or search space stands in thousands of trials. NaN and
+    infinities stay as they are.
     """
 
     def __init__(self) -> None:
@@ -56,11 +56,11 @@ class Encoder:
             return [item if type(item) in _PLAIN else self.encode(item) for item in value]
         if kind is datetime:
             return {"__type": "datetime", "value": value.strftime(_MOMENT)}
-        if kind in _FIELDS:
-            return self._mapping(_FIELDS[kind](value))
         there = self._done.get(id(value))
         if there is None:
-            there = self._done[id(value)] = (value, _by_ax(value))
+            fields = _FIELDS.get(kind)
+            encoded = _by_ax(value) if fields is None else self._mapping(fields(value))
+            there = self._done[id(value)] = (value, encoded)
         return there[1]
 
     def _mapping(self, fields: Mapping[Any, Any]) -> dict[str, Any]:

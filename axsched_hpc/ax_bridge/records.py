@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,16 @@ def run_to_json(run: GeneratorRun, reference: Reference) -> dict[str, Any]:
     return {**encoded, "inherited": inherited}
 
 
+def inherit(run: GeneratorRun, inherited: Collection[str], reference: Reference) -> None:
+    """Put the reference's parts into a run, in place of parts that are equal or missing. All runs share them
+    so, in an experiment that lives as in one that was replayed.
+    """
+    if "search_space" in inherited:
+        run._search_space = reference.search_space
+    if "optimization_config" in inherited:
+        run._optimization_config = reference.optimization_config
+
+
 class Runs:
     """Generator runs from the journal, each completed from the reference.
 
@@ -91,10 +101,7 @@ class Runs:
         kwargs = {key: plain[key] for key in _KWARGS if key in plain}
         # What is left out here is put in below: Ax's decoder takes microseconds for each of its numbers.
         run: GeneratorRun = from_json({**plain, **dict.fromkeys((*inherited, *kwargs, *_PLAIN_PARTS))})
-        if "search_space" in inherited:
-            run._search_space = self._reference.search_space
-        if "optimization_config" in inherited:
-            run._optimization_config = self._reference.optimization_config
+        inherit(run, inherited, self._reference)
         run._gen_metadata = self._plain.decode(plain["gen_metadata"])
         predictions = self._plain.decode(plain["model_predictions"])
         run._model_predictions = tuple(predictions) if isinstance(predictions, list) else predictions

@@ -121,6 +121,19 @@ def test_every_generator_run_is_decoded_as_by_ax(history: Driver) -> None:
             assert once._adapter_kwargs is not again._adapter_kwargs
 
 
+def test_runs_share_what_they_have_in_common_with_the_definition() -> None:
+    driver = runs("constrained")
+    first, second = (run_of(driver.bridge, trial) for trial in (5, 6))
+    assert first._generator_key == second._generator_key == "BoTorch"
+    experiment = driver.bridge.experiment
+    assert first.search_space is second.search_space
+    assert first.search_space == experiment.search_space
+    assert first.optimization_config is second.optimization_config
+    assert first.optimization_config == experiment.optimization_config
+    # What the user does to the experiment later does not reach into the past.
+    assert first.search_space is not experiment.search_space
+
+
 def test_an_upgrade_of_ax_that_renames_what_is_decoded_once_is_noticed() -> None:
     fields = generator_run_to_dict(GeneratorRun(arms=[]))
     assert {"arms", "weights", "generator_kwargs", "adapter_kwargs"} <= fields.keys()

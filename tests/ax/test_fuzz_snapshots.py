@@ -169,7 +169,7 @@ def altered(draw: st.DrawFn, whole: Callable[[], str]) -> str:
                 there = there[step]
             parent[key] = json.loads(json.dumps(there))
         case "wrap":
-            parent[key] = [parent[key]] if draw(st.booleans()) else {"__type": "set", "value": parent[key]}
+            parent[key] = [parent[key]] if draw(st.booleans()) else {"value": parent[key]}
         case _ if isinstance(parent, list):
             parent.append(json.loads(json.dumps(parent[key])))
         case _:
@@ -226,7 +226,8 @@ def check_usable(text: str) -> None:
     taken.external(())
     taken.trials_frame()
     again = read_any(taken.snapshot_text(), "again.json")
-    assert saved(again) == saved(loaded)
+    # As text, since NaN is not equal to itself.
+    assert json.dumps(saved(again)) == json.dumps(saved(loaded))
 
 
 @fuzz
