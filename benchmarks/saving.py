@@ -41,6 +41,7 @@ from ax.api.configs import RangeParameterConfig  # noqa: E402
 from ax.core.arm import Arm  # noqa: E402
 from ax.core.generator_run import GeneratorRun  # noqa: E402
 
+from axsched_hpc.ax_bridge import collector  # noqa: E402
 from axsched_hpc.ax_bridge.bridge import AxBridge  # noqa: E402
 from axsched_hpc.core.events import (  # noqa: E402
     AttemptFailed,
@@ -51,12 +52,14 @@ from axsched_hpc.core.events import (  # noqa: E402
     DriverOpened,
     Event,
     Failure,
+    LeaseTaken,
 )
 from axsched_hpc.core.ledger import Ledger  # noqa: E402
 from axsched_hpc.core.machine import TellCompleted, TellFailed  # noqa: E402
 from axsched_hpc.core.states import FailureKind, Verdict  # noqa: E402
 from axsched_hpc.io.layout import FORMAT  # noqa: E402
 from axsched_hpc.store import journal  # noqa: E402
+from axsched_hpc.store.writer import JournalWriter  # noqa: E402
 
 START = 1_700_000_000.0
 #: The trials whose suggestions are real: one of the centre, four of Sobol, the rest of BoTorch.
@@ -69,7 +72,7 @@ Append = Callable[[list[Event]], None]
 
 def opened(directory: Path) -> Append:
     """Begin a journal; how events are appended to it."""
-    writer = journal.JournalWriter(directory, 1)
+    writer = JournalWriter(directory, 1, LeaseTaken(START, FORMAT, "host", 1, None, None, "user", 60.0))
     writer.append([DriverOpened(START, FORMAT, "host", 1, "0" * 64)])
     return writer.append
 
@@ -188,12 +191,14 @@ def resumed(directory: Path) -> float:
 
 def resume(directory: Path) -> None:
     """The other process."""
-    bridge, ledger = fresh(), Ledger()
+    bridge = fresh()
 
     def work() -> None:
-        past = list(journal.events(journal.read(directory)))
-        ledger.replay(past)
-        bridge.replay(past)
+        # As a driver does when it opens a directory.
+        with collector.paused():
+            segments = journal.read(directory)
+            journal.replay(segments)
+        bridge.replay(journal.events(segments))
 
     print(seconds(work))
 

@@ -12,6 +12,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from axsched_hpc.ax_bridge import collector
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.config import SchedulerConfig
@@ -122,13 +123,14 @@ class Session:
     def _open_held(
         cls, layout: Layout, bridge: AxBridge, config: SchedulerConfig, clock: Clock, lease: Lease
     ) -> Session:
-        segments = journal.read(layout.journal, before=lease.writer.epoch)
+        with collector.paused():
+            segments = journal.read(layout.journal, before=lease.writer.epoch)
+            ledger = journal.replay(segments)
         if segments and segments[-1].torn:
             log.warning(
                 "%s: its last line is incomplete (its driver was stopped while writing it); it is dropped.",
                 segments[-1].path,
             )
-        ledger = journal.replay(segments)
         # To a driver that was superseded meanwhile, the later one's files would look like a lost journal.
         lease.writer.check()
         opening.refuse_lost_end(layout, ledger)
