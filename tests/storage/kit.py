@@ -23,7 +23,7 @@ from axsched_hpc.io import faults
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.loop.session import Session
 from axsched_hpc.reporting.reading import read_experiment
-from axsched_hpc.runners.base import Batch
+from axsched_hpc.runners.base import BaseRunner, Batch
 from axsched_hpc.store import journal
 from tests.e2e.kit import client
 
@@ -158,7 +158,7 @@ def raising(number: int) -> Callable[[], None]:
     return happen
 
 
-def scheduler(root: Path, runner: LocalRunner, trials: int, **options: Any) -> AxScheduler:
+def scheduler(root: Path, runner: BaseRunner, trials: int, **options: Any) -> AxScheduler:
     """A scheduler over a new client, with an objective that logs its executions beside the disk."""
     made = AxScheduler(
         client(initial=trials),

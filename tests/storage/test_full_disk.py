@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from axsched_hpc import AxScheduler
+from axsched_hpc import AxScheduler, SlurmRunner
 from axsched_hpc.core.errors import ConfigError, StorageError
 from axsched_hpc.core.events import DriverClosed
 from axsched_hpc.core.states import FailureKind
 from axsched_hpc.reporting.reading import read_experiment
 from axsched_hpc.store import journal
+from tests.slurm.harness import Cluster
 from tests.storage.kit import (
     CountingRunner,
     Disk,
@@ -77,6 +78,26 @@ def test_the_driver_waits_for_space_and_ends_right(
     assert len(messages.told(f"{disk.root / 'run'} can be used again")) == 1
     check_whole(disk.root / "run", TRIALS, attempts=None)
     assert runner.started == TRIALS
+
+
+@pytest.mark.slurm
+def test_the_script_of_a_slurm_job_waits_for_space(
+    slurm_cluster: Cluster, disk: Disk, points: Points, messages: Warnings
+) -> None:
+    runner = SlurmRunner(memory="100M", time_limit="00:10:00", max_parallel=2)
+    made = scheduler(disk.root / "run", runner, TRIALS, monitoring_interval=1)
+
+    def fill() -> None:
+        disk.fill()
+        messages.then = disk.free
+
+    points.at("submit.before", fill, arrival=2)
+    with made:
+        made.run_optimization(max_trials=TRIALS)
+    assert points.fired == ["submit.before"]
+    assert messages.told(".sh", "cannot be written or read (No space left on device)")
+    assert len(messages.told(f"{disk.root / 'run'} can be used again")) == 1
+    check_whole(disk.root / "run", TRIALS, attempts=None)
 
 
 def _completed() -> Any:
