@@ -207,7 +207,7 @@ def parse_line(data: bytes) -> Line:
     if not isinstance(record, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004 - callers expect one type
     epoch, seq = record.pop("epoch", None), record.pop("seq", None)
-    if type(epoch) is not int or type(seq) is not int:
+    if type(epoch) is not int or type(seq) is not int or seq < 1:
         raise ValueError("it does not tell its epoch and number")
     newer = record.get("format")
     if record.get("kind") in (LeaseTaken.kind, DriverOpened.kind) and type(newer) is int and newer > FORMAT:

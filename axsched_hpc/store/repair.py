@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 
 from axsched_hpc.core.errors import AxSchedError, JournalError
@@ -228,9 +229,11 @@ def _segment(path: Path, epoch: int, limit: int | None) -> tuple[list[tuple[int,
     if limit is not None and len(data) < limit:
         why = f"its end is lost: it has {len(data)} bytes, and a later driver read {limit}"
         dropped.append(Dropped(str(path), number + 1, why))
-    missing = sorted(set(range(1, max(found, default=0))) - set(found))
-    if len(missing) > unreadable:
-        which = ", ".join(map(str, missing[:10])) + (" ..." if len(missing) > 10 else "")
+    missing = max(found, default=0) - len(found)
+    if missing > unreadable:
+        # Not all of them are listed: a damaged number can be any.
+        numbers = islice((number for number in count(1) if number not in found), min(missing, 10))
+        which = ", ".join(map(str, numbers)) + (" ..." if missing > 10 else "")
         dropped.append(Dropped(str(path), 0, f"of the records {which}, some are missing"))
     # What lies beyond, in an undamaged segment, was never part of the experiment, and needs no word.
     return sorted(found.items()), dropped + (beyond if dropped else [])

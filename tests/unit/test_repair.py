@@ -105,6 +105,18 @@ def test_a_damaged_line_costs_nothing_that_was_computed(layout: Layout, name: st
     assert mending.examine(layout).error is None
 
 
+def test_a_line_with_an_absurd_number_costs_neither_memory_nor_time(layout: Layout) -> None:
+    before = states(read_experiment(layout.root).ledger)
+    line = journal.encode_line(DriverClosed(99.0), 4, 10**15).encode()
+    whole = ORIGINAL[LAST][: ORIGINAL[LAST].rindex(b"\n") + 1]
+    put(layout, {**ORIGINAL, LAST: whole + line})
+    examined, _ = mend(layout)
+    number = len(whole.splitlines()) + 1
+    which = ", ".join(map(str, range(number, number + 10)))
+    assert f"of the records {which} ..., some are missing" in {d.why for d in examined.salvaged.dropped}
+    assert states(read_experiment(layout.root).ledger).keys() == before.keys()
+
+
 @pytest.mark.parametrize("name", sorted(ORIGINAL))
 @pytest.mark.parametrize("how", ["missing", "cut"])
 def test_a_lost_segment_costs_nothing_that_was_computed(layout: Layout, name: str, how: str) -> None:
