@@ -49,7 +49,7 @@ def describe(event: Event, ledger: Ledger, incumbent: Incumbent) -> str | None:
                 Verdict.FAIL: "the trial failed",
                 Verdict.ABANDON: "the trial is abandoned",
             }[verdict]
-            return f"trial {trial}, attempt {attempt}: {failure.message} ({failure.kind}; {then})"
+            return f"trial {trial}, attempt {attempt}: {failure.text} ({failure.kind}; {then})"
         case TrialAbandoned(trial=trial, reason=reason):
             return f"trial {trial} is abandoned: {reason}"
     return None
