@@ -74,7 +74,6 @@ class SlurmJobs:
                 "ask the site's support.",
                 transient=True,
             )
-        self._job_age = parse.job_age(answer.out)
         self._max_array_size = min(self._max_array_size, parse.array_size(answer.out) or self._max_array_size)
         from axsched_hpc.runners.executors import worker_executor
 
@@ -208,6 +207,8 @@ class SlurmJobs:
         seen = self._waiting.get(job)
         if seen is None or all(render.root(other) != render.root(job) for other in shown):
             return False
+        if not self._job_age:
+            self._job_age = parse.job_age(self._execute(render.show_config()).out)
         return time.monotonic() - seen < self._job_age
 
     def _sacct(self, argv: list[str]) -> list[Row]:

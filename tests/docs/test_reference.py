@@ -109,7 +109,7 @@ def _ends(state: TrialState, event: type[TrialEvent]) -> set[str]:
         "metrics": {"loss": (1.0, None)},
         "failure": Failure(FailureKind.EXIT_CODE, "it failed"),
     }
-    names = {field.name for field in fields(event)} - {"time", "trial", "node", "started", "ended"}
+    names = {field.name for field in fields(event)} - {"time", "trial", "node", "started", "ended", "request"}
     ends = set()
     for verdict in Verdict if event is AttemptFailed else [Verdict.FAIL]:
         values = {**own, "verdict": verdict}
