@@ -53,7 +53,7 @@ def stuck(reason: str, job: str = "") -> str | None:
     A reason that is not known counts as one that passes: a warning that is none is worse than none.
     """
     # ReqNodeNotAvail carries a list of nodes after a comma, and a reason in parentheses may stand around it.
-    word = reason.strip().strip("()").split(",")[0].strip()
+    word = reason.strip().strip("()").split(",")[0].strip().replace(" ", "_")
     if not word:
         return None
     for pattern, hint in _STUCK:

@@ -74,17 +74,15 @@ class Submitter:
             self._held = None  # it was given up meanwhile
         if self._held is not None and not self._hand_over(self._held):
             return
-        groups: dict[Request, list[int]] = {}
-        for number in trials:
-            groups.setdefault(self._request(number), []).append(number)
-        for request, group in groups.items():
-            left = group
-            while left:
-                size = self._throttle.allowed(len(left))
-                if self._hand_over(self._planned(left[:size], request)):
-                    left = left[size:]
-                elif not self.ready:
-                    return
+        left = list(trials)
+        while left:
+            request = self._request(left[0])
+            alike = [number for number in left if self._request(number) == request]
+            batch = alike[: self._throttle.allowed(len(alike))]
+            if self._hand_over(self._planned(batch, request)):
+                left = [number for number in left if number not in batch]
+            elif not self.ready:
+                return
 
     def _is_planned(self, batch: Batch) -> bool:
         trial = self._session.ledger.trials[batch.attempts[0].trial]
