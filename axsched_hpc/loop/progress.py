@@ -13,6 +13,7 @@ from axsched_hpc.core.events import (
     AttemptRequeued,
     AttemptStarted,
     AttemptSucceeded,
+    AttemptWaits,
     AttemptWithdrawn,
     BatchSubmitted,
     Event,
@@ -34,6 +35,8 @@ def describe(event: Event, ledger: Ledger, incumbent: Incumbent) -> str | None:
             trials = [ledger.batches[token][index][0] for index in sorted(jobs)]
             what = f"{'trial' if len(trials) == 1 else 'trials'} {ranges(trials)}"
             return f"{what} submitted: job {arrays[0]}" + (f" to {arrays[-1]}" if len(arrays) > 1 else "")
+        case AttemptWaits(trial=trial, reason=reason) if reason:
+            return f"trial {trial} waits for {reason}, which may not pass by itself"
         case AttemptStarted(trial=trial, node=node):
             return f"trial {trial} runs" + (f" on {node}" if node else "")
         case AttemptRequeued(trial=trial):
