@@ -65,6 +65,7 @@ _HINTS = (
         "No node can give that much; lower memory or cpus_per_task.",
     ),
     (r"time limit", "It is beyond the partition's; `sinfo -o '%P %l'` shows it; lower time_limit."),
+    (r"invalid --\S+ specification", "sbatch(1) says what the option takes."),
     (r"unrecognized option|invalid option|unknown option", "Check the names in config['sbatch_options']."),
 )
 

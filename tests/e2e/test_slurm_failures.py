@@ -84,12 +84,12 @@ def test_more_time_and_more_memory(slurm_cluster: Cluster, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"exclusiv": True}, ConfigError, "sbatch has no option --exclusiv, .* Did you mean 'exclusive'?"),
+        ({"partion": "main"}, ConfigError, r"no option --partion, .* Did you mean 'partition'\?"),
         ({"constraint": "rainbow"}, SubmissionError, "Invalid feature specification"),
         ({"partition": "nowhere"}, SubmissionError, "(?i)invalid partition.*`sinfo` lists the partitions"),
         ({"nodes": 99}, SubmissionError, "Requested node configuration is not available"),
         ({"gres": "unicorn:1"}, SubmissionError, "Invalid generic resource"),
-        ({"time": "tomorrow"}, SubmissionError, "(?i)invalid time|time limit"),
+        ({"time": "tomorrow"}, SubmissionError, "Invalid --time specification. sbatch\\(1\\) says"),
     ],
 )
 def test_what_sbatch_refuses_is_refused_before_anything_is_asked_for(
