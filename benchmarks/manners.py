@@ -99,7 +99,7 @@ def main() -> None:
             "idle": idle(Path(folder), arguments.waiting),
         }
     text = json.dumps(results, indent=1)
-    print(text)  # noqa: T201 - the result of the program
+    print(text)
     if arguments.json:
         arguments.json.write_text(text + "\n")
 
