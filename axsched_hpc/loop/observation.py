@@ -331,9 +331,12 @@ class Observer:
         policy, base = session.config.retries, self._runner.asked
         asked = effective(attempt.request, base)
         files = session.layout.attempt(trial.number, attempt.number)
+        now = session.clock.now()
+        elapsed = now - attempt.started if attempt.started is not None else None
         failure = explained(
             replace(
                 failure,
+                elapsed_s=elapsed if failure.elapsed_s is None else failure.elapsed_s,
                 asked_mb=asked.memory_mb,
                 limit_s=asked.time_s,
                 progressed=checkpoint.saved_since(session.layout.checkpoint(trial.number), files.claim),
@@ -346,9 +349,7 @@ class Observer:
             session.ledger.failed_arms[arm_key(trial.parameters)],
             more=grown(policy, failure.kind, attempt.request, base) is not None,
         )
-        return AttemptFailed(
-            session.clock.now(), trial.number, attempt.number, failure, verdict, started, ended
-        )
+        return AttemptFailed(now, trial.number, attempt.number, failure, verdict, started, ended)
 
     def _complain(self, about: str, message: str) -> None:
         if about not in self._complained:

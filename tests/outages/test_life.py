@@ -173,7 +173,8 @@ def test_nodes_that_die_and_jobs_that_are_preempted_for_good(
     assert (first.state, second.state) == (TrialState.COMPLETED, TrialState.COMPLETED)
     (failure,) = failures(first)
     assert (failure.kind, failure.node) == (FailureKind.NODE_FAILED, node)
-    assert failure.text.endswith(f"on {node}: its node failed (state NODE_FAIL).")
+    assert f" on {node}: its node failed (state NODE_FAIL)" in failure.text
+    assert failure.elapsed_s is not None and failure.limit_s == 600
     assert first.attempts[1].request.exclude == (node,) and first.attempts[1].node != node
     (failure,) = failures(second)
     assert failure.kind is FailureKind.PREEMPTED
