@@ -16,8 +16,8 @@ from click.testing import CliRunner, Result
 from axsched_hpc.cli import cli
 
 #: Ends in a driver's ways: the n-th start does what the n-th word says. A number: ends with that exit code;
-#: `die`: by SIGKILL; `wait`: waits for a signal, as a driver does; `deaf`: heeds none; `last`: waits, and is done
-#: when SIGTERM comes.
+#: `die`: by SIGKILL; `wait`: waits for a signal, as a driver does; `deaf`: heeds none; `last`: waits, and is
+#: done when SIGTERM comes.
 SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
@@ -27,8 +27,8 @@ with log.open("a") as file:
     file.write(f"{os.environ['SLURM_JOB_ID']} {sys.argv[1:]!r}\\n")
 words = Path("plan").read_text().split()
 word = words[min(len(log.read_text().splitlines()), len(words)) - 1]
-signal.signal(signal.SIGUSR1, signal.SIG_IGN if word == "deaf" else lambda *_: sys.exit(75))
-signal.signal(signal.SIGTERM, signal.SIG_IGN if word == "deaf" else lambda *_: sys.exit(0 if word == "last" else 143))
+for number, code in ((signal.SIGUSR1, 75), (signal.SIGTERM, 0 if word == "last" else 143)):
+    signal.signal(number, signal.SIG_IGN if word == "deaf" else lambda *_, code=code: sys.exit(code))
 print(f"this start: {word}")
 if word == "die":
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The driver's batch script on a real Slurm, with a script in the driver's place that ends in all its ways."""
+"""The driver's batch script on a real Slurm, with a script in its place that ends in all a driver's ways."""
 
 from __future__ import annotations
 

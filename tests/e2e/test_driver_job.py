@@ -16,8 +16,8 @@ from tests.slurm.harness import Cluster
 
 pytestmark = pytest.mark.slurm
 
-#: The script of a user, with all that belongs to the site in a profile. Its objective logs each execution, and
-#: what it is that its job has inherited.
+#: The script of a user, with all that belongs to the site in a profile. Its objective logs each execution,
+#: and what its job has inherited.
 DRIVER = """
 import os, sys, time
 from pathlib import Path
@@ -38,7 +38,8 @@ def objective(parameters):
 if __name__ == "__main__":
     print("process", os.getpid(), os.environ["MINE"])
     scheduler = AxScheduler(client(initial=trials), SlurmRunner.from_profile(max_parallel=2), {
-        "job_output_dir": folder + "/run", "monitoring_interval": 1, "poll_interval": 0.2, "synchronous": False,
+        "job_output_dir": folder + "/run", "synchronous": False,
+        "monitoring_interval": 1, "poll_interval": 0.2,
     })
     scheduler.set_objective_function(objective)
     print("best", scheduler.run_optimization(max_trials=trials))
