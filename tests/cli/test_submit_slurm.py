@@ -141,6 +141,29 @@ def test_preempted_it_comes_again(here: Site) -> None:
     here.plan("wait 0")
     job = here.submit("--partition", "low", "--cpus", "8")
     here.logged("this start: wait")
+    _preempt(here, job)
+    here.logged("DUE TO PREEMPTION")
+    here.logged("done.")
+    assert here.starts() == [job, job]
+    here.over()
+
+
+def test_preempted_for_good_its_successor_comes(here_without_accounting: Site) -> None:
+    here = here_without_accounting
+    here.plan("wait 0")
+    job = here.submit("--partition", "low", "--cpus", "8", "--again", "successor")
+    here.logged("this start: wait")
+    # It is not to be requeued, so Slurm cancels it.
+    _preempt(here, job)
+    here.logged("DUE TO PREEMPTION")
+    here.logged("done.")
+    first, second = here.starts()
+    assert first == job != second
+    here.over()
+
+
+def _preempt(here: Site, job: str) -> None:
+    """Take the node of a job that has all of its processors."""
     node = subprocess.run(
         ["squeue", "--noheader", f"--jobs={job}", "--format=%N"], capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -148,10 +171,6 @@ def test_preempted_it_comes_again(here: Site) -> None:
         *("sbatch", "--partition=high", f"--nodelist={node}", "--cpus-per-task=8", "--mem=100M"),
         *("--output=/dev/null", "--wrap", "true"),
     )
-    here.logged("DUE TO PREEMPTION")
-    here.logged("done.")
-    assert here.starts() == [job, job]
-    here.over()
 
 
 def test_the_template_as_it_is_with_its_two_parts_edited(here_without_accounting: Site) -> None:
