@@ -14,6 +14,8 @@ from typing import TypeVar
 import click
 
 from axsched_hpc._version import __version__
+from axsched_hpc.commands.submit import submit
+from axsched_hpc.commands.templates import templates
 from axsched_hpc.core.errors import AxSchedError, ExperimentLockedError, StorageError
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.reporting.mending import holder_text, repair_text
@@ -99,6 +101,10 @@ def unlock(directory: str, yes: bool, force: bool) -> None:
     _confirm("Take the experiment from it?", yes)
     _on_disk(layout, lambda: unlocking.unlock(layout, who))
     click.echo("Done. The next driver starts at once.")
+
+
+cli.add_command(submit)
+cli.add_command(templates)
 
 
 def _show(text: str, *, err: bool = False) -> None:
