@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 from pathlib import Path
 
 from axsched_hpc.io import atomic
@@ -30,6 +31,18 @@ def start_ticks(pid: int) -> int | None:
     """When a process started, in clock ticks since the boot; None without such a process or /proc."""
     fields = _stat(pid)
     return None if fields is None else int(fields[19])
+
+
+def max_rss_mb() -> float:
+    """The largest resident memory of this process or of one of its children that have ended, in MB (10^6
+    bytes).
+    """
+    import resource
+
+    processes_of = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    largest = max(resource.getrusage(who).ru_maxrss for who in processes_of)
+    # Kilobytes of 1024 bytes on Linux, bytes on macOS.
+    return round(largest * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
 
 
 def alive(host: str, pid: int, start: int | None, boot: str | None) -> bool | None:
