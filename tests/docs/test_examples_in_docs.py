@@ -102,8 +102,10 @@ def test_the_objectives_of_the_page_on_checkpoints_run(outside: Path) -> None:
     from tests.e2e.kit import client
 
     page = "docs/checkpointing.md"
-    shell = re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    (outside / "train.sh").write_text(shell[0])
+    text = (ROOT / page).read_text(encoding="utf-8")
+    shell = re.search(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert shell is not None
+    (outside / "train.sh").write_text(shell[1])
     seen: dict[str, Any] = {}
     for mark, text in _blocks(page):
         with AxScheduler(client(), LocalRunner(1), {"job_output_dir": outside / mark}) as scheduler:
