@@ -113,6 +113,7 @@ def _run_claimed(layout: Layout, batch: Manifest, trial: int, attempt: int, *, i
     try:
         insist(lambda: atomic.make_directory(checkpoint), f"{checkpoint} cannot be made")
         access.require_inside(layout.root, checkpoint)
+        own = insist(lambda: claim.latest(files), f"the claim in {files.root} cannot be read", reading=True)
         installed = insist(
             lambda: install.load(layout, batch.objective),
             f"the objective {batch.objective} cannot be read",
@@ -130,7 +131,7 @@ def _run_claimed(layout: Layout, batch: Manifest, trial: int, attempt: int, *, i
                 parameters=values,
                 parameters_file=parameters_file,
                 files=files,
-                claim=claim.latest(files),
+                claim=own,
                 checkpoint=checkpoint,
                 restarts=_begun_before(layout, trial, attempt),
                 in_job=in_job,

@@ -331,12 +331,16 @@ class Observer:
         policy, base = session.config.retries, self._runner.asked
         asked = effective(attempt.request, base)
         files = session.layout.attempt(trial.number, attempt.number)
+        # The worker's word counts more than what this machine's cache of the directory says.
+        saved = failure.progressed or checkpoint.saved_since(
+            session.layout.checkpoint(trial.number), files.claim
+        )
         failure = explained(
             replace(
                 failure,
                 asked_mb=asked.memory_mb,
                 limit_s=asked.time_s,
-                progressed=checkpoint.saved_since(session.layout.checkpoint(trial.number), files.claim),
+                progressed=saved,
             )
         )
         verdict = judge(

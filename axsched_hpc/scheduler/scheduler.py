@@ -159,7 +159,7 @@ class AxScheduler:
                 f"set_objective_function takes a function of a dict of parameters, "
                 f"not {function!r} ({type(function).__name__})."
             )
-        seconds = warning_of("set_objective_function: {}", checkpointable, warning)
+        seconds = warning_of("set_objective_function's {}", checkpointable, warning)
         self._set_objective(function if seconds is None else Checkpointed(function, seconds))
 
     def set_script_objective(

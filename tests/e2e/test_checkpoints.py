@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import threading
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from axsched_hpc import AxScheduler, ContinueLater, LocalRunner, SlurmRunner, checkpoint_directory, warned
+from axsched_hpc.core.errors import ConfigError
 from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.states import FailureKind, TrialState
 from axsched_hpc.io import claim
@@ -245,6 +247,48 @@ echo "loss $step" > "$AXSCHED_METRICS_FILE"
     trial = the_trial(tmp_path)
     assert [each.kind for each in trial.failures()] == [FailureKind.WORKER_KILLED] * 4
     assert (tmp_path / "run/trials/00000/checkpoint/step").read_text() == "9\n"
+
+
+def test_going_on_is_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    script = tmp_path / "twice.sh"
+    script.write_text("""
+[ -e "$AXSCHED_CHECKPOINT_DIR/half" ] && { echo loss 1 > "$AXSCHED_METRICS_FILE"; exit; }
+echo 1 > "$AXSCHED_CHECKPOINT_DIR/half"
+exit 75
+""")
+    caplog.set_level("INFO", logger="axsched_hpc")
+    with scheduler(tmp_path, LocalRunner(max_parallel=1), retries={"infrastructure": 0}) as run:
+        run.set_script_objective(script, {"checkpointable": True})
+        run.run_optimization(max_trials=1)
+    assert [each.kind for each in the_trial(tmp_path).failures()] == [FailureKind.CHECKPOINTED]
+    (line,) = [each for each in caplog.records if "saved its state in" in each.getMessage()]
+    assert line.levelname == "INFO"
+    # Completed: what it has saved is of no use any more.
+    assert not Layout.at(tmp_path / "run").checkpoint(0).exists()
+
+
+def test_the_journal_says_when_an_objective_is_told(tmp_path: Path) -> None:
+    with scheduler(tmp_path, LocalRunner(max_parallel=1)) as run:
+        for options in ({}, {"checkpointable": True}, {"checkpointable": True, "warning": 7}):
+            run.set_objective_function(lambda p: {"loss": p["x"]}, **options)
+            run.run_optimization(max_trials=1)
+    events = [json.loads(line) for line in (tmp_path / "run/journal/00001.jsonl").read_text().splitlines()]
+    told = [each["warning"] for each in events if each.get("kind") == "objective_set"]
+    assert told == [None, 120, 7]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"checkpointable": 1}, "set_objective_function's checkpointable is 1 (int), but takes True"),
+        ({"checkpointable": True, "warning": "2m"}, "set_objective_function's warning is '2m' (str)"),
+        ({"warning": 60}, "Set set_objective_function's checkpointable to True as well"),
+    ],
+)
+def test_wrong_options_of_a_function(tmp_path: Path, options: dict[str, Any], words: str) -> None:
+    with scheduler(tmp_path, LocalRunner(max_parallel=1)) as run, pytest.raises(ConfigError) as caught:
+        run.set_objective_function(lambda p: {"loss": 1}, **options)
+    assert words in str(caught.value)
 
 
 def test_code_75_without_a_checkpoint_fails(tmp_path: Path) -> None:
