@@ -333,13 +333,17 @@ class Observer:
         files = session.layout.attempt(trial.number, attempt.number)
         now = session.clock.now()
         elapsed = now - attempt.started if attempt.started is not None else None
+        # The worker's word counts more than what this machine's cache of the directory says.
+        saved = failure.progressed or checkpoint.saved_since(
+            session.layout.checkpoint(trial.number), files.claim
+        )
         failure = explained(
             replace(
                 failure,
                 elapsed_s=elapsed if failure.elapsed_s is None else failure.elapsed_s,
                 asked_mb=asked.memory_mb,
                 limit_s=asked.time_s,
-                progressed=checkpoint.saved_since(session.layout.checkpoint(trial.number), files.claim),
+                progressed=saved,
             )
         )
         verdict = judge(

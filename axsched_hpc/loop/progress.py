@@ -20,7 +20,7 @@ from axsched_hpc.core.events import (
     TrialAbandoned,
 )
 from axsched_hpc.core.ledger import Ledger
-from axsched_hpc.core.states import TrialState, Verdict
+from axsched_hpc.core.states import FailureKind, TrialState, Verdict
 from axsched_hpc.loop.session import Listener, Session
 from axsched_hpc.reporting.table import number
 
@@ -78,7 +78,9 @@ def _standing(ledger: Ledger, incumbent: Incumbent) -> str:
 
 
 class LogLines:
-    """One log line per change. Failures are warnings, so that they are seen without any set-up of logging."""
+    """One log line per change. Failures are warnings, so that they are seen without any set-up of logging; an
+    attempt that goes on from its checkpoint is none.
+    """
 
     def __init__(self, incumbent: Incumbent) -> None:
         self._incumbent = incumbent
@@ -87,7 +89,13 @@ class LogLines:
         """Log an event."""
         text = describe(event, ledger, self._incumbent)
         if text is not None:
-            log.log(logging.WARNING if isinstance(event, AttemptFailed) else logging.INFO, "%s", text)
+            log.log(logging.WARNING if _is_failure(event) else logging.INFO, "%s", text)
+
+
+def _is_failure(event: Event) -> bool:
+    if not isinstance(event, AttemptFailed):
+        return False
+    return event.failure.kind is not FailureKind.CHECKPOINTED or event.verdict is not Verdict.RETRY
 
 
 class Tracker:
