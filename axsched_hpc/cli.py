@@ -15,6 +15,7 @@ import click
 
 from axsched_hpc._version import __version__
 from axsched_hpc.core.errors import AxSchedError, ExperimentLockedError, StorageError
+from axsched_hpc.doctor.command import doctor
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.reporting.mending import holder_text, repair_text
 from axsched_hpc.reporting.reading import experiment_at, read_experiment
@@ -99,6 +100,9 @@ def unlock(directory: str, yes: bool, force: bool) -> None:
     _confirm("Take the experiment from it?", yes)
     _on_disk(layout, lambda: unlocking.unlock(layout, who))
     click.echo("Done. The next driver starts at once.")
+
+
+cli.add_command(doctor)
 
 
 def _show(text: str, *, err: bool = False) -> None:

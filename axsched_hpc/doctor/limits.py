@@ -1,0 +1,158 @@
+"""The limits of the user's accounts, as sacctmgr tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from axsched_hpc.doctor.finding import Finding, Level, joined
+
+#: SlurmRunner's default.
+PARALLEL = 32
+
+#: Fields asked for, in sacctmgr's words, with ours for a limit.
+ACCOUNT_FIELDS = (
+    "Cluster,Account,Partition,QOS,MaxJobs,MaxSubmitJobs,MaxWall,MaxTRES,GrpJobs,GrpSubmitJobs,GrpTRES"
+)
+QOS_FIELDS = (
+    "Name,MaxJobsPerUser,MaxSubmitJobsPerUser,MaxWall,MaxTRES,MaxTRESPerUser,GrpJobs,GrpSubmitJobs,GrpTRES"
+)
+
+_WORDS = {
+    "MaxJobs": "at most {} of your jobs run at a time",
+    "MaxJobsPerUser": "at most {} of your jobs run at a time",
+    "MaxSubmitJobs": "at most {} of your jobs are queued or running",
+    "MaxSubmitJobsPerUser": "at most {} of your jobs are queued or running",
+    "MaxWall": "a job may ask for at most {}",
+    "MaxTRES": "a job may have at most {}",
+    "MaxTRESPerUser": "your jobs together may have at most {}",
+    "GrpJobs": "at most {} jobs of all its users run at a time",
+    "GrpSubmitJobs": "at most {} jobs of all its users are queued or running",
+    "GrpTRES": "all its users together may have at most {}",
+}
+
+_SUBMIT = ("MaxSubmitJobs", "MaxSubmitJobsPerUser", "GrpSubmitJobs")
+_RUN = ("MaxJobs", "MaxJobsPerUser", "GrpJobs")
+
+
+def accounts_query(user: str, cluster: str) -> list[str]:
+    """Ask for the user's associations."""
+    where = ["where", f"user={user}", *([f"cluster={cluster}"] if cluster else [])]
+    return ["sacctmgr", "--noheader", "--parsable2", "show", "assoc", *where, f"format={ACCOUNT_FIELDS}"]
+
+
+def qos_query() -> list[str]:
+    """Ask for all qualities of service."""
+    return ["sacctmgr", "--noheader", "--parsable2", "show", "qos", f"format={QOS_FIELDS}"]
+
+
+def parse(answer: str, fields: str) -> list[dict[str, str]]:
+    """Rows of sacctmgr as dicts, without empty values."""
+    names = fields.split(",")
+    rows = []
+    for line in answer.splitlines():
+        values = line.split("|")
+        if len(values) == len(names):
+            rows.append({name: value for name, value in zip(names, values, strict=True) if value})
+    return rows
+
+
+def judge(
+    accounts: Sequence[Mapping[str, str]],
+    qualities: Sequence[Mapping[str, str]],
+    *,
+    wanted: str | None,
+    enforced: str,
+) -> Finding:
+    """What the user's accounts allow.
+
+    Parameters
+    ----------
+    accounts, qualities
+        The user's associations, and all qualities of service.
+    wanted
+        The account that the user named.
+    enforced
+        AccountingStorageEnforce of the configuration.
+    """
+    check = "account"
+    binding = "associations" in enforced or "limits" in enforced or "qos" in enforced
+    if not accounts:
+        if not binding:
+            return Finding(check, Level.OK, "You have none, and the site does not ask for one.")
+        return Finding(
+            check,
+            Level.PROBLEM,
+            "You have none on this cluster, and the site asks for one "
+            f"(AccountingStorageEnforce={enforced}): "
+            "jobs are refused.",
+            "Ask the site for an account on this cluster.",
+        )
+    names = list(dict.fromkeys(row.get("Account", "") for row in accounts))
+    if wanted is not None and wanted not in names:
+        return Finding(
+            check,
+            Level.PROBLEM if binding else Level.WARNING,
+            f"You are not in account {wanted!r}; you are in {', '.join(names)}.",
+            "axsched doctor --account NAME, and SlurmRunner(account=NAME).",
+        )
+    rows = [row for row in accounts if wanted is None or row.get("Account") == wanted]
+    used = {name for row in rows for name in row.get("QOS", "").split(",")}
+    limits = [(f"account {row.get('Account')}{_partition(row)}", row) for row in rows]
+    limits += [(f"QOS {row.get('Name')}", row) for row in qualities if row.get("Name") in used]
+    parts = [Finding("", Level.OK, f"{', '.join(names if wanted is None else [wanted])}.")]
+    told = False
+    for name, row in limits:
+        words = [words.format(row[field]) for field, words in _WORDS.items() if field in row]
+        if words:
+            told = True
+            parts.append(Finding("", Level.OK, f"{name}: {'; '.join(words)}."))
+    if not told:
+        parts.append(Finding("", Level.OK, "No limits besides those of the partitions."))
+    elif "limits" not in enforced and "qos" not in enforced:
+        parts.append(
+            Finding(
+                "",
+                Level.OK,
+                f"The site does not enforce these limits (AccountingStorageEnforce={enforced or 'none'}).",
+            )
+        )
+    else:
+        parts += _judge_numbers([row for _, row in limits])
+    return joined(check, parts)
+
+
+def _judge_numbers(rows: Sequence[Mapping[str, str]]) -> list[Finding]:
+    submit, run = _smallest(rows, _SUBMIT), _smallest(rows, _RUN)
+    if submit is not None and submit < PARALLEL:
+        return [
+            Finding(
+                "",
+                Level.WARNING,
+                f"SlurmRunner keeps {PARALLEL} trials queued or running by default; Slurm refuses those "
+                "beyond "
+                f"{submit}, and the driver tries again until they are taken.",
+                f"SlurmRunner(max_parallel={submit}), less what else you run.",
+            )
+        ]
+    if run is not None and run < PARALLEL:
+        return [
+            Finding(
+                "",
+                Level.NOTE,
+                f"Of {PARALLEL} trials, SlurmRunner's default, {run} run at a time; the others wait, "
+                "chosen by "
+                "Ax before the results that they could have learnt from.",
+                f"SlurmRunner(max_parallel={run}).",
+            )
+        ]
+    return []
+
+
+def _smallest(rows: Sequence[Mapping[str, str]], names: Sequence[str]) -> int | None:
+    # With several accounts or qualities the strictest is told: which one a job gets is not known here.
+    values = [int(row[name]) for row in rows for name in names if row.get(name, "").isdecimal()]
+    return min(values, default=None)
+
+
+def _partition(row: Mapping[str, str]) -> str:
+    return f" in partition {row['Partition']}" if "Partition" in row else ""
