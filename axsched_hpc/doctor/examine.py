@@ -77,7 +77,7 @@ def _directory(
                 trip = make(runner, private, wait=wait, say=say)
                 settle = runner.settle
     except OSError as error:
-        tried = (*tried, _unusable(error))
+        tried = (*tried, storage.unusable(error))
     here = judge_trip.Here(
         processes.boot_id(),
         os.geteuid(),
@@ -123,15 +123,6 @@ def _without_slurm(partition: str | None, account: str | None) -> Finding:
         "sbatch is not on PATH: there is no Slurm here. LocalRunner works: trials run as processes of this "
         "machine.",
         "On a cluster: load the site's Slurm module, or run this on a login node.",
-    )
-
-
-def _unusable(error: OSError) -> Finding:
-    return Finding(
-        "files",
-        Level.PROBLEM,
-        f"Nothing can be written here: {error.strerror or error}.",
-        "Use a directory in which you may write, on a file system with free space.",
     )
 
 

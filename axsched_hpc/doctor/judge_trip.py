@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from axsched_hpc.core.states import JobState
 from axsched_hpc.doctor.finding import Finding, Level, joined
+from axsched_hpc.doctor.judge_silence import judge_silence
 from axsched_hpc.doctor.machine import size_text
 from axsched_hpc.doctor.mounts import SHARE
-from axsched_hpc.doctor.storage import milliseconds
+from axsched_hpc.doctor.storage import after, milliseconds
 from axsched_hpc.doctor.trip import FREED, Exchange, Trip
 
 
@@ -42,30 +42,6 @@ class Clocks:
     bound: float
     there: float
     here: float
-
-
-#: Slurm's reasons for which a job waits for ever, and what to do; squeue(1), JOB REASON CODES.
-_REASONS = (
-    (
-        r"PartitionTimeLimit",
-        "It asks for more time than the partition has. Lower time_limit; `sinfo -o '%P %l'` shows it.",
-    ),
-    (
-        r"PartitionNodeLimit|BadConstraints|NodeNotAvail|ReqNodeNotAvail",
-        "No node can take it. `sinfo -R` tells why.",
-    ),
-    (r"PartitionDown|PartitionInactive", "The partition is closed. Choose another: `sinfo -s`."),
-    (
-        r"InvalidAccount|InvalidQOS|AccountNotAllowed|QOSNotAllowed",
-        "Name an account that is allowed there: --account.",
-    ),
-    (r"JobHeld|Held", "Somebody holds it: scontrol release JOB, or a rule of the site; ask its support."),
-    (
-        r"AssocGrp|QOSGrp|AssocMax|QOSMax|MaxJobs|MaxSubmit",
-        "A limit of your account or QOS is reached; see `account` above.",
-    ),
-    (r"Licenses", "A license that it asks for is in use."),
-)
 
 
 def same_machine(trip: Trip, here: Here) -> bool:
@@ -101,37 +77,31 @@ def judge(trip: Trip, here: Here, *, slurm: bool, settle: float) -> list[Finding
     if trip.refused:
         change = "" if not slurm else "axsched doctor --partition NAME --account NAME"
         return [Finding("submission", Level.PROBLEM, trip.refused, change), *_left(trip)]
-    took = f"Job {trip.job}, taken in {milliseconds(trip.submitting)}." if slurm else f"Process {trip.job}."
-    found = [Finding("submission", Level.OK, took)]
-    if trip.node is None:
-        return [*found, _judge_silence(trip, here), *_left(trip)]
     node = trip.node
+    found = [Finding("submission", Level.OK, f"Job {trip.job}, taken in {milliseconds(trip.submitting)}.")]
+    if node is None:
+        return [*(found if slurm else []), judge_silence(trip, here.directory), *_left(trip)]
     known = clocks(trip.exchanges) if trip.exchanges else None
-    found.append(_judge_start(trip, known, slurm=slurm))
-    if slurm and same_machine(trip, here):
+    found.append(_judge_start(trip, known))
+    if same_machine(trip, here):
         found.append(
             Finding(
                 "machine",
                 Level.NOTE,
-                f"{_name(node)} is this machine: how files, locks and clocks fare between two machines is "
-                "not "
-                "seen from here.",
+                f"{_name(node)} is this machine: how files, locks and clocks fare between two machines "
+                "cannot be seen from here.",
                 "Run this again on a login node, where it is another machine.",
             )
         )
-    found.append(_judge_sight(node, here))
-    found += _judge_lateness(trip, known, settle)
-    found.append(_judge_claim(node))
+    found += [_judge_sight(node, here), _judge_lateness(trip, known, settle), _judge_claim(node)]
     found.append(judge_locks(trip.lock_there, trip.lock_here, trip.released, holds=bool(node["holds"])))
-    if known is not None:
-        found.append(judge_skew(known.skew, known.bound))
-    found += [
-        judge_python(node, here),
-        judge_owner(trip, here),
-        _judge_scratch(node),
-        _judge_cores(node, slurm=slurm),
-    ]
+    found += [judge_skew(known.skew, known.bound)] if known is not None else []
+    found += [judge_python(node, here), judge_owner(trip, here), _judge_scratch(node), judge_cores(node)]
     found.append(judge_engines(trip.engines))
+    if not slurm:
+        # On one machine these go without saying, where they are in order.
+        alike = ("submission", "machine", "directory there", "clocks", "user")
+        found = [each for each in found if each.check not in alike or each.level > Level.NOTE]
     return [*found, *_left(trip)]
 
 
@@ -177,8 +147,7 @@ def judge_skew(skew: float, bound: float) -> Finding:
         check,
         Level.WARNING,
         f"{found} Nothing of the driver depends on that, but times in results and logs are wrong, and "
-        "Slurm's "
-        "own authentication fails from some minutes on.",
+        "Slurm's own authentication fails from some minutes on.",
         "Tell the site: a node's clock is not synchronised.",
     )
 
@@ -204,9 +173,9 @@ def judge_locks(there: str, here: str, released: float | None, *, holds: bool) -
         return Finding(
             check,
             Level.WARNING,
-            "A lock held on one machine is granted on the other: locks hold on one machine only "
-            "(nolock, local_lock or localflock). Who drives is decided by the journal all the same; only a "
-            "driver that is just starting can be overlooked, and notices before it writes.",
+            "A lock held on one machine is granted on the other: locks hold on one machine only (nolock, "
+            "local_lock or localflock). Who drives is decided by the journal all the same; only a driver "
+            "that is just starting can be overlooked, and notices before it writes.",
             alone,
         )
     if not holds or there != "refused":
@@ -227,8 +196,7 @@ def judge_locks(there: str, here: str, released: float | None, *, holds: bool) -
     return Finding(
         check,
         Level.OK,
-        f"flock is respected both ways, and free here {milliseconds(released)} after its holder there was "
-        "killed.",
+        f"flock is respected both ways, and free here {after(released)} its holder there was killed.",
     )
 
 
@@ -266,8 +234,7 @@ def judge_owner(trip: Trip, here: Here) -> Finding:
             check,
             Level.PROBLEM,
             f"You are user {here.uid} here and user {trip.node['uid']} on the node: files of another user "
-            "are "
-            "refused.",
+            "are refused.",
             "Tell the site; user numbers have to be the same on all nodes.",
         )
     if trip.owner != here.uid:
@@ -303,71 +270,14 @@ def judge_engines(engines: Mapping[str, Any] | None) -> Finding:
 # ---------------------------------------------------------------- the parts
 
 
-def _judge_start(trip: Trip, known: Clocks | None, *, slurm: bool) -> Finding:
+def _judge_start(trip: Trip, known: Clocks | None) -> Finding:
     assert trip.node is not None
     if known is None:
         return Finding("start", Level.OK, f"On {_name(trip.node)}.")
     took = max(0.0, trip.node["started"] - known.skew - trip.submitted)
-    what = "after submission, with the start of Python" if slurm else "with the start of Python"
-    return Finding("start", Level.OK, f"On {_name(trip.node)}, {milliseconds(took)} {what}.")
-
-
-def _judge_silence(trip: Trip, here: Here) -> Finding:
-    """A job that did not report: it waits, has ended, or runs and is not heard."""
-    status = trip.status
-    if status is None or status.state is JobState.QUEUED:
-        reason = status.reason if status is not None and status.reason != "None" else ""
-        found = f"The job has not started in time. Slurm's reason: {reason or 'none given'}."
-        for pattern, change in _REASONS:
-            if re.search(pattern, reason):
-                return Finding("start", Level.PROBLEM, found, change)
-        return Finding(
-            "start",
-            Level.WARNING,
-            f"{found} It was cancelled; what follows from a job is not checked.",
-            "The queue is long: wait longer (--wait 1800), or name another partition (--partition NAME).",
-        )
-    where = f" on {status.node}" if status.node else ""
-    if not status.state.final:
-        return Finding(
-            "start",
-            Level.PROBLEM,
-            f"The job runs{where} ({status.raw}), and no file of it has appeared in {here.directory}.",
-            SHARE,
-        )
-    code = f", exit code {status.exit_code}" if status.exit_code is not None else ""
-    ended = f"The job ended{where} ({status.raw}{code}) without a report."
-    if trip.log is None:
-        return Finding(
-            "start",
-            Level.PROBLEM,
-            f"{ended} Not even its log was written to {here.directory}: the node does not see that "
-            "directory, or "
-            "may not write there.",
-            "Use a directory that the compute nodes share: your home directory, or the site's work or "
-            "scratch "
-            "file system.",
-        )
-    last = next((line.strip() for line in reversed(trip.log.splitlines()) if line.strip()), "nothing")
-    return Finding("start", Level.PROBLEM, f"{ended} Its last words: {last}", _remedy(trip.log, here))
-
-
-def _remedy(log: str, here: Here) -> str:
-    if "is not seen on" in log:
-        return SHARE
-    if "No module named" in log:
-        return (
-            "The packages are not seen on the node: install them into a virtual environment in a directory "
-            "that "
-            "all nodes share."
-        )
-    if re.search(r"not found|No such file|Permission denied", log):
-        return (
-            "Python, or a library that it needs, is not there on the node: use a virtual environment in a "
-            "directory that all nodes share, and load in jobs the modules that you load here: "
-            "config={'modules': [...]}."
-        )
-    return ""
+    return Finding(
+        "start", Level.OK, f"On {_name(trip.node)}; Python ran {milliseconds(took)} after submission."
+    )
 
 
 def _judge_sight(node: Mapping[str, Any], here: Here) -> Finding:
@@ -385,27 +295,27 @@ def _judge_sight(node: Mapping[str, Any], here: Here) -> Finding:
     )
 
 
-def _judge_lateness(trip: Trip, known: Clocks | None, settle: float) -> list[Finding]:
+def _judge_lateness(trip: Trip, known: Clocks | None, settle: float) -> Finding:
     check = "late files"
     if trip.mute or known is None:
-        return [
-            Finding(
-                check,
-                Level.PROBLEM,
-                f"The node did not answer {trip.mute or 'any question'} in time: files do not appear on "
-                "one side.",
-                "Use another file system.",
-            )
-        ]
-    parts = [
-        judge_lateness(known.there, "until a file made here appears on the node,", settle),
-        judge_lateness(known.here, "until one made there appears here.", settle),
-    ]
-    finding = joined(check, parts)
-    if finding.level is Level.WARNING:
-        more = " A job can be seen ended before its result is: then the trial would be repeated."
-        finding = Finding(check, finding.level, finding.found + more, finding.change)
-    return [finding]
+        return Finding(
+            check,
+            Level.PROBLEM,
+            f"The node did not answer {trip.mute or 'any question'} in time: what one side writes does not "
+            "appear on the other.",
+            "Use another file system.",
+        )
+    finding = joined(
+        check,
+        [
+            judge_lateness(known.there, "until a file made here appears there,", settle),
+            judge_lateness(known.here, "until one made there appears here.", settle),
+        ],
+    )
+    if finding.level is not Level.WARNING:
+        return finding
+    more = " A job can be seen ended before its result is: then its trial would be repeated."
+    return Finding(check, finding.level, finding.found + more, finding.change)
 
 
 def _judge_claim(node: Mapping[str, Any]) -> Finding:
@@ -429,17 +339,17 @@ def _judge_scratch(node: Mapping[str, Any]) -> Finding:
     return Finding("scratch", Level.OK, f"{named}, {size_text(node['scratch_free'])} free.")
 
 
-def _judge_cores(node: Mapping[str, Any], *, slurm: bool) -> Finding:
+def judge_cores(node: Mapping[str, Any]) -> Finding:
+    """Whether the job is kept to its cores, and which GPUs it has."""
     check, gpus = "cores and GPUs", node["gpus"]
     gpu = "CUDA_VISIBLE_DEVICES is not set" if gpus is None else f"CUDA_VISIBLE_DEVICES={gpus}"
     granted = int(node["granted"]) if str(node["granted"]).isdecimal() else None
-    if slurm and granted is not None and node["cores"] > granted:
+    if granted is not None and node["cores"] > granted:
         return Finding(
             check,
             Level.NOTE,
             f"The job has {granted} of the {node['cores']} cores that it sees; {gpu}. Slurm does not keep "
-            "it to "
-            "them, and numerical libraries would start a thread for each.",
+            "it to them, and numerical libraries would start a thread for each.",
             "SlurmRunner(config={'environment': {'OMP_NUM_THREADS': '1'}}), or as many as cpus_per_task.",
         )
     return Finding(check, Level.OK, f"{node['cores']} seen; {gpu}.")

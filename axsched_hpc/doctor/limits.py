@@ -83,8 +83,7 @@ def judge(
             check,
             Level.PROBLEM,
             "You have none on this cluster, and the site asks for one "
-            f"(AccountingStorageEnforce={enforced}): "
-            "jobs are refused.",
+            f"(AccountingStorageEnforce={enforced}): jobs are refused.",
             "Ask the site for an account on this cluster.",
         )
     names = list(dict.fromkeys(row.get("Account", "") for row in accounts))
@@ -129,8 +128,7 @@ def _judge_numbers(rows: Sequence[Mapping[str, str]]) -> list[Finding]:
                 "",
                 Level.WARNING,
                 f"SlurmRunner keeps {PARALLEL} trials queued or running by default; Slurm refuses those "
-                "beyond "
-                f"{submit}, and the driver tries again until they are taken.",
+                f"beyond {submit}, and the driver tries again until they are taken.",
                 f"SlurmRunner(max_parallel={submit}), less what else you run.",
             )
         ]
@@ -139,9 +137,8 @@ def _judge_numbers(rows: Sequence[Mapping[str, str]]) -> list[Finding]:
             Finding(
                 "",
                 Level.NOTE,
-                f"Of {PARALLEL} trials, SlurmRunner's default, {run} run at a time; the others wait, "
-                "chosen by "
-                "Ax before the results that they could have learnt from.",
+                f"Of {PARALLEL} trials, SlurmRunner's default, {run} run at a time; the others wait, chosen "
+                "by Ax before the results that they could have learnt from.",
                 f"SlurmRunner(max_parallel={run}).",
             )
         ]

@@ -73,8 +73,7 @@ def judge_job(environment: Mapping[str, str]) -> Finding:
         "inside a job",
         Level.NOTE,
         f"This is inside Slurm job {job}. A driver started here ends with that job; jobs that it has "
-        "submitted "
-        "go on.",
+        "submitted go on.",
         "Give a job that drives a long time limit; started again, the same script goes on where it was.",
     )
 

@@ -95,7 +95,7 @@ def judge(mount: Mount | None, *, slurm: bool, seen: bool | None = None, same: b
             )
         )
     if "ro" in mount.options:
-        parts.append(Finding("", Level.PROBLEM, "It is mounted read-only.", "Use another directory."))
+        parts.append(Finding("", Level.PROBLEM, "It is mounted read-only."))
     parts += _locks(mount)
     if mount.kind.startswith("nfs") and "soft" in mount.options:
         parts.append(
@@ -158,8 +158,7 @@ def _locks(mount: Mount) -> list[Finding]:
                 "",
                 Level.WARNING,
                 f"Mounted with `{per_machine[0]}`: a lock holds on one machine only, and other machines do "
-                "not "
-                "see it. Who drives is decided by the journal all the same; only a driver that is just "
+                "not see it. Who drives is decided by the journal all the same; only a driver that is just "
                 "starting can be overlooked, and notices before it writes.",
                 change + better,
             )

@@ -178,8 +178,8 @@ def _judge_choice(partitions: Sequence[Partition], nodes: Mapping[str, Nodes], w
             Finding(
                 "",
                 Level.WARNING,
-                f"Its time limit, {duration(one.limit)}, is below SlurmRunner's default of {duration(TIME)}: "
-                "jobs that ask for more are refused, or wait for ever.",
+                f"Its time limit, {duration(one.limit)}, is below SlurmRunner's default of "
+                f"{duration(TIME)}: jobs that ask for more are refused, or wait for ever.",
                 f"SlurmRunner(time_limit='{clock(one.limit)}') or less.",
             )
         )
@@ -188,8 +188,8 @@ def _judge_choice(partitions: Sequence[Partition], nodes: Mapping[str, Nodes], w
             Finding(
                 "",
                 Level.WARNING,
-                f"A job may have {_megabytes(one.most_memory)} on a node, less than SlurmRunner's default of "
-                f"{_megabytes(MEMORY)}.",
+                f"A job may have {_megabytes(one.most_memory)} on a node, less than SlurmRunner's default "
+                f"of {_megabytes(MEMORY)}.",
                 f"SlurmRunner(memory='{one.most_memory}M') or less.",
             )
         )

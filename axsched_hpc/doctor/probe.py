@@ -39,8 +39,8 @@ NODE, PONG, NODE_LOCK, KILLED, ENGINES = "node", "pong-", "node-lock", "killed",
 _ENGINES = ("apptainer", "singularity", "podman", "docker", "ch-run")
 
 _HOLD = (
-    "import fcntl, os, sys, time; h = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600); "
-    "fcntl.flock(h, fcntl.LOCK_EX); print('held', flush=True); time.sleep(float(sys.argv[2]))"
+    "import fcntl, os, sys, time; h = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600); fcntl.flock(h, "
+    "fcntl.LOCK_EX); print('held', flush=True); time.sleep(float(sys.argv[2]))"
 )
 
 

@@ -107,18 +107,16 @@ def judge_accounting(settings: Mapping[str, str], answered: str | None, seconds:
         return Finding(
             "accounting",
             Level.WARNING,
-            f"On, but sacct does not answer: {answered} Trials run without it; the driver asks it again "
-            "now and "
-            f"then, and takes the controller's word meanwhile, which knows a job{remembers}.",
+            f"On, but sacct does not answer: {answered} Trials run without it; the driver asks it again now "
+            f"and then, and takes the controller's word meanwhile, which knows a job{remembers}.",
             "If it stays so, tell the site.",
         )
     return Finding(
         "accounting",
         Level.NOTE,
         "Off: the site keeps no records of ended jobs, and sacct answers nothing. Results do not need it. "
-        "The "
-        f"end of a job that dies without a word is learnt from the controller, which knows it{remembers}; "
-        "of one that ended while no driver ran, only that it is gone, and it is repeated.",
+        "The end of a job that dies without a word is learnt from the controller, which knows "
+        f"it{remembers}; of one that ended while no driver ran, only that it is gone, and it is repeated.",
     )
 
 
@@ -226,8 +224,7 @@ def judge_limits_on_memory(settings: Mapping[str, str]) -> Finding:
         check,
         Level.NOTE,
         f"Not enforced (TaskPlugin={settings.get('TaskPlugin', 'none')}): a trial that takes more than it "
-        "asked "
-        "for takes it from the others on its node, until the kernel kills one of them.",
+        "asked for takes it from the others on its node, until the kernel kills one of them.",
         "Ask for enough: SlurmRunner(memory=...); each trial's result.json tells what it used.",
     )
 
@@ -241,8 +238,7 @@ def judge_confinement(settings: Mapping[str, str]) -> Finding:
         check,
         Level.NOTE,
         f"Slurm follows processes by their parents ({kind or 'ProctrackType unknown'}): a daemon that a "
-        "trial "
-        "starts can outlive its job.",
+        "trial starts can outlive its job.",
         "Have the objective's programs stay in the foreground.",
     )
 

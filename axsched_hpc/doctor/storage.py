@@ -16,6 +16,7 @@ from axsched_hpc.doctor import probe
 from axsched_hpc.doctor.finding import Finding, Level, joined
 from axsched_hpc.doctor.machine import size_text
 from axsched_hpc.io import access, atomic
+from axsched_hpc.io.storage import is_storage_error
 
 #: Times that each operation is timed.
 _TIMES = 10
@@ -44,6 +45,16 @@ class Speed:
     slowest: float
 
 
+def unusable(error: OSError) -> Finding:
+    """A directory in which nothing can be written now."""
+    return Finding(
+        "files",
+        Level.PROBLEM,
+        f"No file can be written here: {error.strerror or error}.",
+        "Use a directory in which you may write, on a file system with free space.",
+    )
+
+
 def judge_space(space: Space) -> Finding:
     """Whether an experiment fits."""
     files = f" and {space.files:,} files" if space.files is not None else ""
@@ -62,8 +73,7 @@ def judge_speed(speed: Speed) -> Finding:
     """How long the disk takes to promise that something is written."""
     found = (
         f"{milliseconds(speed.write)} to write a file for good, {milliseconds(speed.append)} to add a "
-        "record; the slowest took "
-        f"{milliseconds(speed.slowest)}."
+        f"record; the slowest took {milliseconds(speed.slowest)}."
     )
     if speed.append < 0.1 and speed.write < 0.2:
         return Finding("speed", Level.OK, found)
@@ -108,7 +118,7 @@ def judge_locks(local: str, freed: float | None) -> Finding:
     return Finding(
         check,
         Level.OK,
-        f"flock keeps two processes apart, and is free {milliseconds(freed)} after its holder was killed.",
+        f"flock keeps two processes apart, and is free {after(freed)} its holder was killed.",
     )
 
 
@@ -161,6 +171,9 @@ def _files(folder: Path) -> Finding:
             why = action(folder)
         except OSError as error:
             why = error.strerror or str(error)
+            if is_storage_error(error):
+                # The disk is full, or gone; what it can do is not known.
+                return unusable(error)
         if why:
             parts.append(
                 Finding(
@@ -232,8 +245,7 @@ def _permissions(folder: Path) -> list[Finding]:
                 "",
                 Level.PROBLEM,
                 f"A file made here belongs to user {status.st_uid}, and not to you ({os.geteuid()}): "
-                "journals of "
-                "another user are refused.",
+                "journals of another user are refused.",
                 "Use a directory on a file system that keeps owners; root is often mapped to nobody on NFS.",
             )
         ]
