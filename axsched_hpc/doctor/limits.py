@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from axsched_hpc.doctor.finding import Finding, Level, joined
 
@@ -99,25 +100,20 @@ def judge(
     limits = [(f"account {row.get('Account')}{_partition(row)}", row) for row in rows]
     limits += [(f"QOS {row.get('Name')}", row) for row in qualities if row.get("Name") in used]
     parts = [Finding("", Level.OK, f"{', '.join(names if wanted is None else [wanted])}.")]
-    told = False
-    for name, row in limits:
-        words = [words.format(row[field]) for field, words in _WORDS.items() if field in row]
-        if words:
-            told = True
-            parts.append(Finding("", Level.OK, f"{name}: {'; '.join(words)}."))
-    if not told:
+    lines = [
+        f"{name}: {'; '.join(words)}"
+        for name, row in limits
+        if (words := [words.format(row[field]) for field, words in _WORDS.items() if field in row])
+    ]
+    if not lines:
         parts.append(Finding("", Level.OK, "No limits besides those of the partitions."))
     elif "limits" not in enforced and "qos" not in enforced:
-        parts.append(
-            Finding(
-                "",
-                Level.OK,
-                f"The site does not enforce these limits (AccountingStorageEnforce={enforced or 'none'}).",
-            )
-        )
+        how = f"AccountingStorageEnforce={enforced or 'none'}"
+        parts.append(Finding("", Level.OK, f"The site does not enforce these limits ({how}):"))
     else:
         parts += _judge_numbers([row for _, row in limits])
-    return joined(check, parts)
+    finding = joined(check, parts)
+    return replace(finding, found="\n".join([finding.found, *lines]))
 
 
 def _judge_numbers(rows: Sequence[Mapping[str, str]]) -> list[Finding]:

@@ -29,6 +29,9 @@ ANSWER, FREED, ENDING = 60.0, 10.0, 15.0
 #: Seconds between two questions to the scheduler, at first and at most.
 FIRST_LOOK, LONGEST_LOOK = 1.0, 5.0
 
+#: Ends of a job that tell nothing of the node and the directory.
+UNTOLD = frozenset({JobState.CANCELLED, JobState.NODE_FAILED, JobState.PREEMPTED, JobState.TIMED_OUT})
+
 #: Characters of a job's log that are looked at.
 _LOG = 4000
 
@@ -115,7 +118,7 @@ class Trip:
         """Whether the directory was seen there; None where that is not known."""
         if self.node is not None:
             return bool(self.node["seen"])
-        if self.status is None or self.status.state in (JobState.QUEUED, JobState.UNKNOWN):
+        if self.status is None or self.status.state in UNTOLD | {JobState.QUEUED, JobState.UNKNOWN}:
             return None
         # A job that has left a log has seen the directory, whatever else was wrong.
         return None if self.log is not None else False
