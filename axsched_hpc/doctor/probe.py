@@ -36,6 +36,9 @@ BEFORE, LOCK, CLAIM, PING, KILL, END = "before", "lock", "claim", "ping-", "kill
 #: takes longer to find.
 NODE, PONG, NODE_LOCK, KILLED, ENGINES = "node", "pong-", "node-lock", "killed", "engines"
 
+#: Seconds of waiting after which a directory is changed, so that this machine reads it anew.
+NUDGE = 3.0
+
 _ENGINES = ("apptainer", "singularity", "podman", "docker", "ch-run")
 
 _HOLD = (
@@ -50,18 +53,18 @@ def main(arguments: list[str]) -> int:
     if not folder.is_dir():
         sys.stderr.write(f"The directory {folder} is not seen on {processes.hostname()}.\n")
         return 1
-    seen = appears(folder, BEFORE, PATIENCE)
+    seen = appears(folder, BEFORE, PATIENCE) is not None
     late = time.time() - started
     report = _facts(folder, started) | {
         "seen": seen,
         "seen_after": late,
+        "file_clock": file_clock(folder),
         "lock": try_lock(folder / LOCK),
         "claimed": _claimed(folder / CLAIM),
     }
     with holding(folder / NODE_LOCK) as holder:
         report["holds"] = holder is not None
         publish(folder, NODE, report)
-        publish(folder, ENGINES, _engines())
         _answer(folder, holder)
     return 0
 
@@ -76,14 +79,56 @@ def read(folder: Path, name: str) -> dict[str, Any]:
     return document.read(folder / name)
 
 
-def appears(folder: Path, name: str, patience: float) -> bool:
-    """Wait for a name by listing its directory, which also makes it visible."""
-    pauses, deadline = _pauses(), time.monotonic() + patience
+def appears(folder: Path, name: str, patience: float) -> int | None:
+    """Wait for a name by listing its directory, which also makes it visible; how often the directory had to
+    be nudged, or None where the name did not appear.
+    """
+    waiting, deadline = Waiting(folder), time.monotonic() + patience
     while name not in atomic.listing(folder):
         if time.monotonic() > deadline:
-            return False
-        time.sleep(next(pauses))
-    return True
+            return None
+        waiting.pause()
+    return waiting.nudges
+
+
+def file_clock(folder: Path) -> float:
+    """Seconds by which the clock of the filesystem is ahead of this machine's."""
+    path = folder / f".clock.{os.getpid()}"
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, atomic.FILE_MODE)
+    try:
+        before = time.time()
+        os.utime(handle)
+        after = time.time()
+        return os.fstat(handle).st_mtime - (before + after) / 2
+    finally:
+        os.close(handle)
+        path.unlink()
+
+
+class Waiting:
+    """Pauses between two looks at a directory, and changes it now and then.
+
+    An NFS 3 client goes on showing a listing from its memory while the directory's time of change stays the
+    same. A file that appears in the same tick of the server's clock as the change before is missed for as
+    long as nothing else changes there (measured); a change by this machine makes it look anew.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.nudges = 0
+        self._folder = folder
+        self._pause, self._due = 0.02, time.monotonic() + NUDGE
+
+    def pause(self) -> None:
+        """Wait a little, longer each time."""
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + NUDGE
+            self.nudges += 1
+            path = self._folder / f".nudge.{os.getpid()}"
+            with contextlib.suppress(OSError):
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT, atomic.FILE_MODE))
+                path.unlink()
+        time.sleep(self._pause)
+        self._pause = min(1.3 * self._pause, 0.25)
 
 
 def try_lock(path: Path) -> str:
@@ -119,7 +164,7 @@ def holding(path: Path) -> Iterator[subprocess.Popen[str] | None]:
 
 def _answer(folder: Path, holder: subprocess.Popen[str] | None) -> None:
     done: set[str] = set()
-    pauses, deadline = _pauses(), time.monotonic() + PATIENCE
+    waiting, deadline = Waiting(folder), time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         names = atomic.listing(folder)
         now = time.time()
@@ -129,21 +174,18 @@ def _answer(folder: Path, holder: subprocess.Popen[str] | None) -> None:
         for name in new:
             done.add(name)
             if name.startswith(PING):
-                publish(folder, PONG + name.removeprefix(PING), {"seen": now, "sent": time.time()})
-            elif holder is not None:
+                answer = {"seen": now, "sent": time.time(), "nudges": waiting.nudges}
+                publish(folder, PONG + name.removeprefix(PING), answer)
+                continue
+            if holder is not None:
                 holder.send_signal(signal.SIGKILL)
                 holder.wait()
                 publish(folder, KILLED, {})
+            # Last, since some engines take their time, and the answers are timed.
+            publish(folder, ENGINES, _engines())
         if new:
-            pauses, deadline = _pauses(), time.monotonic() + PATIENCE
-        time.sleep(next(pauses))
-
-
-def _pauses() -> Iterator[float]:
-    pause = 0.01
-    while True:
-        yield pause
-        pause = min(1.3 * pause, 0.25)
+            waiting, deadline = Waiting(folder), time.monotonic() + PATIENCE
+        waiting.pause()
 
 
 def _claimed(path: Path) -> str:

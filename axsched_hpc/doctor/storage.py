@@ -154,7 +154,7 @@ def findings(folder: Path) -> list[Finding]:
     space = judge_space(measure_space(folder))
     found = [space, _files(folder)]
     if found[-1].level is not Level.PROBLEM:
-        found += [judge_speed(_speed(folder)), _locks(folder), judge_clock(_clock(folder))]
+        found += [judge_speed(_speed(folder)), _locks(folder), judge_clock(probe.file_clock(folder))]
     return found
 
 
@@ -304,20 +304,6 @@ def waited_for_lock(path: Path, patience: float) -> float | None:
     return time.monotonic() - began
 
 
-def _clock(folder: Path) -> float:
-    """Seconds by which the filesystem's clock is ahead of this machine's."""
-    path = folder / "clock"
-    handle = access.open_new(path)
-    try:
-        before = time.time()
-        os.utime(handle)
-        after = time.time()
-        return os.fstat(handle).st_mtime - (before + after) / 2
-    finally:
-        os.close(handle)
-        path.unlink()
-
-
 def _append_record(handle: int) -> None:
     os.write(handle, b"x" * 300)
     os.fsync(handle)
@@ -336,6 +322,6 @@ def after(seconds: float) -> str:
 
 def milliseconds(seconds: float) -> str:
     """Seconds as people read short times."""
-    if seconds < 0.01:
+    if seconds < 0.00995:
         return f"{seconds * 1000:.1f} ms"
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

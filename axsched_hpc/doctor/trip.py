@@ -51,13 +51,16 @@ class ProbeBatch(Batch):
 @dataclass(frozen=True)
 class Exchange:
     """One question and its answer: when it was asked and answered by the clock here, when it was seen and
-    the answer sent by the clock there; seconds since the epoch.
+    the answer sent by the clock there; seconds since the epoch. A listing can have missed either until the
+    directory was nudged, see :class:`axsched_hpc.doctor.probe.Waiting`.
     """
 
     asked: float
     seen: float
     sent: float
     answered: float
+    missed_there: bool = False
+    missed_here: bool = False
 
 
 @dataclass
@@ -80,6 +83,8 @@ class Trip:
         The probe's reports.
     exchanges
         Questions and answers.
+    file_clock
+        Seconds by which the filesystem's clock is ahead of this machine's.
     owner, mode
         Of a file that the node made, as seen here.
     lock_there, lock_here
@@ -101,6 +106,7 @@ class Trip:
     node: dict[str, Any] | None = None
     engines: dict[str, Any] | None = None
     exchanges: list[Exchange] = field(default_factory=list)
+    file_clock: float = 0.0
     owner: int = -1
     mode: int = 0
     lock_here: str = ""
@@ -203,7 +209,7 @@ def _submit(runner: BaseRunner, batch: Batch, trip: Trip, say: Progress) -> bool
 
 def _await(runner: BaseRunner, batch: Batch, trip: Trip, wait: float, say: Progress) -> bool:
     """Wait until the probe reports; False where it does not."""
-    began, look, pause = time.monotonic(), FIRST_LOOK, 0.02
+    began, look, waiting = time.monotonic(), FIRST_LOOK, probe.Waiting(batch.manifest)
     asked = began
     deadline, ran, ended = began + wait, False, False
     while True:
@@ -229,8 +235,7 @@ def _await(runner: BaseRunner, batch: Batch, trip: Trip, wait: float, say: Progr
                 trip.log = _log(runner.log(batch, 0, trip.job))
             return False
         say(f"waiting for job {trip.job}{_why(trip.status)}, {now - began:.0f} s of {deadline - began:.0f} s")
-        time.sleep(pause)
-        pause = min(1.2 * pause, 0.25)
+        waiting.pause()
 
 
 def _why(status: JobStatus | None) -> str:
@@ -242,25 +247,28 @@ def _why(status: JobStatus | None) -> str:
 def _speak(talk: Path, trip: Trip, say: Progress) -> None:
     """Ask the node some questions, and try its lock."""
     assert trip.node is not None
+    trip.file_clock = probe.file_clock(talk)
     for number in range(QUESTIONS):
         name = f"{number:03d}"
         say(f"speaking with {trip.node['host']}, {number + 1} of {QUESTIONS}")
         asked = time.time()
         probe.publish(talk, probe.PING + name, {})
-        if not probe.appears(talk, probe.PONG + name, ANSWER):
+        nudges = probe.appears(talk, probe.PONG + name, ANSWER)
+        answered = time.time()
+        if nudges is None:
             trip.mute = f"question {number + 1}"
             return
-        answered = time.time()
         pong = probe.read(talk, probe.PONG + name)
-        trip.exchanges.append(Exchange(asked, float(pong["seen"]), float(pong["sent"]), answered))
+        there, sent = float(pong["seen"]), float(pong["sent"])
+        trip.exchanges.append(Exchange(asked, there, sent, answered, pong["nudges"] > 0, nudges > 0))
     say(f"trying locks with {trip.node['host']}")
     if trip.node["holds"]:
         trip.lock_here = probe.try_lock(talk / probe.NODE_LOCK)
-        probe.publish(talk, probe.KILL, {})
-        if probe.appears(talk, probe.KILLED, ANSWER):
-            trip.released = storage.waited_for_lock(talk / probe.NODE_LOCK, FREED)
+    probe.publish(talk, probe.KILL, {})
+    if trip.node["holds"] and probe.appears(talk, probe.KILLED, ANSWER) is not None:
+        trip.released = storage.waited_for_lock(talk / probe.NODE_LOCK, FREED)
     say(f"asking {trip.node['host']} for container engines")
-    if probe.appears(talk, probe.ENGINES, ANSWER):
+    if probe.appears(talk, probe.ENGINES, ANSWER) is not None:
         trip.engines = probe.read(talk, probe.ENGINES)
 
 

@@ -33,6 +33,7 @@ NODE: dict[str, Any] = {
     "granted": "1",
     "gpus": None,
     "seen": True,
+    "file_clock": 0.0,
     "lock": "refused",
     "claimed": "refused",
     "holds": True,
@@ -132,17 +133,25 @@ def test_locks_of_the_node_seen_from_here(here: str, released: float | None, lev
 # ---------------------------------------------------------------- clocks and lateness
 
 
-def test_the_clocks_are_known_by_what_cannot_be() -> None:
+@pytest.mark.parametrize(
+    ("hint", "skew", "bound"),
+    [
+        (100.0, 100.0, 0.5),  # the clock of an NFS server
+        (0.0, 99.9, 0.6),  # a filesystem that has none: the nearest that can be
+        (777.0, 100.5, 0.6),
+    ],
+)
+def test_clocks_differ_by_no_more_than_can_be(hint: float, skew: float, bound: float) -> None:
     # The node is 100 s ahead. A file takes 3 s to get there, once 0.5 s, and 0.1 s to come back.
     known = judge_trip.clocks(
         [
             Exchange(10.0, 113.0, 113.0, 13.1),
             Exchange(20.0, 120.5, 120.5, 20.6),
             Exchange(30.0, 133.0, 133.0, 33.1),
-        ]
+        ],
+        hint,
     )
-    assert known.skew == pytest.approx(100.2)
-    assert known.bound == pytest.approx(0.3)
+    assert (known.skew, known.bound) == (pytest.approx(skew), pytest.approx(bound))
     assert abs(known.skew - 100.0) <= known.bound
     assert known.there == pytest.approx(3.0, abs=known.bound)
     assert known.here == pytest.approx(0.1, abs=known.bound)
@@ -167,6 +176,16 @@ def test_lateness(seconds: float, level: Level) -> None:
     quick = Exchange(1001.0, 1001.01, 1001.01, 1001.02)
     slow = Exchange(1010.0, 1010.01, 1010.01, 1010.01 + seconds)
     assert judged(trip([quick, slow]))["late files"].level is level
+
+
+def test_files_that_a_listing_missed_are_told_and_not_timed() -> None:
+    quick = Exchange(1001.0, 1001.01, 1001.01, 1001.02)
+    found = judged(trip([quick, Exchange(1010.0, 1013.01, 1013.01, 1013.02, missed_there=True)]))[
+        "late files"
+    ]
+    assert found.level is Level.NOTE
+    assert "1 of 4 files" in found.found
+    assert found.found.startswith("10 ms until")
 
 
 def test_a_node_that_does_not_answer() -> None:
