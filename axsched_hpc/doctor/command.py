@@ -27,8 +27,7 @@ _WIDTH = 100
     metavar="SECONDS",
     type=click.FloatRange(min=1),
     default=120.0,
-    show_default="120",
-    help="How long to wait for the job to start.",
+    help="How long to wait for the job to start; default: 120.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def doctor(

@@ -12,7 +12,8 @@ PARALLEL = 32
 
 #: Fields asked for, in sacctmgr's words, with ours for a limit.
 ACCOUNT_FIELDS = (
-    "Cluster,Account,Partition,QOS,MaxJobs,MaxSubmitJobs,MaxWall,MaxTRES,GrpJobs,GrpSubmitJobs,GrpTRES"
+    ""
+    "DefaultAccount,Cluster,Account,Partition,QOS,DefaultQOS,MaxJobs,MaxSubmitJobs,MaxWall,MaxTRES,GrpJobs,GrpSubmitJobs,GrpTRES"
 )
 QOS_FIELDS = (
     "Name,MaxJobsPerUser,MaxSubmitJobsPerUser,MaxWall,MaxTRES,MaxTRESPerUser,GrpJobs,GrpSubmitJobs,GrpTRES"
@@ -36,9 +37,18 @@ _RUN = ("MaxJobs", "MaxJobsPerUser", "GrpJobs")
 
 
 def accounts_query(user: str, cluster: str) -> list[str]:
-    """Ask for the user's associations."""
+    """Ask for the user's default account and associations."""
     where = ["where", f"user={user}", *([f"cluster={cluster}"] if cluster else [])]
-    return ["sacctmgr", "--noheader", "--parsable2", "show", "assoc", *where, f"format={ACCOUNT_FIELDS}"]
+    return [
+        "sacctmgr",
+        "--noheader",
+        "--parsable2",
+        "show",
+        "user",
+        "withassoc",
+        *where,
+        f"format={ACCOUNT_FIELDS}",
+    ]
 
 
 def qos_query() -> list[str]:
@@ -95,14 +105,21 @@ def judge(
             f"You are not in account {wanted!r}; you are in {', '.join(names)}.",
             "axsched doctor --account NAME, and SlurmRunner(account=NAME).",
         )
-    rows = [row for row in accounts if wanted is None or row.get("Account") == wanted]
-    used = {name for row in rows for name in row.get("QOS", "").split(",")}
-    limits = [(f"account {row.get('Account')}{_partition(row)}", row) for row in rows]
-    limits += [(f"QOS {row.get('Name')}", row) for row in qualities if row.get("Name") in used]
-    parts = [Finding("", Level.OK, f"{', '.join(names if wanted is None else [wanted])}.")]
+    used = wanted or accounts[0].get("DefaultAccount", names[0])
+    rows = [row for row in accounts if row.get("Account") == used]
+    quality = _quality(rows)
+    taken = [(f"account {used}{_partition(row)}", row) for row in rows]
+    taken += [(f"QOS {quality}", row) for row in qualities if row.get("Name") == quality]
+    allowed = {name for row in rows for name in row.get("QOS", "").split(",")} - {quality}
+    others = [
+        (f"QOS {row['Name']}, where you ask for it", row) for row in qualities if row["Name"] in allowed
+    ]
+    more = [name for name in names if name != used]
+    also = f"; you may also use {', '.join(more)}" if more else ""
+    parts = [Finding("", Level.OK, f"{used}, with QOS {quality}{also}." if quality else f"{used}{also}.")]
     lines = [
         f"{name}: {'; '.join(words)}"
-        for name, row in limits
+        for name, row in (*taken, *others)
         if (words := [words.format(row[field]) for field, words in _WORDS.items() if field in row])
     ]
     if not lines:
@@ -111,7 +128,7 @@ def judge(
         how = f"AccountingStorageEnforce={enforced or 'none'}"
         parts.append(Finding("", Level.OK, f"The site does not enforce these limits ({how}):"))
     else:
-        parts += _judge_numbers([row for _, row in limits])
+        parts += _judge_numbers([row for _, row in taken])
     finding = joined(check, parts)
     return replace(finding, found="\n".join([finding.found, *lines]))
 
@@ -142,9 +159,20 @@ def _judge_numbers(rows: Sequence[Mapping[str, str]]) -> list[Finding]:
 
 
 def _smallest(rows: Sequence[Mapping[str, str]], names: Sequence[str]) -> int | None:
-    # With several accounts or qualities the strictest is told: which one a job gets is not known here.
     values = [int(row[name]) for row in rows for name in names if row.get(name, "").isdecimal()]
     return min(values, default=None)
+
+
+def _quality(rows: Sequence[Mapping[str, str]]) -> str:
+    """The QOS that a job gets which names none: the default one, else Slurm's `normal`, else the only one."""
+    for row in rows:
+        allowed = row.get("QOS", "").split(",")
+        found = row.get("DefaultQOS") or (
+            "normal" if "normal" in allowed else allowed[0] if len(allowed) == 1 else ""
+        )
+        if found:
+            return found
+    return ""
 
 
 def _partition(row: Mapping[str, str]) -> str:

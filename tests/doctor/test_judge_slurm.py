@@ -231,7 +231,7 @@ def test_a_long_list_of_partitions_is_cut_and_keeps_the_chosen_one() -> None:
 
 # ---------------------------------------------------------------- accounts
 
-ACCOUNTS = limits.parse(out("sacctmgr-assoc"), limits.ACCOUNT_FIELDS)
+ACCOUNTS = limits.parse(out("sacctmgr-user"), limits.ACCOUNT_FIELDS)
 QUALITIES = limits.parse(out("sacctmgr-qos"), limits.QOS_FIELDS)
 ENFORCED = "associations,limits,qos"
 
@@ -239,6 +239,7 @@ ENFORCED = "associations,limits,qos"
 def test_limits_are_read() -> None:
     assert [row["Account"] for row in ACCOUNTS] == ["chemistry", "physics", "root"]
     assert ACCOUNTS[1] == {
+        "DefaultAccount": "root",
         "Cluster": "acct",
         "Account": "physics",
         "QOS": "long,normal",
@@ -247,23 +248,41 @@ def test_limits_are_read() -> None:
         "MaxWall": "12:00:00",
     }
     assert QUALITIES[1]["MaxTRESPerUser"] == "cpu=16"
-    assert limits.parse(out("sacctmgr-assoc-none"), limits.ACCOUNT_FIELDS) == []
+    assert limits.parse(out("sacctmgr-user-unknown"), limits.ACCOUNT_FIELDS) == []
 
 
 def test_limits_are_told_in_words_with_the_number_to_set() -> None:
     found = limits.judge(ACCOUNTS, QUALITIES, wanted="physics", enforced=ENFORCED)
     assert found.level is Level.WARNING
-    assert found.found.splitlines()[1:] == [
+    head, *lines = found.found.splitlines()
+    assert head.startswith("physics, with QOS normal; you may also use chemistry, root. SlurmRunner keeps 32")
+    assert lines == [
         "account physics: at most 8 of your jobs run at a time; at most 20 of your jobs are queued or "
         "running; a job may ask for at most 12:00:00",
-        "QOS long: at most 4 of your jobs run at a time; a job may ask for at most 7-00:00:00; your jobs "
-        "together may have at most cpu=16",
+        "QOS long, where you ask for it: at most 4 of your jobs run at a time; a job may ask for at most "
+        "7-00:00:00; your jobs together may have at most cpu=16",
     ]
     assert found.change == "SlurmRunner(max_parallel=20), less what else you run."
 
 
+def test_only_what_a_job_gets_by_default_is_judged() -> None:
+    found = limits.judge(ACCOUNTS, QUALITIES, wanted=None, enforced=ENFORCED)
+    assert (found.level, found.found) == (
+        Level.OK,
+        "root, with QOS normal; you may also use chemistry, physics. No limits besides those of the "
+        "partitions.",
+    )
+    tight = [{"Account": "a", "QOS": "normal,tight", "DefaultQOS": "tight"}]
+    rules = [{"Name": "normal", "MaxJobsPerUser": "100"}, {"Name": "tight", "MaxSubmitJobsPerUser": "3"}]
+    assert limits.judge(tight, rules, wanted=None, enforced=ENFORCED).level is Level.WARNING
+    del tight[0]["DefaultQOS"]
+    found = limits.judge(tight, rules, wanted=None, enforced=ENFORCED)
+    assert found.level is Level.OK
+    assert "QOS tight, where you ask for it" in found.found
+
+
 def test_limits_that_are_not_enforced_are_told_and_no_more() -> None:
-    found = limits.judge(ACCOUNTS, QUALITIES, wanted=None, enforced="none")
+    found = limits.judge(ACCOUNTS, QUALITIES, wanted="physics", enforced="none")
     assert found.level is Level.OK
     assert "does not enforce these limits" in found.found
 
