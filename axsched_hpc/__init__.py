@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         SubmissionError,
         SupersededError,
     )
+    from axsched_hpc.objectives.checkpoint import ContinueLater, checkpoint_directory, warned
     from axsched_hpc.runners.base import BaseRunner
     from axsched_hpc.runners.local_runner import LocalRunner
     from axsched_hpc.runners.slurm_runner import SlurmRunner
@@ -59,6 +60,7 @@ _WHERE = {
     "LocalRunner": "axsched_hpc.runners.local_runner",
     "SlurmRunner": "axsched_hpc.runners.slurm_runner",
     "SubmititRunner": "axsched_hpc.runners.submitit_runner",
+    **dict.fromkeys(("ContinueLater", "checkpoint_directory", "warned"), "axsched_hpc.objectives.checkpoint"),
     **dict.fromkeys(_ERRORS, "axsched_hpc.core.errors"),
 }
 
@@ -69,6 +71,7 @@ __all__ = [
     "BatchTrialContext",
     "ClusterUnavailableError",
     "ConfigError",
+    "ContinueLater",
     "ExperimentLockedError",
     "ExperimentMismatchError",
     "FailureRateError",
@@ -83,6 +86,8 @@ __all__ = [
     "SubmititRunner",
     "SupersededError",
     "__version__",
+    "checkpoint_directory",
+    "warned",
 ]
 
 

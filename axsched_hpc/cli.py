@@ -14,8 +14,10 @@ from typing import TypeVar
 import click
 
 from axsched_hpc._version import __version__
+from axsched_hpc.commands.doctor import doctor
+from axsched_hpc.commands.submit import submit
+from axsched_hpc.commands.templates import templates
 from axsched_hpc.core.errors import AxSchedError, ExperimentLockedError, StorageError
-from axsched_hpc.doctor.command import doctor
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.reporting.mending import holder_text, repair_text
 from axsched_hpc.reporting.reading import experiment_at, read_experiment
@@ -103,6 +105,8 @@ def unlock(directory: str, yes: bool, force: bool) -> None:
 
 
 cli.add_command(doctor)
+cli.add_command(submit)
+cli.add_command(templates)
 
 
 def _show(text: str, *, err: bool = False) -> None:

@@ -29,6 +29,7 @@ from axsched_hpc.io.faults import reach
 from axsched_hpc.io.layout import AttemptFiles, Layout
 from axsched_hpc.io.manifest import Manifest
 from axsched_hpc.io.outcome import Outcome
+from axsched_hpc.objectives import warning
 from axsched_hpc.objectives.context import LIFETIME, Terminated, insist, say
 
 Result = TypeVar("Result")
@@ -64,6 +65,8 @@ def run(manifest_path: str | Path, index: int, *, redirect: bool = True) -> int:
         Whether this process is the attempt's own: its output goes to the attempt's logs, and signals end the
         objective. False runs the attempt inside another process, as the debug executor does.
     """
+    if redirect:
+        warning.watch()
     path = Path(manifest_path)
 
     def read() -> Manifest:
@@ -105,8 +108,12 @@ def _run_claimed(layout: Layout, batch: Manifest, trial: int, attempt: int, *, i
 
     started = time.time()
     metrics = failure = None
-    parameters_file = layout.parameters(trial)
+    files, parameters_file = layout.attempt(trial, attempt), layout.parameters(trial)
+    checkpoint = layout.checkpoint(trial)
     try:
+        insist(lambda: atomic.make_directory(checkpoint), f"{checkpoint} cannot be made")
+        access.require_inside(layout.root, checkpoint)
+        own = insist(lambda: claim.latest(files), f"the claim in {files.root} cannot be read", reading=True)
         installed = insist(
             lambda: install.load(layout, batch.objective),
             f"the objective {batch.objective} cannot be read",
@@ -123,13 +130,16 @@ def _run_claimed(layout: Layout, batch: Manifest, trial: int, attempt: int, *, i
                 token=batch.token,
                 parameters=values,
                 parameters_file=parameters_file,
-                files=layout.attempt(trial, attempt),
+                files=files,
+                claim=own,
+                checkpoint=checkpoint,
+                restarts=_begun_before(layout, trial, attempt),
                 in_job=in_job,
             ),
         )
     except context.ObjectiveFailed as error:
         failure = error.failure
-    except (AxSchedError, OSError) as error:
+    except (AxSchedError, OSError, ValueError) as error:
         failure = context.failed(FailureKind.CANNOT_RUN, f"Trial {trial} could not be run: {error}").failure
     except Terminated as error:
         name = signal.Signals(error.signum).name
@@ -146,7 +156,7 @@ def _run_claimed(layout: Layout, batch: Manifest, trial: int, attempt: int, *, i
         job=claim.job_id(),
         started=started,
         ended=time.time(),
-        max_rss_mb=_max_rss_mb(),
+        max_rss_mb=processes.max_rss_mb(),
     )
     if failure is not None:
         say(f"trial {trial}, attempt {attempt} failed: {failure.message}")
@@ -199,6 +209,17 @@ def _step_aside(files: AttemptFiles, named: str) -> int:
         job = f", job {holder.job}" if holder.job else ""
         say(f"{named} belongs to process {holder.pid} on {holder.host}{job}; nothing to do.")
     return 0
+
+
+def _begun_before(layout: Layout, trial: int, attempt: int) -> int:
+    """How often the trial's objective was begun before this execution of it."""
+    count = -1
+    for number in range(1, attempt + 1):
+        try:
+            count += claim.executions(layout.attempt(trial, number))
+        except (OSError, ValueError):
+            count += 1  # there is a claim, and it cannot be read
+    return count
 
 
 def _redirect(files: AttemptFiles) -> None:
@@ -266,6 +287,7 @@ class _Told:
     def __init__(self, enabled: bool) -> None:
         self._signum: int | None = None
         if enabled:
+            warning.watch()
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._handle)
 
@@ -279,15 +301,6 @@ class _Told:
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         self._signum = signum
-
-
-def _max_rss_mb() -> float:
-    import resource
-
-    processes_of = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    largest = max(resource.getrusage(who).ru_maxrss for who in processes_of)
-    # Kilobytes of 1024 bytes on Linux, bytes on macOS.
-    return round(largest * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
 
 
 def _refuse(text: str) -> int:

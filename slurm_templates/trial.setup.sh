@@ -3,6 +3,9 @@
 #
 #     SlurmRunner(config={"setup": Path("trial.setup.sh").read_text().splitlines()})
 #
+# or put its lines into the profile, at runner: config: setup: (docs/driver-job.md). The setup of a driver's job
+# takes the same lines.
+#
 # The worker must start with the Python that has axsched-hpc in it. Try the lines once in an interactive
 # job (srun --pty bash) with `python -c "import axsched_hpc"` after them.
 #
@@ -22,6 +25,12 @@
 # `conda activate` needs the shell hook, which a batch script does not read by itself:
 #   source "$HOME/miniforge3/etc/profile.d/conda.sh"
 #   conda activate tuning
+
+# --- Spack ----------------------------------------------------------------------------------------------
+# A named environment, or single packages:
+#   source "$HOME/spack/share/spack/setup-env.sh"
+#   spack env activate tuning
+#   spack load openmpi
 
 # --- Threads and scratch space ---------------------------------------------------------------------------
 # Numerical libraries start one thread per core of the node unless told what the job was given:

@@ -190,7 +190,7 @@ class Replay:
         if event.verdict is Verdict.RETRY:
             return
         status = TrialStatus.FAILED if event.verdict is Verdict.FAIL else TrialStatus.ABANDONED
-        finish(find(self._experiment, event.trial), status, event.time, event.failure.message)
+        finish(find(self._experiment, event.trial), status, event.time, event.failure.text)
 
     def _abandoned(self, event: TrialAbandoned) -> None:
         finish(find(self._experiment, event.trial), TrialStatus.ABANDONED, event.time, event.reason)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from axsched_hpc.core import sizes
 from axsched_hpc.core.errors import ConfigError, did_you_mean
-from axsched_hpc.core.policy import FailureLimit, RetryPolicy
+from axsched_hpc.core.policy import FailureLimit, Growth, RetryPolicy
 
 #: Documented options that belong to later versions: named apart from misspelt ones.
 _NOT_YET = {"prefetch"}
@@ -39,7 +40,10 @@ class SchedulerConfig:
     failure_rate : float
         Stop when more than this share of trials has failed, once five have ended.
     retries : RetryPolicy
-        Repetitions of a failed attempt, by class: infrastructure 3, resource 0, objective 0.
+        Repetitions of a failed attempt, by class: infrastructure 3, resource 0, objective 0; how often a
+        trial may go on from a checkpoint: continuation 100; and ``out_of_memory`` and ``timeout``, which
+        repeat with more: ``{"attempts": 2, "memory_factor": 2, "memory_max": "64G"}``,
+        ``{"attempts": 1, "time_factor": 1.5, "time_max": "24:00:00"}``.
     seed : int or None
         Seed of the generation strategy, where the Ax client has none.
     save_interval : float
@@ -48,6 +52,8 @@ class SchedulerConfig:
         What to do with running attempts when the time of a call is over.
     lost_after : float
         Seconds for which no query may know a job before its attempt counts as lost.
+    stuck_after : float
+        Seconds for which a job may wait for a reason that does not pass by itself before that is reported.
     takeover_after : float
         Seconds without a sign of life of this driver after which one on another machine may take over.
     permissions : {"private", "group"}
@@ -67,6 +73,7 @@ class SchedulerConfig:
     save_interval: float = 60.0
     on_timeout: str = "cancel"
     lost_after: float = 120.0
+    stuck_after: float = 600.0
     takeover_after: float = 60.0
     permissions: str = "private"
 
@@ -173,11 +180,50 @@ def _retries(name: str, value: Any) -> RetryPolicy:
     if not isinstance(value, Mapping):
         raise _wrong(name, value, 'a dict such as {"infrastructure": 3, "resource": 0, "objective": 0}')
     known = [f.name for f in fields(RetryPolicy)]
-    for key in value:
+    rules: dict[str, Any] = {}
+    for key, each in value.items():
         if key not in known:
             raise ConfigError(f"Unknown class of failures {key!r} in {name}.{did_you_mean(str(key), known)}")
-    return RetryPolicy(**{key: whole_number(f"{name}[{key!r}]", number) for key, number in value.items()})
+        where = f"{name}[{key!r}]"
+        rules[key] = _growth(where, key, each) if key in _GROWTH else whole_number(where, each)
+    return RetryPolicy(**rules)
 
+
+def _growth(name: str, kind: str, value: Any) -> Growth | None:
+    what, example, most, size = _GROWTH[kind]
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise _wrong(name, value, f"a dict such as {example}")
+    known = ("attempts", f"{what}_factor", f"{what}_max")
+    for key in value:
+        if key not in known:
+            raise ConfigError(f"Unknown key {key!r} in {name}.{did_you_mean(str(key), known)}")
+    factor = value.get(known[1], 2.0)
+    number = isinstance(factor, int | float) and not isinstance(factor, bool)
+    if not number or not math.isfinite(factor) or not 1 < factor <= 100:
+        raise _wrong(f"{name}[{known[1]!r}]", factor, "a number above 1, and 100 at the most")
+    bound = value.get(known[2])
+    amount = None if bound is None or not isinstance(bound, str | int) else size(bound)
+    if bound is not None and (amount is None or isinstance(bound, bool)):
+        raise _wrong(f"{name}[{known[2]!r}]", bound, most)
+    return Growth(whole_number(f"{name}['attempts']", value.get("attempts", 1)), float(factor), amount)
+
+
+_GROWTH: dict[str, tuple[str, str, str, Callable[[str | int], int | None]]] = {
+    "out_of_memory": (
+        "memory",
+        '{"attempts": 2, "memory_factor": 2, "memory_max": "64G"}',
+        "a size such as '64G'",
+        sizes.memory_mb,
+    ),
+    "timeout": (
+        "time",
+        '{"attempts": 1, "time_factor": 1.5, "time_max": "24:00:00"}',
+        "a time such as '24:00:00' or '2-00:00:00', or minutes",
+        sizes.time_s,
+    ),
+}
 
 _CHECKS: dict[str, Check] = {
     "monitoring_interval": _seconds(0.1),
@@ -193,6 +239,7 @@ _CHECKS: dict[str, Check] = {
     "save_interval": _seconds(0, zero=True),
     "on_timeout": _choice("cancel", "leave"),
     "lost_after": _seconds(1),
+    "stuck_after": _seconds(0, zero=True),
     "takeover_after": _seconds(3),
     "permissions": _choice("private", "group"),
 }

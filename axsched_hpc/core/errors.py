@@ -57,11 +57,15 @@ class SubmissionError(AxSchedError):
         What was refused and why, in the scheduler's words.
     transient : bool
         Whether the same submission may succeed later (a busy controller, a full queue).
+    limit : bool
+        A limit on the number of jobs was met: it is known that nothing was submitted, and fewer jobs at once
+        may be taken.
     """
 
-    def __init__(self, message: str, *, transient: bool = False) -> None:
+    def __init__(self, message: str, *, transient: bool = False, limit: bool = False) -> None:
         super().__init__(message)
-        self.transient = transient
+        self.transient = transient or limit
+        self.limit = limit
 
 
 class ClusterUnavailableError(AxSchedError):

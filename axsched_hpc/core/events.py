@@ -109,11 +109,16 @@ class CallEnded(Event):
 
 @dataclass(frozen=True)
 class ObjectiveSet(Event):
-    """What the attempts planned from here on run: a directory below ``objective/``."""
+    """What the attempts planned from here on run: a directory below ``objective/``.
+
+    ``warning``: seconds before the end of its job at which an objective that saves checkpoints is told to;
+    null for one that does not.
+    """
 
     kind: ClassVar[str] = "objective_set"
     objective: str
     what: str
+    warning: int | None = None
 
 
 # ---------------------------------------------------------------- a trial's life
@@ -136,6 +141,19 @@ class TrialAdded(TrialEvent):
 
 
 @dataclass(frozen=True)
+class Request:
+    """What a batch's jobs ask for beyond what their runner is set to.
+
+    ``memory_mb`` (MiB) and ``time_s`` (seconds) take the place of the runner's; null leaves those as they
+    are. ``exclude``: nodes on which an earlier attempt met a fault of the node.
+    """
+
+    memory_mb: int | None = None
+    time_s: int | None = None
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class BatchPlanned(Event):
     """The intent to submit attempts, written before the scheduler is asked. ``attempts`` are (trial,
     attempt), by array index.
@@ -144,6 +162,7 @@ class BatchPlanned(Event):
     kind: ClassVar[str] = "batch_planned"
     token: str
     attempts: tuple[tuple[int, int], ...]
+    request: Request = field(default_factory=Request)
 
 
 @dataclass(frozen=True)
@@ -164,6 +183,15 @@ class AttemptWithdrawn(TrialEvent):
     """
 
     kind: ClassVar[str] = "attempt_withdrawn"
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class AttemptWaits(TrialEvent):
+    """The job waits for a reason that does not pass by itself, in the scheduler's words; empty: no longer."""
+
+    kind: ClassVar[str] = "attempt_waits"
     attempt: int
     reason: str
 
@@ -202,7 +230,13 @@ class AttemptSucceeded(TrialEvent):
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt failed, as far as it is known."""
+    """Why an attempt failed, as far as it is known.
+
+    ``asked_mb`` and ``used_mb`` are the memory that the job asked for and the most that it used, in MiB;
+    ``elapsed_s`` and ``limit_s`` the time that it ran and its limit, in seconds. ``hint`` says in words what
+    to do. ``progressed``: the objective has saved a checkpoint since it was started, so that the next attempt
+    goes on from there.
+    """
 
     kind: FailureKind
     message: str
@@ -210,6 +244,17 @@ class Failure:
     signal: int | None = None
     node: str | None = None
     stderr_tail: tuple[str, ...] = ()
+    asked_mb: float | None = None
+    used_mb: float | None = None
+    elapsed_s: float | None = None
+    limit_s: float | None = None
+    hint: str = ""
+    progressed: bool = False
+
+    @property
+    def text(self) -> str:
+        """What happened, and what to do."""
+        return f"{self.message} {self.hint}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -245,6 +290,7 @@ _EVENTS: dict[str, type[Event]] = {
         BatchPlanned,
         BatchSubmitted,
         AttemptWithdrawn,
+        AttemptWaits,
         AttemptStarted,
         AttemptRequeued,
         AttemptSucceeded,
@@ -325,8 +371,15 @@ def _check_metrics(event: AttemptSucceeded) -> None:
             raise ValueError(f"has a metric {name!r:.80} with a standard error of {sem}")
 
 
+def _check_request(event: BatchPlanned) -> None:
+    request = event.request
+    if any(amount is not None and amount < 1 for amount in (request.memory_mb, request.time_s)):
+        raise ValueError("has a field 'request' that asks for less than 1")
+
+
 _CHECKS: dict[type[Event], Callable[[Any], None]] = {
     DriverOpened: _check_sizes,
+    BatchPlanned: _check_request,
     TrialAdded: _check_parameters,
     AttemptSucceeded: _check_metrics,
 }

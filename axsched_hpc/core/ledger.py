@@ -202,7 +202,7 @@ class Ledger:
             raise IllegalTransition(f"the batch {event.token} has a trial twice")
         self._step(
             *(
-                Planned(event.time, trial, attempt, event.token, index)
+                Planned(event.time, trial, attempt, event.token, index, event.request)
                 for index, (trial, attempt) in enumerate(event.attempts)
             )
         )

@@ -8,7 +8,7 @@ tells the trial's whole story.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from axsched_hpc.core.events import (
@@ -16,8 +16,10 @@ from axsched_hpc.core.events import (
     AttemptRequeued,
     AttemptStarted,
     AttemptSucceeded,
+    AttemptWaits,
     AttemptWithdrawn,
     Failure,
+    Request,
     TrialAbandoned,
     TrialEvent,
 )
@@ -29,12 +31,20 @@ S = TrialState
 
 @dataclass(frozen=True)
 class Attempt:
-    """One execution of a trial by one job."""
+    """One execution of a trial by one job.
+
+    Attributes
+    ----------
+    waits
+        Why its job may never start, in the scheduler's words; empty where nothing is known to hinder it.
+    """
 
     number: int
     token: str
     index: int
     planned: float
+    request: Request = field(default_factory=Request)
+    waits: str = ""
     job: str | None = None
     node: str | None = None
     submitted: float | None = None
@@ -76,6 +86,7 @@ class Planned(TrialEvent):
     attempt: int
     token: str
     index: int
+    request: Request = field(default_factory=Request)
 
 
 @dataclass(frozen=True)
@@ -177,7 +188,7 @@ def _with_attempt(trial: Trial, state: TrialState, **changes: Any) -> Trial:
 
 
 def _planned(trial: Trial, event: Planned) -> Step:
-    attempt = Attempt(event.attempt, event.token, event.index, event.time)
+    attempt = Attempt(event.attempt, event.token, event.index, event.time, event.request)
     return replace(trial, state=S.PLANNED, attempts=(*trial.attempts, attempt)), ()
 
 
@@ -190,7 +201,11 @@ def _withdrawn(trial: Trial, event: AttemptWithdrawn) -> Step:
 
 
 def _started(trial: Trial, event: AttemptStarted) -> Step:
-    return _with_attempt(trial, S.RUNNING, node=event.node, started=event.time), ()
+    return _with_attempt(trial, S.RUNNING, node=event.node, started=event.time, waits=""), ()
+
+
+def _waits(trial: Trial, event: AttemptWaits) -> Step:
+    return _with_attempt(trial, S.QUEUED, waits=event.reason), ()
 
 
 def _requeued(trial: Trial, event: AttemptRequeued) -> Step:
@@ -224,12 +239,12 @@ def _failed(trial: Trial, event: AttemptFailed) -> Step:
         ended=event.ended or event.time,
         node=event.failure.node or latest.node,
     )
-    after = replace(after, reason=event.failure.message)
+    after = replace(after, reason=event.failure.text)
     if event.verdict is Verdict.RETRY:
         return after, (Submit(trial.number),)
     after = replace(after, ended=event.time)
     tell = TellFailed if event.verdict is Verdict.FAIL else TellAbandoned
-    return after, (tell(trial.number, event.failure.message, event.time),)
+    return after, (tell(trial.number, event.failure.text, event.time),)
 
 
 def _abandoned(trial: Trial, event: TrialAbandoned) -> Step:
@@ -245,6 +260,7 @@ TRANSITIONS: dict[tuple[TrialState, type[TrialEvent]], Handler] = {
     (S.WAITING, TrialAbandoned): _abandoned,
     (S.PLANNED, Submitted): _submitted,
     (S.PLANNED, AttemptWithdrawn): _withdrawn,
+    (S.QUEUED, AttemptWaits): _waits,
     (S.QUEUED, AttemptStarted): _started,
     (S.RUNNING, AttemptRequeued): _requeued,
     # A driver that died between the submission and its record learns of the end first.

@@ -6,28 +6,76 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from axsched_hpc.core.events import Failure
-from axsched_hpc.core.states import RetryClass, Verdict
+from axsched_hpc.core.states import FailureKind, RetryClass, Verdict
 
 #: Times that one and the same arm may fail before Ax is told never to suggest it again.
 ARM_FAILURES = 2
 
 
 @dataclass(frozen=True)
+class Growth:
+    """How an attempt that ran out of something is repeated with more of it.
+
+    Attributes
+    ----------
+    attempts
+        Repetitions at the most.
+    factor
+        By which each repetition asks for more than the attempt before it.
+    most
+        What is asked for at the most, in MiB or seconds; None for no bound of ours.
+    """
+
+    attempts: int
+    factor: float
+    most: int | None = None
+
+
+@dataclass(frozen=True)
 class RetryPolicy:
-    """How often an attempt is repeated, by the class of its failure."""
+    """How often an attempt is repeated, by the class of its failure.
+
+    Attributes
+    ----------
+    infrastructure, resource, objective
+        Repetitions at the most.
+    continuation
+        How often a trial may go on from a checkpoint.
+    out_of_memory, timeout
+        Repetitions with more memory or time; they take the place of ``resource`` for these failures.
+    """
 
     infrastructure: int = 3
     resource: int = 0
     objective: int = 0
+    continuation: int = 100
+    out_of_memory: Growth | None = None
+    timeout: Growth | None = None
 
-    def allowed(self, retry_class: RetryClass) -> int:
-        """The number of repetitions for a class; what a user cancelled is never repeated."""
-        if retry_class is RetryClass.USER:
+    def growth(self, kind: FailureKind) -> Growth | None:
+        """The rule for a failure by lack of something; None where there is none."""
+        if kind is FailureKind.OUT_OF_MEMORY:
+            return self.out_of_memory
+        return self.timeout if kind is FailureKind.TIMED_OUT else None
+
+    def allowed(self, kind: FailureKind) -> int:
+        """The number of repetitions after a kind of failure; what a user cancelled is never repeated."""
+        growth = self.growth(kind)
+        if growth is not None:
+            return growth.attempts
+        if kind.retry_class is RetryClass.USER:
             return 0
-        return int(getattr(self, retry_class.value))
+        return int(getattr(self, kind.retry_class.value))
 
 
-def judge(policy: RetryPolicy, failure: Failure, earlier: Sequence[Failure], arm_failures: int) -> Verdict:
+def judge(
+    policy: RetryPolicy,
+    failure: Failure,
+    earlier: Sequence[Failure],
+    arm_failures: int,
+    *,
+    more: bool = True,
+) -> Verdict:
     """What becomes of a trial.
 
     Parameters
@@ -35,18 +83,35 @@ def judge(policy: RetryPolicy, failure: Failure, earlier: Sequence[Failure], arm
     failure
         That of the attempt which just ended.
     earlier
-        The failures of the trial's attempts before it.
+        The failures of the trial's attempts before it, oldest first.
     arm_failures
         Trials with the same parameters that failed before. Ax may suggest a failed arm again, so that a point
         at which the objective always fails would come back for ever.
+    more
+        Whether more can be asked for, where the failure is for lack of something and there is a rule for it.
     """
     retry_class = failure.kind.retry_class
-    used = sum(1 for old in earlier if old.kind.retry_class is retry_class)
-    if used < policy.allowed(retry_class):
+    if failure.progressed and retry_class not in (RetryClass.USER, RetryClass.OBJECTIVE):
+        # The work goes on where it was, so that its time is not lost: no failure at all.
+        if sum(old.progressed for old in earlier) < policy.continuation:
+            return Verdict.RETRY
+    elif _used(failure.kind, policy, earlier) < policy.allowed(failure.kind) and more:
         return Verdict.RETRY
     if retry_class is RetryClass.USER or arm_failures + 1 >= ARM_FAILURES:
         return Verdict.ABANDON
     return Verdict.FAIL
+
+
+def _used(kind: FailureKind, policy: RetryPolicy, earlier: Sequence[Failure]) -> int:
+    """How many repetitions of a failure's kind the trial has had, since it last came forward."""
+    used = 0
+    for old in reversed(earlier):
+        if old.progressed:
+            break
+        same = old.kind is kind if policy.growth(kind) else old.kind.retry_class is kind.retry_class
+        # A failure with a rule of its own uses up that rule's repetitions only.
+        used += same and (policy.growth(kind) is not None or policy.growth(old.kind) is None)
+    return used
 
 
 @dataclass(frozen=True)

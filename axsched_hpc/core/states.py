@@ -74,6 +74,7 @@ class RetryClass(StrEnum):
     INFRASTRUCTURE = "infrastructure"
     RESOURCE = "resource"
     OBJECTIVE = "objective"
+    CONTINUATION = "continuation"  #: no failure: the objective has saved its state and is to go on
     USER = "user"
 
 
@@ -93,6 +94,7 @@ class FailureKind(StrEnum):
     OBJECTIVE_TIMEOUT = "objective_timeout"  #: the objective's own `timeout` option
     BAD_METRICS = "bad_metrics"
     CANNOT_RUN = "cannot_run"  #: program, image or function could not be started on the node
+    CHECKPOINTED = "checkpointed"  #: it saved its state, and asked to go on in another job
     CANCELLED = "cancelled"
 
     @property
@@ -115,6 +117,7 @@ _RETRY_CLASS = {
     FailureKind.OBJECTIVE_TIMEOUT: RetryClass.OBJECTIVE,
     FailureKind.BAD_METRICS: RetryClass.OBJECTIVE,
     FailureKind.CANNOT_RUN: RetryClass.OBJECTIVE,
+    FailureKind.CHECKPOINTED: RetryClass.CONTINUATION,
     FailureKind.CANCELLED: RetryClass.USER,
 }
 

@@ -31,6 +31,11 @@ class Watch:
     ended_since: float | None = None
     unknown_since: float | None = None
 
+    @property
+    def ended(self) -> bool:
+        """Whether the last look saw the job ended."""
+        return self.ended_since is not None
+
 
 def look(
     watch: Watch, trial: TrialState, job: JobState, *, now: float, settle: float, lost_after: float
@@ -71,11 +76,8 @@ class JobEnd:
 _PLAIN: dict[JobState, tuple[FailureKind, str]] = {
     JobState.NODE_FAILED: (FailureKind.NODE_FAILED, "its node failed"),
     JobState.PREEMPTED: (FailureKind.PREEMPTED, "it was preempted"),
-    JobState.TIMED_OUT: (FailureKind.TIMED_OUT, "it reached its time limit; raise time_limit"),
-    JobState.OUT_OF_MEMORY: (
-        FailureKind.OUT_OF_MEMORY,
-        "it used more memory than it asked for; raise memory",
-    ),
+    JobState.TIMED_OUT: (FailureKind.TIMED_OUT, "it reached its time limit"),
+    JobState.OUT_OF_MEMORY: (FailureKind.OUT_OF_MEMORY, "it used more memory than it asked for"),
     JobState.CANCELLED: (FailureKind.CANCELLED, "it was cancelled from outside"),
 }
 

@@ -163,6 +163,30 @@ def begun(files: AttemptFiles) -> bool:
     return files.claim.name in atomic.listing(files.root) and _read(files.claim).by is Claimer.WORKER
 
 
+def latest(files: AttemptFiles) -> Path:
+    """The file of the claim that counts, or that of the first one where there is none.
+
+    Raises
+    ------
+    OSError, ValueError
+        A claim cannot be read; the message names the file.
+    """
+    return _path(files, _last(files)[1])
+
+
+def executions(files: AttemptFiles) -> int:
+    """How many workers have claimed the attempt: one, and one more for each time that Slurm requeued its job.
+
+    Raises
+    ------
+    OSError, ValueError
+        A claim cannot be read; the message names the file.
+    """
+    # Nobody takes over from the driver, so that only the last claim can be the driver's.
+    holder, number = _last(files)
+    return 0 if holder is None else number + (holder.by is Claimer.WORKER)
+
+
 def _requeued(claim: Claim, holder: Claim) -> bool:
     same_job = claim.job is not None and holder.job == claim.job and holder.token == claim.token
     return holder.by is Claimer.WORKER and same_job and claim.restart > holder.restart

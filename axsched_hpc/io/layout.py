@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Version of the formats of all files in an experiment directory. Since 2 documents have checksums.
-FORMAT = 2
+#: Version of the formats of all files in an experiment directory. Since 2 documents have checksums; since 3
+#: jobs ask for more after a failure, go on from checkpoints, and share a job.
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,10 @@ class Layout:
     def parameters(self, trial: int) -> Path:
         """A trial's parameters, as JSON."""
         return self.trial(trial) / "parameters.json"
+
+    def checkpoint(self, trial: int) -> Path:
+        """Where an objective keeps what its later attempts go on from."""
+        return self.trial(trial) / "checkpoint"
 
     def attempt(self, trial: int, attempt: int) -> AttemptFiles:
         """The files of one attempt."""

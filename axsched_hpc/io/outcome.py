@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from axsched_hpc.core import metrics as metric_values
 from axsched_hpc.core.metrics import Metrics
-from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io import access, atomic, document
 from axsched_hpc.io.faults import reach
 from axsched_hpc.io.layout import Layout, named_attempt
@@ -138,20 +137,13 @@ def tail(log: Path, start: int = 0) -> tuple[str, ...]:
 
 def _failure(raw: Mapping[str, Any], source: str) -> Failure:
     # Imported where it is needed: defining all events costs a job 8 ms, and most jobs succeed.
+    from axsched_hpc.core import typed
     from axsched_hpc.core.events import Failure
 
-    nothing = type(None)
-    kind = document.field(raw, "kind", str, source=source)
-    if kind not in set(FailureKind):
-        raise ValueError(f"{source}: {kind!r:.80} is no kind of failure.")
-    tail = document.field(raw, "stderr_tail", list, source=source)
-    if not all(isinstance(line, str) for line in tail):
-        raise ValueError(f"{source}: field 'stderr_tail' holds something else than lines.")
-    return Failure(
-        kind=FailureKind(kind),
-        message=document.field(raw, "message", str, source=source),
-        exit_code=document.field(raw, "exit_code", (int, nothing), source=source),
-        signal=document.optional(document.whole, raw, "signal", source=source),
-        node=document.field(raw, "node", (str, nothing), source=source),
-        stderr_tail=tuple(tail),
-    )
+    try:
+        failure: Failure = typed.read(Failure, raw)
+    except ValueError as error:
+        raise ValueError(f"{source}: the field 'failure' {error}.") from None
+    if failure.signal is not None and failure.signal < 0:
+        raise ValueError(f"{source}: the field 'failure' has the signal {failure.signal}, which is none.")
+    return failure

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
+import sys
 from pathlib import Path
 
 from axsched_hpc.io import atomic
@@ -30,6 +32,32 @@ def start_ticks(pid: int) -> int | None:
     """When a process started, in clock ticks since the boot; None without such a process or /proc."""
     fields = _stat(pid)
     return None if fields is None else int(fields[19])
+
+
+def max_rss_mb() -> float:
+    """The largest resident memory of this process or of one of its children that have ended, in MB (10^6
+    bytes).
+    """
+    import resource
+
+    own = _peak_kib()
+    if own is None:
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    largest = max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+    # Kilobytes of 1024 bytes on Linux, bytes on macOS.
+    return round(largest * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
+
+
+def _peak_kib() -> int | None:
+    """This program's own peak; getrusage(2) has that of what the process was before exec(2) as well, which
+    for a local worker is the driver, with all of Ax.
+    """
+    try:
+        text = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", text, re.MULTILINE)
+    return None if found is None else int(found[1])
 
 
 def alive(host: str, pid: int, start: int | None, boot: str | None) -> bool | None:

@@ -18,7 +18,8 @@ log = logging.getLogger("axsched_hpc")
 
 
 class Cleaner:
-    """Removes a completed attempt's logs, and a batch's files once all its trials are completed.
+    """Removes a completed attempt's logs and its trial's checkpoints, and a batch's files once all its trials
+    are completed.
 
     The objective's working directory stays where anything lies in it: it is the user's.
     """
@@ -33,14 +34,15 @@ class Cleaner:
         for path in (files.stdout, files.stderr):
             _remove(path)
         faults.reach("cleanup.half")
-        with contextlib.suppress(OSError):
-            files.work.rmdir()
+        checkpoint = self._layout.checkpoint(trial)
+        for place in (files.work, files.root / checkpoint.name):
+            with contextlib.suppress(OSError):
+                place.rmdir()
+        _remove_tree(checkpoint)
         token = ledger.trials[trial].attempts[-1].token
         if all(ledger.trials[number].state is TrialState.COMPLETED for number, _ in ledger.batches[token]):
             _remove(self._layout.manifest(token))
-            folder = self._layout.batch(token)
-            if folder.is_dir() and not folder.is_symlink():
-                shutil.rmtree(folder, onerror=lambda _, path, info: _left(Path(path), info[1]))
+            _remove_tree(self._layout.batch(token))
         faults.reach("cleanup.after")
 
 
@@ -49,6 +51,11 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         _left(path, error)
+
+
+def _remove_tree(directory: Path) -> None:
+    if directory.is_dir() and not directory.is_symlink():
+        shutil.rmtree(directory, onerror=lambda _, path, info: _left(Path(path), info[1]))
 
 
 def _left(path: Path, error: BaseException) -> None:

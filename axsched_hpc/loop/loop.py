@@ -126,7 +126,7 @@ class Loop:
         now = self._clock.monotonic()
         if self._runner.cheap_poll or now >= self._next_poll:
             happened += self._observer.poll()
-            self._next_poll = self._clock.monotonic() + self._session.config.monitoring_interval
+            self._next_poll = self._clock.monotonic() + self._observer.pause
         return happened
 
     def submit_waiting(self) -> None:
@@ -137,7 +137,7 @@ class Loop:
         self._submitter.recover()
         if self._submitter.ready:
             ledger = self._session.ledger
-            free = self._runner.max_parallel - len(ledger.active)
+            free = self._submitter.slots - len(ledger.active)
             self._submitter.submit(list(ledger.waiting)[: max(0, free)])
 
     def cancel(self, reason: str) -> None:
@@ -184,7 +184,7 @@ class Loop:
         if not self._submitter.ready:
             return None
         wanted = demand(
-            slots=self._runner.max_parallel,
+            slots=self._submitter.slots,
             active=len(ledger.active),
             waiting=len(ledger.waiting),
             remaining=max(0, goal.trials - ledger.own),

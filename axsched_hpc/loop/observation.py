@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,24 +19,31 @@ from axsched_hpc.core.events import (
     Failure,
     TrialAbandoned,
 )
+from axsched_hpc.core.hints import explained
 from axsched_hpc.core.ledger import arm_key
 from axsched_hpc.core.machine import Attempt, Trial
 from axsched_hpc.core.metrics import require
 from axsched_hpc.core.policy import judge
+from axsched_hpc.core.request import effective, grown
 from axsched_hpc.core.states import FailureKind, JobState
+from axsched_hpc.core.throttle import jittered, poll_pause
 from axsched_hpc.core.watch import JobEnd, Sight, Watch, diagnose, look, lost
-from axsched_hpc.io import atomic, claim, faults, outcome
+from axsched_hpc.io import atomic, checkpoint, claim, faults, outcome
 from axsched_hpc.io.layout import parse_notice_name
 from axsched_hpc.io.outcome import Outcome
 from axsched_hpc.io.storage import is_storage_error
 from axsched_hpc.loop.session import Session
 from axsched_hpc.loop.submission import batch_of
-from axsched_hpc.runners.base import BaseRunner, Batch, JobStatus
+from axsched_hpc.loop.waiting import Waiting
+from axsched_hpc.runners.base import BaseRunner, Batch, JobStatus, Usage
 
 log = logging.getLogger("axsched_hpc")
 
 #: Ends after which the scheduler may start the same job again, or after which it may be alive unseen.
 _MAY_LIVE = frozenset({FailureKind.NODE_FAILED, FailureKind.PREEMPTED, FailureKind.LOST})
+
+#: What the worker counts in, and what Slurm and failures do.
+_MB, _MIB = 1e6, 2.0**20
 
 _UNKNOWN_JOB = JobStatus(JobState.UNKNOWN)
 
@@ -44,7 +52,7 @@ class Observer:
     """Turns files and job states into events, and records them.
 
     ``stopping`` holds the reason for which the driver itself cancels what runs: a job that ends so is then no
-    failure.
+    failure. ``pause``: seconds until the jobs should be asked for again, by how long the answer took.
     """
 
     def __init__(self, session: Session, runner: BaseRunner) -> None:
@@ -53,7 +61,11 @@ class Observer:
         self._watches: dict[str, Watch] = {}
         self._complained: set[str] = set()
         self._given_up: list[str] = []
+        self._waiting = Waiting(session)
+        self._unanswered = 0
+        self._usage: Mapping[str, Usage] | None = None
         self.stopping: str | None = None
+        self.pause = session.config.monitoring_interval
 
     # ------------------------------------------------------------ the inbox
 
@@ -156,6 +168,8 @@ class Observer:
             failure = found.failure or Failure(
                 FailureKind.BAD_METRICS, "the outcome holds neither metrics nor failure"
             )
+        used = None if found.max_rss_mb is None else found.max_rss_mb * _MB / _MIB
+        failure = replace(failure, used_mb=failure.used_mb or used, elapsed_s=found.ended - found.started)
         return [self._failed(trial, failure, started=found.started, ended=found.ended)]
 
     # ------------------------------------------------------------ the jobs
@@ -172,24 +186,40 @@ class Observer:
         self._end_given_up()
         if not jobs:
             return 0
-        try:
-            known = self._runner.poll(list(jobs))
-        except ClusterUnavailableError as error:
-            log.warning(
-                "The scheduler did not answer, so nothing is decided about %d job(s): %s", len(jobs), error
-            )
+        known = self._known(list(jobs))
+        if known is None:
             return 0
         faults.reach("poll.seen")
         # The answer may have taken long, and attempts are closed by what it says.
         self._session.check()
         events: list[Event] = []
+        self._usage = None
         for job, number in jobs.items():
             events += self._look(job, ledger.trials[number], known.get(job, _UNKNOWN_JOB))
-        self._session.record(*events)
+        self._session.record(*events, *self._waiting.changes(known, jobs))
         faults.reach("poll.recorded")
         # Only now: a driver that died in between would take the cancelled job for one that a user cancelled.
         self._end_given_up()
         return len(events)
+
+    def _known(self, jobs: Sequence[str]) -> Mapping[str, JobStatus] | None:
+        """What the runner knows of jobs; None where it does not answer. Sets the pause to the next query."""
+        clock, begun = self._session.clock, self._session.clock.monotonic()
+        known: Mapping[str, JobStatus] | None = None
+        try:
+            known = self._runner.poll(jobs)
+        except ClusterUnavailableError as error:
+            self._unanswered += 1
+            log.warning(
+                "The scheduler did not answer, so nothing is decided about %d job(s): %s", len(jobs), error
+            )
+        else:
+            self._unanswered = 0
+        interval, took = self._session.config.monitoring_interval, clock.monotonic() - begun
+        self.pause = poll_pause(interval, took, self._unanswered)
+        if self._unanswered:
+            self.pause = jittered(self.pause, random.random())
+        return known
 
     def _end_given_up(self) -> None:
         """Cancel the jobs of attempts that are given up and may be alive, in one call."""
@@ -277,30 +307,53 @@ class Observer:
                 said=outcome.tail(log_file) if log_file is not None else (),
             )
         )
-        return replace(failure, stderr_tail=failure.stderr_tail or outcome.tail(files.stderr))
+        used = self._used(job)
+        return replace(
+            failure,
+            stderr_tail=failure.stderr_tail or outcome.tail(files.stderr),
+            used_mb=used.used_mb,
+            elapsed_s=used.elapsed_s,
+        )
+
+    def _used(self, job: str) -> Usage:
+        """What a job has used: asked for in one query for all that this look has found ended."""
+        if self._usage is None:
+            self._usage = self._runner.usage([each for each, watch in self._watches.items() if watch.ended])
+        return self._usage.get(job, Usage())
 
     def _batch(self, attempt: Attempt) -> Batch:
-        return batch_of(self._session.layout, attempt.token, self._session.ledger.batches[attempt.token])
+        return batch_of(self._session.ledger, self._session.layout, attempt.token)
 
     def _failed(
         self, trial: Trial, failure: Failure, *, started: float | None = None, ended: float | None = None
     ) -> AttemptFailed:
-        ledger = self._session.ledger
+        session, attempt = self._session, trial.attempts[-1]
+        policy, base = session.config.retries, self._runner.asked
+        asked = effective(attempt.request, base)
+        files = session.layout.attempt(trial.number, attempt.number)
+        now = session.clock.now()
+        elapsed = now - attempt.started if attempt.started is not None else None
+        # The worker's word counts more than what this machine's cache of the directory says.
+        saved = failure.progressed or checkpoint.saved_since(
+            session.layout.checkpoint(trial.number), files.claim
+        )
+        failure = explained(
+            replace(
+                failure,
+                elapsed_s=elapsed if failure.elapsed_s is None else failure.elapsed_s,
+                asked_mb=asked.memory_mb,
+                limit_s=asked.time_s,
+                progressed=saved,
+            )
+        )
         verdict = judge(
-            self._session.config.retries,
+            policy,
             failure,
             trial.failures(),
-            ledger.failed_arms[arm_key(trial.parameters)],
+            session.ledger.failed_arms[arm_key(trial.parameters)],
+            more=grown(policy, failure.kind, attempt.request, base) is not None,
         )
-        return AttemptFailed(
-            self._session.clock.now(),
-            trial.number,
-            trial.attempts[-1].number,
-            failure,
-            verdict,
-            started,
-            ended,
-        )
+        return AttemptFailed(now, trial.number, attempt.number, failure, verdict, started, ended)
 
     def _complain(self, about: str, message: str) -> None:
         if about not in self._complained:

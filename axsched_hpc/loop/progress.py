@@ -13,13 +13,14 @@ from axsched_hpc.core.events import (
     AttemptRequeued,
     AttemptStarted,
     AttemptSucceeded,
+    AttemptWaits,
     AttemptWithdrawn,
     BatchSubmitted,
     Event,
     TrialAbandoned,
 )
 from axsched_hpc.core.ledger import Ledger
-from axsched_hpc.core.states import TrialState, Verdict
+from axsched_hpc.core.states import FailureKind, TrialState, Verdict
 from axsched_hpc.loop.session import Listener, Session
 from axsched_hpc.reporting.table import number
 
@@ -34,6 +35,8 @@ def describe(event: Event, ledger: Ledger, incumbent: Incumbent) -> str | None:
             trials = [ledger.batches[token][index][0] for index in sorted(jobs)]
             what = f"{'trial' if len(trials) == 1 else 'trials'} {ranges(trials)}"
             return f"{what} submitted: job {arrays[0]}" + (f" to {arrays[-1]}" if len(arrays) > 1 else "")
+        case AttemptWaits(trial=trial, reason=reason) if reason:
+            return f"trial {trial} waits for {reason}, which may not pass by itself"
         case AttemptStarted(trial=trial, node=node):
             return f"trial {trial} runs" + (f" on {node}" if node else "")
         case AttemptRequeued(trial=trial):
@@ -49,7 +52,7 @@ def describe(event: Event, ledger: Ledger, incumbent: Incumbent) -> str | None:
                 Verdict.FAIL: "the trial failed",
                 Verdict.ABANDON: "the trial is abandoned",
             }[verdict]
-            return f"trial {trial}, attempt {attempt}: {failure.message} ({failure.kind}; {then})"
+            return f"trial {trial}, attempt {attempt}: {failure.text} ({failure.kind}; {then})"
         case TrialAbandoned(trial=trial, reason=reason):
             return f"trial {trial} is abandoned: {reason}"
     return None
@@ -75,7 +78,9 @@ def _standing(ledger: Ledger, incumbent: Incumbent) -> str:
 
 
 class LogLines:
-    """One log line per change. Failures are warnings, so that they are seen without any set-up of logging."""
+    """One log line per change. Failures are warnings, so that they are seen without any set-up of logging; an
+    attempt that goes on from its checkpoint is none.
+    """
 
     def __init__(self, incumbent: Incumbent) -> None:
         self._incumbent = incumbent
@@ -84,7 +89,13 @@ class LogLines:
         """Log an event."""
         text = describe(event, ledger, self._incumbent)
         if text is not None:
-            log.log(logging.WARNING if isinstance(event, AttemptFailed) else logging.INFO, "%s", text)
+            log.log(logging.WARNING if _is_failure(event) else logging.INFO, "%s", text)
+
+
+def _is_failure(event: Event) -> bool:
+    if not isinstance(event, AttemptFailed):
+        return False
+    return event.failure.kind is not FailureKind.CHECKPOINTED or event.verdict is not Verdict.RETRY
 
 
 class Tracker:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import FailureKind
-from axsched_hpc.io import outcome, parameters
-from axsched_hpc.objectives import engines, script
-from axsched_hpc.objectives.context import RunContext, failed, quoted
+from axsched_hpc.io import atomic, outcome, parameters
+from axsched_hpc.objectives import engines, process, script
+from axsched_hpc.objectives.context import CHECKPOINT_DIR, RunContext, failed, insist, quoted
 from axsched_hpc.objectives.engines import ContainerRun, Engine, Image, Mount, image_kind
 from axsched_hpc.objectives.kinds import ContainerObjective
 from axsched_hpc.objectives.placeholders import expand
@@ -40,6 +40,9 @@ def run_container(container: ContainerObjective, context: RunContext) -> Metrics
     """
     engine, program = _find(container)
     script.make_workdir(context)
+    # The checkpoint directory is mounted on it: engines would make it themselves, some of them as root's.
+    place = context.files.root / context.checkpoint.name
+    insist(lambda: atomic.make_directory(place), f"{place} cannot be made")
     script.write_parameters(context, context.files.root / "parameters.json")
     run = container_run(container, engine, context)
     _check_mounts(engine, run)
@@ -51,7 +54,9 @@ def run_container(container: ContainerObjective, context: RunContext) -> Metrics
         context.files.work,
         f"{engine.name} with image {container.image}",
         container.timeout,
-        "container_options['timeout']",
+        "container_options",
+        container.warning,
+        container.warning_signal,
     )
     started = script.start_of_logs(context)
 
@@ -59,7 +64,9 @@ def run_container(container: ContainerObjective, context: RunContext) -> Metrics
         if engine.outlives_client:
             _kill(program, run.name, environment)
 
-    ended = script.execute(command, context, on_kill=kill)
+    # A container that outlives its client has to be ended before the scheduler kills this process.
+    grace = process.GRACE if engine.outlives_client else None
+    ended = script.execute(command, context, grace=grace, on_kill=kill)
     if ended.code and not ended.timed_out:
         tail = outcome.tail(context.files.stderr, started)
         if any(engine.own_error.match(line) for line in tail[-3:]):
@@ -79,6 +86,7 @@ def container_run(container: ContainerObjective, engine: Engine, context: RunCon
     inside = _inside(engine, container)
     workdir = container.workdir or f"{inside}/{context.files.work.name}"
     params_file, output_file = f"{inside}/parameters.json", f"{inside}/{context.files.metrics.name}"
+    checkpoint = f"{inside}/{context.checkpoint.name}"
     values = {name: parameters.as_text(value) for name, value in context.parameters.items()} | {
         "params_file": params_file,
         "output_file": output_file,
@@ -90,9 +98,9 @@ def container_run(container: ContainerObjective, engine: Engine, context: RunCon
         **dict(container.env_vars),
         "AXSCHED_PARAMETERS_FILE": params_file,
         "AXSCHED_METRICS_FILE": output_file,
-        "AXSCHED_TRIAL": str(context.trial),
-        "AXSCHED_ATTEMPT": str(context.attempt),
         "AXSCHED_WORKDIR": workdir,
+        **context.variables,
+        CHECKPOINT_DIR: checkpoint,
     }
     volumes = (Mount(host, target, read_only=mode == "ro") for host, target, mode in container.volumes)
     return ContainerRun(
@@ -100,7 +108,7 @@ def container_run(container: ContainerObjective, engine: Engine, context: RunCon
         command=tuple(expand(container.command, values)),
         # The worker's pid tells a requeued job's container from one that its earlier execution may have left.
         name=f"axsched-{context.token}-{context.trial}-{context.attempt}-{os.getpid()}",
-        mounts=(Mount(str(context.files.root), inside), *volumes),
+        mounts=(Mount(str(context.files.root), inside), Mount(str(context.checkpoint), checkpoint), *volumes),
         environment=tuple(variables.items()),
         workdir=workdir,
         gpus=container.gpus,
@@ -138,7 +146,7 @@ def _check_mounts(engine: Engine, run: ContainerRun) -> None:
             f"The container image {run.image} is not there on {os.uname().nodename}. Put it on a file "
             "system that the nodes share.",
         )
-    own, *volumes = run.mounts
+    own, checkpoint, *volumes = run.mounts
     if ":" in own.host or "," in own.host:
         raise failed(
             FailureKind.CANNOT_RUN,
@@ -158,7 +166,7 @@ def _check_mounts(engine: Engine, run: ContainerRun) -> None:
                 f"container_options['volumes'] asks for {mount.inside} to be read-only, but {engine.name} "
                 "mounts all volumes read-write. Leave out ':ro', or name another engine.",
             )
-        if mount.inside.rstrip("/") == own.inside:
+        if mount.inside.rstrip("/") in (own.inside, checkpoint.inside):
             raise failed(
                 FailureKind.CANNOT_RUN,
                 f"container_options['volumes'] mounts {mount.host} at {mount.inside}, where the attempt's "

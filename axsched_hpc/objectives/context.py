@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io import storage
+from axsched_hpc.io.checkpoint import saved_since
 from axsched_hpc.io.layout import AttemptFiles
 from axsched_hpc.io.outcome import LINE_LENGTH, TAIL_LINES
 from axsched_hpc.io.parameters import Value
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from axsched_hpc.core.events import Failure
 
 Result = TypeVar("Result")
+
+#: Names of the variables with the trial's checkpoint directory, and how often its objective was begun before.
+CHECKPOINT_DIR, RESTART_COUNT = "AXSCHED_CHECKPOINT_DIR", "AXSCHED_RESTART_COUNT"
 
 #: Seconds for which a job waits for its filesystem; what ends it is the job's own time limit.
 LIFETIME = 86_400.0
@@ -33,6 +37,12 @@ class RunContext:
     ----------
     parameters_file
         The trial's parameters as JSON.
+    claim
+        The claim of this execution.
+    checkpoint
+        The trial's checkpoint directory, which exists.
+    restarts
+        How often the trial's objective was begun before.
     in_job
         Whether the process is the job's own, so that its signals can be handled; false for a run inside the
         driver's process.
@@ -44,7 +54,25 @@ class RunContext:
     parameters: dict[str, Value]
     parameters_file: Path
     files: AttemptFiles
+    claim: Path
+    checkpoint: Path
+    restarts: int = 0
     in_job: bool = True
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The variables that every objective gets."""
+        return {
+            "AXSCHED_TRIAL": str(self.trial),
+            "AXSCHED_ATTEMPT": str(self.attempt),
+            CHECKPOINT_DIR: str(self.checkpoint),
+            RESTART_COUNT: str(self.restarts),
+        }
+
+    @property
+    def saved(self) -> bool:
+        """Whether a checkpoint was written since this execution began."""
+        return saved_since(self.checkpoint, self.claim)
 
 
 class ObjectiveFailed(Exception):
@@ -94,6 +122,7 @@ def failed(
     exit_code: int | None = None,
     signal: int | None = None,
     tail: Iterable[str] = (),
+    progressed: bool = False,
 ) -> ObjectiveFailed:
     """The exception for a failure on this node."""
     # Imported where it is needed: defining all events costs a job 8 ms, and most jobs succeed.
@@ -101,7 +130,9 @@ def failed(
 
     node = os.uname().nodename
     lines = tuple(line[:LINE_LENGTH] for line in tail)[-TAIL_LINES:]
-    return ObjectiveFailed(Failure(kind, message, exit_code, signal, node, stderr_tail=lines))
+    return ObjectiveFailed(
+        Failure(kind, message, exit_code, signal, node, stderr_tail=lines, progressed=progressed)
+    )
 
 
 def size(path: Path) -> int:

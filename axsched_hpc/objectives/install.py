@@ -13,7 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,21 @@ class Installed:
     files: Path
 
 
-def install(layout: Layout, objective: Objective | Callable[..., Any]) -> str:
+@dataclass(frozen=True)
+class Checkpointed:
+    """A function that saves checkpoints.
+
+    Attributes
+    ----------
+    warning
+        Seconds before the end of its job's time at which it is told to save one.
+    """
+
+    function: Callable[..., Any]
+    warning: int
+
+
+def install(layout: Layout, objective: Objective | Checkpointed | Callable[..., Any]) -> str:
     """Put an objective into the experiment directory, and return the name of its directory.
 
     Raises
@@ -55,7 +69,9 @@ def install(layout: Layout, objective: Objective | Callable[..., Any]) -> str:
     if isinstance(objective, Objective):
         described, pickled = objective, None
     else:
-        described, pickled = _described(objective), _pickle(objective)
+        given = objective.function if isinstance(objective, Checkpointed) else objective
+        warning = objective.warning if isinstance(objective, Checkpointed) else None
+        described, pickled = replace(_described(given), warning=warning), _pickle(given)
     atomic.make_directory(layout.objective)
     temporary = layout.objective / f".{os.getpid()}.{os.urandom(4).hex()}.tmp"
     try:

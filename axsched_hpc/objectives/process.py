@@ -21,6 +21,7 @@ from types import FrameType
 from typing import BinaryIO
 
 from axsched_hpc.io import access
+from axsched_hpc.objectives import warning
 from axsched_hpc.objectives.context import Terminated, insist
 
 #: Seconds between SIGTERM and SIGKILL; below the 30 s that Slurm itself leaves by default (KillWait).
@@ -34,12 +35,29 @@ _LONGEST_NAP = 0.05
 _LATE_SIGNAL, _LATE_SIGNAL_AFTER_TERM = 0.1, 2.0
 
 
+#: Seconds that a program has after its start to put a handler for the warning in place.
+SETTLE = 5.0
+
+
 @dataclass(frozen=True)
 class Ended:
-    """How a child ended: ``code`` is its exit code, or minus the signal that killed it."""
+    """How a child ended.
+
+    Attributes
+    ----------
+    code
+        Its exit code, or minus the signal that killed it.
+    warned
+        Whether it was told to save a checkpoint.
+    """
 
     code: int
     timed_out: bool = False
+    warned: bool = False
+
+    def by(self, number: int) -> bool:
+        """Whether a signal ended it; shells and containers report one as 128 + n."""
+        return self.code in (-number, 128 + number)
 
 
 def run(
@@ -51,6 +69,8 @@ def run(
     stderr: Path,
     timeout: float | None = None,
     signals: bool = True,
+    grace: float = GRACE,
+    warn: signal.Signals | None = None,
     on_kill: Callable[[], None] = lambda: None,
 ) -> Ended:
     """Run a program to its end.
@@ -64,8 +84,13 @@ def run(
     timeout
         Seconds until the child is ended.
     signals
-        Whether SIGTERM and SIGINT are handled here, which only the job's own process can do. They are ignored
-        afterwards.
+        Whether SIGTERM, SIGINT and the warning are handled here, which only the job's own process can do. The
+        first two are ignored afterwards.
+    grace
+        Seconds between SIGTERM and SIGKILL.
+    warn
+        The signal that the child's group gets when the warning comes; None for a child that saves no
+        checkpoints.
     on_kill
         Called after the group was ended before its time, for what is not in the group.
 
@@ -86,24 +111,28 @@ def run(
             stderr=err,
             process_group=0,
         )
+        forward = _Forward(child.pid, warn)
         try:
-            with gate.open():
+            with gate.open(), warning.telling(forward if warn else warning.ignore, enabled=signals):
                 in_time = _wait(child, timeout)
         except BaseException:
-            _end(child)
+            forward.stop()
+            _end(child, grace)
             on_kill()
             raise
+        forward.stop()
         if in_time:
             _signal_group(child.pid, signal.SIGKILL)
             child.wait()
         else:
-            _end(child)
+            _end(child, grace)
             on_kill()
-        if child.returncode and in_time and signals:
-            obeyed = child.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
+        ended = Ended(child.returncode, timed_out=not in_time, warned=forward.done)
+        if ended.code and in_time and signals:
+            obeyed = ended.by(signal.SIGTERM) or ended.code == os.EX_TEMPFAIL
             with gate.open():
                 time.sleep(_LATE_SIGNAL_AFTER_TERM if obeyed else _LATE_SIGNAL)
-        return Ended(child.returncode, timed_out=not in_time)
+        return ended
 
 
 def _log(path: Path) -> BinaryIO:
@@ -151,6 +180,35 @@ class _Signals:
             raise Terminated(self._pending)
 
 
+class _Forward:
+    """Passes the warning on to a child's group, once its program has had the time to put a handler in place:
+    else the signal would end it.
+    """
+
+    def __init__(self, group: int, number: signal.Signals | None) -> None:
+        self._group = group
+        self._number = number
+        self._ready = time.monotonic() + SETTLE
+        self._waits = False
+        self.done = False
+
+    def __call__(self) -> None:
+        left = self._ready - time.monotonic()
+        if left > 0:
+            self._waits = True
+            signal.signal(signal.SIGALRM, lambda *_: self())
+            signal.setitimer(signal.ITIMER_REAL, left)
+        elif self._number is not None:
+            warning.note(f"the end of the job's time is near; the objective gets {self._number.name}.")
+            self.done = _signal_group(self._group, self._number)
+
+    def stop(self) -> None:
+        """Pass nothing on any more: the group's number may be another's soon."""
+        if self._waits:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
 def _wait(child: subprocess.Popen[bytes], timeout: float | None) -> bool:
     """Wait for the child's end without reaping it: its zombie keeps the group's number from others."""
     if timeout is None:
@@ -166,9 +224,9 @@ def _wait(child: subprocess.Popen[bytes], timeout: float | None) -> bool:
     return True
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _end(child: subprocess.Popen[bytes], grace: float) -> None:
     _signal_group(child.pid, signal.SIGTERM)
-    deadline = time.monotonic() + GRACE
+    deadline = time.monotonic() + grace
     # The leader may go at once, and its children need the time: the group has ended when it has no member.
     while time.monotonic() < deadline and not (child.poll() is not None and not _signal_group(child.pid, 0)):
         time.sleep(_LONGEST_NAP / 2)

@@ -6,14 +6,14 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from axsched_hpc.core.errors import AxSchedError, MetricsError
 from axsched_hpc.core.metrics import Metrics, parse_text
 from axsched_hpc.core.states import FailureKind
-from axsched_hpc.io import atomic, outcome, parameters
+from axsched_hpc.io import atomic, cgroup, outcome, parameters, processes
 from axsched_hpc.objectives import process
 from axsched_hpc.objectives.context import ObjectiveFailed, RunContext, failed, insist, quoted, size
 from axsched_hpc.objectives.kinds import ScriptObjective
@@ -32,8 +32,12 @@ class Command:
     ----------
     what
         The program, as a message names it.
-    timeout_option
-        The option that sets the timeout.
+    options
+        What the user's options for it are called.
+    warning
+        Seconds before the end of the job's time at which it is told to save; None: it saves no checkpoints.
+    warning_signal
+        The signal that tells it, without ``SIG``.
     """
 
     argv: tuple[str, ...]
@@ -41,7 +45,14 @@ class Command:
     directory: Path
     what: str
     timeout: float | None
-    timeout_option: str
+    options: str
+    warning: int | None = None
+    warning_signal: str = "USR1"
+
+    @property
+    def warn(self) -> signal.Signals | None:
+        """The signal that tells it to save; None where it saves no checkpoints."""
+        return None if self.warning is None else signal.Signals[f"SIG{self.warning_signal}"]
 
 
 def run_script(script: ScriptObjective, files: Path, context: RunContext) -> Metrics:
@@ -101,9 +112,8 @@ def command_for(
         **dict(script.environment),
         "AXSCHED_PARAMETERS_FILE": str(parameters_file),
         "AXSCHED_METRICS_FILE": str(context.files.metrics),
-        "AXSCHED_TRIAL": str(context.trial),
-        "AXSCHED_ATTEMPT": str(context.attempt),
         "AXSCHED_WORKDIR": str(directory),
+        **context.variables,
     }
     if path.suffix == ".py":
         # A copy runs: modules beside the original are found through the search path.
@@ -118,19 +128,43 @@ def command_for(
     }
     interpreter = script.interpreter or _interpreter(path)
     argv = (*interpreter, str(path), *expand(script.args, values))
-    return Command(argv, variables, directory, script.source, script.timeout, "script_options['timeout']")
+    return Command(
+        argv,
+        variables,
+        directory,
+        script.source,
+        script.timeout,
+        "script_options",
+        script.warning,
+        script.warning_signal,
+    )
 
 
-def execute(command: Command, context: RunContext, **options: object) -> process.Ended:
+def execute(
+    command: Command,
+    context: RunContext,
+    *,
+    grace: float | None = None,
+    on_kill: Callable[[], None] = lambda: None,
+) -> process.Ended:
     """Run a command with its output in the attempt's logs.
+
+    Parameters
+    ----------
+    grace
+        Seconds between SIGTERM and SIGKILL. By default a program that saves checkpoints has the time that it
+        was to be warned before the end: a scheduler that grants less kills it, and the worker with it.
+    on_kill
+        As of :func:`axsched_hpc.objectives.process.run`.
 
     Raises
     ------
     ObjectiveFailed
-        It cannot be started.
+        It cannot be started, or the kernel killed it for lack of memory.
     """
+    before = cgroup.oom_kills()
     try:
-        return process.run(
+        ended = process.run(
             command.argv,
             environment=command.environment,
             directory=command.directory,
@@ -138,10 +172,17 @@ def execute(command: Command, context: RunContext, **options: object) -> process
             stderr=context.files.stderr,
             timeout=command.timeout,
             signals=context.in_job,
-            **options,  # type: ignore[arg-type]
+            grace=max(process.GRACE, command.warning or 0) if grace is None else grace,
+            warn=command.warn,
+            on_kill=on_kill,
         )
     except OSError as error:
         raise failed(FailureKind.CANNOT_RUN, _cannot_start(error, command)) from None
+    if ended.by(signal.SIGKILL) and not ended.timed_out and before is not None:
+        after = cgroup.oom_kills()
+        if after is not None and after > before:
+            raise _out_of_memory(ended, command, context)
+    return ended
 
 
 def start_of_logs(context: RunContext) -> int:
@@ -155,10 +196,18 @@ def ended_badly(ended: process.Ended, command: Command, context: RunContext, sta
     said = quoted(tail, context.files.stderr)
     if ended.timed_out:
         message = (
-            f"{command.what} ran longer than {command.timeout_option} = {command.timeout:g} s and was ended. "
-            f"Raise the option if it needs more; {said}"
+            f"{command.what} ran longer than {command.options}['timeout'] = {command.timeout:g} s and was "
+            f"ended. Raise the option if it needs more; {said}"
         )
         return failed(FailureKind.OBJECTIVE_TIMEOUT, message, tail=tail)
+    if ended.code == os.EX_TEMPFAIL:
+        return _asked_to_go_on(command, context, tail, said)
+    if command.warn is not None and ended.warned and ended.by(command.warn):
+        message = (
+            f"{command.what} was ended by {command.warn.name}, which told it that the end of its job's time "
+            f"was near: it has no handler that saves a checkpoint and exits with {os.EX_TEMPFAIL}; {said}"
+        )
+        return failed(FailureKind.TIMED_OUT, message, signal=command.warn, tail=tail)
     if ended.code < 0:
         hint = _KILLED_HINT if ended.code == -signal.SIGKILL else ""
         message = f"{command.what} was killed by {_signal_name(-ended.code)}{hint}; {said}"
@@ -167,6 +216,36 @@ def ended_badly(ended: process.Ended, command: Command, context: RunContext, sta
     hint = f" (in a shell or container: {_signal_name(ended.code - 128)})" if 128 < ended.code < 160 else ""
     message = f"{command.what} exited with code {ended.code}{hint}; {said}"
     return failed(FailureKind.EXIT_CODE, message, exit_code=ended.code, tail=tail)
+
+
+def _asked_to_go_on(command: Command, context: RunContext, tail: Sequence[str], said: str) -> ObjectiveFailed:
+    code = os.EX_TEMPFAIL
+    if command.warning is not None and context.saved:
+        message = (
+            f"{command.what} saved its state in {context.checkpoint} and exited with code {code}, to go on "
+            "in another job."
+        )
+        return failed(FailureKind.CHECKPOINTED, message, exit_code=code, tail=tail, progressed=True)
+    asks = f"{command.what} exited with code {code}, which asks to go on in another job"
+    if command.warning is None:
+        message = f"{asks} only where {command.options}['checkpointable'] is True; {said}"
+    else:
+        message = f"{asks}, but it saved nothing in {context.checkpoint} since it was started; {said}"
+    return failed(FailureKind.EXIT_CODE, message, exit_code=code, tail=tail)
+
+
+def _out_of_memory(ended: process.Ended, command: Command, context: RunContext) -> ObjectiveFailed:
+    from axsched_hpc.core.sizes import memory_text
+
+    peak = memory_text(processes.max_rss_mb() * 1e6 / 2**20)
+    return failed(
+        FailureKind.OUT_OF_MEMORY,
+        f"{command.what} ran out of memory: the kernel killed a process of it; the largest of its processes "
+        f"whose memory is known held {peak}.",
+        exit_code=ended.code if ended.code > 0 else None,
+        signal=signal.SIGKILL,
+        tail=outcome.tail(context.files.stderr),
+    )
 
 
 def read_metrics(what: str, context: RunContext) -> Metrics:

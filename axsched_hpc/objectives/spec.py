@@ -16,10 +16,16 @@ from axsched_hpc.objectives.engines import ENGINES
 from axsched_hpc.objectives.kinds import ContainerObjective, ScriptObjective
 from axsched_hpc.objectives.placeholders import check_placeholders
 
-__all__ = ["check_placeholders", "container_objective", "script_objective"]
+__all__ = ["WARNING", "check_placeholders", "container_objective", "script_objective", "warning_of"]
 
-#: Documented options that belong to later versions: named apart from misspelt ones.
-_NOT_YET = {"checkpointable"}
+#: Seconds before the end of its job's time at which a checkpointable objective is told to save.
+WARNING = 120
+
+#: The most that sbatch takes.
+_LONGEST_WARNING = 65_535
+
+#: Signals that can tell a program to save: those that it can handle, and that do not mean something else.
+_WARNING_SIGNALS = ("USR1", "USR2", "TERM", "INT", "HUP")
 
 _IMAGE_SUFFIXES = (".sif", ".simg", ".sqfs", ".squashfs", ".img")
 _GPUS = {"nvidia": "nvidia", "all": "nvidia", "amd": "amd", "rocm": "amd"}
@@ -90,6 +96,31 @@ def container_objective(
     )
 
 
+def warning_of(what: str, checkpointable: object, warning: object = None) -> int | None:
+    """When an objective is told to save: seconds before the end of its job's time, or None for never.
+
+    Raises
+    ------
+    ConfigError
+        A value is of the wrong type or out of range, or there is a time for nothing.
+    """
+    if not isinstance(checkpointable, bool):
+        raise _wrong(what.format("checkpointable"), checkpointable, "True or False")
+    if warning is None:
+        return WARNING if checkpointable else None
+    whole = isinstance(warning, int) and not isinstance(warning, bool)
+    if not whole or not 1 <= warning <= _LONGEST_WARNING:  # type: ignore[operator]
+        raise _wrong(
+            what.format("warning"), warning, f"a whole number of seconds from 1 to {_LONGEST_WARNING}"
+        )
+    if not checkpointable:
+        raise ConfigError(
+            f"{what.format('warning')} is set, but the objective saves no checkpoints. Set "
+            f"{what.format('checkpointable')} to True as well, or leave it out."
+        )
+    return warning  # type: ignore[return-value]
+
+
 # ---------------------------------------------------------------- checks of single values
 
 Check = Callable[[str, Any], Any]
@@ -103,13 +134,18 @@ def _checked(what: str, checks: Mapping[str, Check], options: object) -> dict[st
     values = {}
     for key, value in options.items():
         name = f"{what}[{key!r}]"
-        if key in _NOT_YET and what == "script_options":
-            raise ConfigError(f"{name} is not available in this version; leave it out.")
         check = checks.get(key)
         if check is None:
             raise ConfigError(f"Unknown key {key!r} in {what}.{did_you_mean(str(key), list(checks))}")
         if value is not None:
             values[key] = check(name, value)
+    if "warning_signal" in values and not values.get("checkpointable"):
+        raise ConfigError(
+            f"{what}['warning_signal'] is set, but the objective saves no checkpoints. Set "
+            f"{what}['checkpointable'] to True as well, or leave it out."
+        )
+    checkpointable = values.pop("checkpointable", False)
+    values["warning"] = warning_of(f"{what}[{{!r}}]", checkpointable, values.get("warning"))
     return values
 
 
@@ -188,6 +224,15 @@ def _environment(name: str, value: object) -> tuple[tuple[str, str], ...]:
     return tuple((key, _word(f"{name}[{key!r}]", each)) for key, each in value.items())
 
 
+def _as_given(name: str, value: object) -> object:
+    # Two options that are checked together.
+    return value
+
+
+def _signal(name: str, value: object) -> Any:
+    return _choice(*_WARNING_SIGNALS)(name, value.removeprefix("SIG") if isinstance(value, str) else value)
+
+
 def _choice(*allowed: str) -> Check:
     def check(name: str, value: object) -> str:
         if not isinstance(value, str) or value not in allowed:
@@ -248,6 +293,12 @@ def _image(image: object, engine: str) -> str:
     return str(path.absolute())
 
 
+_CHECKPOINT_CHECKS: dict[str, Check] = {
+    "checkpointable": _as_given,
+    "warning": _as_given,
+    "warning_signal": _signal,
+}
+
 _SCRIPT_CHECKS: dict[str, Check] = {
     "interpreter": _command,
     "args": _words,
@@ -256,6 +307,7 @@ _SCRIPT_CHECKS: dict[str, Check] = {
     "working_directory": _absolute,
     "copy": _paths,
     "parameters_format": _choice(*FORMATS),
+    **_CHECKPOINT_CHECKS,
 }
 
 _CONTAINER_CHECKS: dict[str, Check] = {
@@ -266,4 +318,5 @@ _CONTAINER_CHECKS: dict[str, Check] = {
     "workdir": _inside,
     "extra_args": _words,
     "timeout": _seconds,
+    **_CHECKPOINT_CHECKS,
 }

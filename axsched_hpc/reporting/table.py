@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from axsched_hpc.core.best import best
 from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.states import TrialState
+from axsched_hpc.core.waiting import stuck
 from axsched_hpc.reporting.reading import Reading
 
 _HEAD = ("trial", "state", "attempt", "job", "metrics", "age", "reason")
@@ -115,5 +116,14 @@ def _row(trial: Trial, now: float) -> tuple[str, ...]:
         (attempt.job or "-") if attempt else "-",
         metrics or "-",
         duration(now - since),
-        " ".join(trial.reason.split()) or "-",
+        _reason(trial),
     )
+
+
+def _reason(trial: Trial) -> str:
+    """Why its job waits, where that may be for ever; else why its last attempt failed."""
+    waits = trial.attempt.waits if trial.attempt is not None else ""
+    if trial.state is TrialState.QUEUED and waits:
+        hint = stuck(waits, (trial.attempt.job if trial.attempt else None) or "")
+        return f"waits for {waits}" + (f": {hint}" if hint else "")
+    return " ".join(trial.reason.split()) or "-"

@@ -11,9 +11,11 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from axsched_hpc.core.events import Request
+from axsched_hpc.core.request import Asked
 from axsched_hpc.core.states import JobState
 
 
@@ -38,12 +40,18 @@ class Batch:
         The file that tells the worker what to run; complete before submission.
     folder
         Where the runner may put files of its own.
+    request
+        What its jobs ask for beyond the runner's settings.
+    warning
+        Seconds before a job's time limit at which its worker is to get SIGUSR1; None for not at all.
     """
 
     token: str
     manifest: Path
     attempts: tuple[BatchAttempt, ...]
     folder: Path
+    request: Request = field(default_factory=Request)
+    warning: int | None = None
     python: str = sys.executable
 
     def command(self, index: int | None = None) -> list[str]:
@@ -72,6 +80,22 @@ class JobStatus:
     signal: int | None = None
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What a job has used; None where nothing tells.
+
+    Attributes
+    ----------
+    used_mb
+        The most memory that one of its steps held, in MiB.
+    elapsed_s
+        Seconds that it ran.
+    """
+
+    used_mb: float | None = None
+    elapsed_s: float | None = None
+
+
 class BaseRunner(ABC):
     """A place where attempts run.
 
@@ -85,11 +109,14 @@ class BaseRunner(ABC):
     settle
         Seconds for which a job has to be seen ended, without an outcome file, before that counts as the end:
         a scheduler may still requeue it, and a file written on its node may still be on its way.
+    asked
+        What a job asks for where its batch requests nothing more; None where the runner does not know.
     """
 
     max_parallel: int = 1
     cheap_poll: bool = False
     settle: float = 0.0
+    asked: Asked = Asked()
 
     def prepare(self, folder: Path) -> None:  # noqa: B027 - a runner without preparations is complete
         """Check, before anything is submitted, that jobs can be submitted from here.
@@ -149,6 +176,12 @@ class BaseRunner(ABC):
         ClusterUnavailableError
             The scheduler does not answer now.
         """
+
+    def usage(self, jobs: Sequence[str]) -> Mapping[str, Usage]:
+        """What jobs that have ended have used, in one query; what is not known is left out. Never raises for
+        a scheduler that does not answer.
+        """
+        return {}
 
     def log(self, batch: Batch, index: int, job: str) -> Path | None:
         """The file with what a job wrote before its worker began, such as an import error; None for none."""

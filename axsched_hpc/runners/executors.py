@@ -77,12 +77,7 @@ class WorkerExecutor(SlurmExecutor):
         ClusterUnavailableError
             There is no sbatch.
         """
-        self.parameters.update(job_name=name, map_count=count, array_parallelism=count)
-        # Under srun the command has to be a program; alone it takes the place of the shell.
-        words = shlex.join(command) if self.parameters["use_srun"] else f"exec {shlex.join(command)}"
-        script = self.folder / f"{name}.sh"
-        text = self._make_submission_file_text(f'{words} "$((SLURM_ARRAY_TASK_ID + {offset}))"', name)
-        atomic.write(script, text)
+        script = self._write(name, command, count, offset)
         try:
             answer = execute(self._make_submission_command(script))
         except ClusterUnavailableError as error:
@@ -100,6 +95,25 @@ class WorkerExecutor(SlurmExecutor):
                 f"sbatch gave no job id ({answer.out!r}); the jobs are looked for by their name, {name}.",
                 transient=True,
             ) from None
+
+    def _write(self, name: str, command: Sequence[str], count: int, offset: int) -> Path:
+        self.parameters.update(job_name=name, map_count=count, array_parallelism=count)
+        # Under srun the command has to be a program; alone it takes the place of the shell.
+        words = shlex.join(command) if self.parameters["use_srun"] else f"exec {shlex.join(command)}"
+        script: Path = self.folder / f"{name}.sh"
+        text = self._make_submission_file_text(f'{words} "$((SLURM_ARRAY_TASK_ID + {offset}))"', name)
+        atomic.write(script, text)
+        return script
+
+    def refusal(self, execute: Callable[[Sequence[str]], Completed]) -> str:
+        """Why sbatch would refuse the jobs, in its words, found out without submitting any; else empty."""
+        script = self._write("check", ["true"], 1, 0)
+        try:
+            sbatch, *arguments = self._make_submission_command(script)
+            answer = execute([sbatch, "--test-only", *arguments])
+        finally:
+            script.unlink(missing_ok=True)
+        return "" if answer.code == 0 else answer.err or answer.out or f"exit code {answer.code}"
 
 
 def worker_executor(folder: Path, parameters: Mapping[str, Any]) -> WorkerExecutor:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from axsched_hpc.core.errors import ClusterUnavailableError, ConfigError, SubmissionError
+from axsched_hpc.core.errors import ClusterUnavailableError, ConfigError, SubmissionError, did_you_mean
 from axsched_hpc.core.states import JobState
 from axsched_hpc.runners.base import Batch, JobStatus
+from axsched_hpc.runners.slurm_options import asked, requesting
 from axsched_hpc.slurm import parse, render
 from axsched_hpc.slurm.parse import Row
 from axsched_hpc.slurm.run import Completed, run
@@ -50,6 +51,7 @@ class SlurmJobs:
         self._parameters = dict(parameters)
         self._max_array_size = max_array_size
         self._execute = execute
+        self.asked = asked(parameters)
         self._no_accounting_until = 0.0
         self._accounting_pause = ACCOUNTING_PAUSE
         #: When this driver has last seen a job wait, on the monotonic clock.
@@ -64,30 +66,47 @@ class SlurmJobs:
                 "Slurm replaces % with a letter, %% and backslashes in the names of log files, so it cannot "
                 f"write to {folder}. Choose a job_output_dir without % and backslashes."
             )
-        answer = self._execute(["scontrol", "ping"])
-        if answer.code != 0 or "UP" not in answer.out:
-            words = " ".join((answer.out + answer.err).split())
+        answer = self._execute(render.show_config())
+        if answer.code != 0:
+            words = " ".join((answer.err or answer.out).split())
             raise ClusterUnavailableError(
                 f"The Slurm controller does not answer ({words}). Nothing was submitted. Try again later, or "
                 "ask the site's support.",
                 transient=True,
             )
+        self._max_array_size = min(self._max_array_size, parse.array_size(answer.out) or self._max_array_size)
         from axsched_hpc.runners.executors import worker_executor
 
-        worker_executor(folder, self._parameters)
+        executor = worker_executor(folder, self._parameters)
+        if refusal := executor.refusal(self._execute):
+            self._refuse(refusal)
+
+    def _refuse(self, words: str) -> None:
+        """Say why sbatch would not take the jobs; nothing where it may do so later."""
+        option = parse.unknown_option(words)
+        if option is not None:
+            known = parse.options(self._execute(["sbatch", "--help"]).out)
+            raise ConfigError(
+                f"sbatch has no option --{option}, so nothing was submitted. Correct it in "
+                f"config['sbatch_options'].{did_you_mean(option, known)}"
+            )
+        error = parse.submission_error(words)
+        if not error.transient:
+            raise error
 
     def submit(self, batch: Batch) -> dict[int, str]:
         """Submit a batch as one array, or several where it is larger than arrays may be."""
         from axsched_hpc.runners.executors import worker_executor
 
-        executor = worker_executor(batch.folder, self._parameters)
+        parameters = requesting(self._parameters, batch.request, warning=batch.warning)
+        executor = worker_executor(batch.folder, parameters)
         jobs: dict[int, str] = {}
         for name, offset, count in self._arrays(batch):
             try:
                 array = executor.submit_tasks(name, batch.command(), count, offset, self._execute)
             except SubmissionError as error:
                 # Where the answer is lost, all have to be looked for by name.
-                if not jobs or error.transient:
+                if not jobs or (error.transient and not error.limit):
                     raise
                 log.warning("%d of %d jobs were submitted: %s", len(jobs), len(batch.attempts), error)
                 break

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from axsched_hpc.core.config import whole_number
 from axsched_hpc.core.errors import ConfigError, did_you_mean
 from axsched_hpc.runners.slurm_jobs import SlurmJobs
 from axsched_hpc.runners.submitit_runner import Jobs, SubmititRunner
+from axsched_hpc.slurm.profile import load, merged
 
 # sbatch(1), --time: minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]].
 _TIME = re.compile(r"(\d+-\d+(:\d+){0,2}|\d+(:\d+){0,2}|infinite|unlimited)", re.IGNORECASE)
@@ -89,6 +92,31 @@ class SlurmRunner(SubmititRunner):
             slurm_setup=_setup(options["modules"], options["environment"], options["setup"]),
             slurm_additional_parameters=additional,
         )
+
+    @classmethod
+    def from_profile(cls, profile: str | os.PathLike[str] | None = None, **overrides: Any) -> Self:
+        """A runner with a site's settings: the section ``runner`` of a profile.
+
+        Parameters
+        ----------
+        profile
+            Path or name; None: that of ``AXSCHED_PROFILE``, else the user's ``default``, else no settings.
+        **overrides
+            Arguments of the runner, which count more. The entries of ``config`` do so one by one.
+
+        Raises
+        ------
+        ConfigError
+            There is no such profile, or something in it is wrong; names the file.
+        """
+        found = load(profile)
+        if found is None:
+            return cls(**overrides)
+        found.check("runner", list(inspect.signature(cls).parameters))
+        try:
+            return cls(**merged(found.runner, overrides))
+        except ConfigError as error:
+            raise ConfigError(f"{error} (With the profile {found.where}.)") from None
 
     def _made(self, cluster: str, parameters: Mapping[str, Any]) -> Jobs:
         return SlurmJobs(parameters, max_array_size=self._max_array_size)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from axsched_hpc.core.config import whole_number
 from axsched_hpc.core.errors import ConfigError
+from axsched_hpc.core.request import Asked
 from axsched_hpc.runners.base import BaseRunner, Batch, JobStatus
 from axsched_hpc.runners.debug_jobs import DebugJobs
 from axsched_hpc.runners.local_jobs import LocalJobs
@@ -65,6 +66,7 @@ class SubmititRunner(BaseRunner):
         self.cheap_poll = cluster in ("local", "debug")
         self._jobs = self._made(cluster, parameters)
         self.settle = self._jobs.settle
+        self.asked = getattr(self._jobs, "asked", Asked())
 
     def _made(self, cluster: str, parameters: Mapping[str, Any]) -> Jobs:
         if cluster == "slurm":

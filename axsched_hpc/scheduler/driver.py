@@ -72,7 +72,7 @@ class Driver:
             before = self._installed(known.objective)
             level = logging.INFO if kinds.same_code(before, installed) else logging.WARNING
             log.log(level, "The objective has changed since the last trials: from here on %s runs.", what)
-        session.record(ObjectiveSet(self._clock.now(), name, what))
+        session.record(ObjectiveSet(self._clock.now(), name, what, installed.warning))
 
     def has_objective(self) -> bool:
         """Whether there is something to run; what was set before a restart is checked to be whole.

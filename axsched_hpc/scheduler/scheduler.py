@@ -18,8 +18,10 @@ from axsched_hpc.io import atomic
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.loop.opening import read_definition
 from axsched_hpc.loop.session import Session
+from axsched_hpc.objectives.install import Checkpointed
+from axsched_hpc.objectives.kinds import Objective
 from axsched_hpc.objectives.placeholders import check_placeholders
-from axsched_hpc.objectives.spec import container_objective, script_objective
+from axsched_hpc.objectives.spec import container_objective, script_objective, warning_of
 from axsched_hpc.runners.base import BaseRunner
 from axsched_hpc.scheduler.batch import BatchTrialContext
 from axsched_hpc.scheduler.driver import Driver, close
@@ -123,7 +125,13 @@ class AxScheduler:
 
     # ------------------------------------------------------------ the objective
 
-    def set_objective_function(self, function: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+    def set_objective_function(
+        self,
+        function: Callable[[dict[str, Any]], Mapping[str, Any]],
+        *,
+        checkpointable: bool = False,
+        warning: int | None = None,
+    ) -> None:
         """Use a Python function as the objective.
 
         Parameters
@@ -132,18 +140,27 @@ class AxScheduler:
             Takes a dict of parameters and returns a dict of metrics; a metric is a number or ``(mean, sem)``,
             with ``None`` for an unknown standard error. It is pickled once, by value where it lives in
             ``__main__`` or a notebook.
+        checkpointable
+            It saves its state in :func:`~axsched_hpc.checkpoint_directory`, and goes on from there when it is
+            called again.
+        warning
+            Seconds before the end of the job's time at which :func:`~axsched_hpc.warned` becomes true; 120
+            for a checkpointable function.
 
         Raises
         ------
         ObjectiveError
             It is not callable.
+        ConfigError
+            An option is wrong.
         """
         if not callable(function):
             raise ObjectiveError(
                 f"set_objective_function takes a function of a dict of parameters, "
                 f"not {function!r} ({type(function).__name__})."
             )
-        self._set_objective(function)
+        seconds = warning_of("set_objective_function's {}", checkpointable, warning)
+        self._set_objective(function if seconds is None else Checkpointed(function, seconds))
 
     def set_script_objective(
         self, script_path: str | Path, script_options: Mapping[str, Any] | None = None
@@ -161,7 +178,8 @@ class AxScheduler:
             running trials.
         script_options
             ``interpreter``, ``args``, ``environment``, ``timeout`` (seconds), ``working_directory``,
-            ``copy``, ``parameters_format`` ("json", "yaml", "env", "toml").
+            ``copy``, ``parameters_format`` ("json", "yaml", "env", "toml"), ``checkpointable``, ``warning``
+            (seconds), ``warning_signal``.
 
         Raises
         ------
@@ -186,7 +204,8 @@ class AxScheduler:
             ``{params_file}`` and ``{output_file}`` are replaced by the files' paths as seen inside.
         container_options
             ``engine`` ("auto", "apptainer", "singularity", "podman", "docker", "charliecloud"), ``volumes``
-            ({host path: container path}), ``env_vars``, ``gpus``, ``workdir``, ``extra_args``.
+            ({host path: container path}), ``env_vars``, ``gpus``, ``workdir``, ``extra_args``,
+            ``timeout`` (seconds), ``checkpointable``, ``warning`` (seconds), ``warning_signal``.
 
         Raises
         ------
@@ -198,7 +217,7 @@ class AxScheduler:
         self._set_objective(container_objective(container_image, container_command, container_options))
 
     def _set_objective(self, objective: Any) -> None:
-        if not callable(objective):
+        if isinstance(objective, Objective):
             check_placeholders(objective, self._bridge.parameter_names)
         self._objective = objective
         if self._driver is not None:

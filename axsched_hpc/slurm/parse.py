@@ -19,6 +19,7 @@ JOB_ID = re.compile(r"\d+(_\d+)?")
 _RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
 
 _JOB_AGE = re.compile(r"^MinJobAge\s*=\s*(\d+) sec", re.MULTILINE)
+_ARRAY_SIZE = re.compile(r"^MaxArraySize\s*=\s*(\d+)", re.MULTILINE)
 
 #: Slurm's own bound on the numbers of tasks (MaxArraySize is at most 4,000,001).
 _LAST_TASK = 4_000_000
@@ -33,19 +34,24 @@ _UNREACHABLE = re.compile(
     re.IGNORECASE,
 )
 
-#: What Slurm says of a full queue or a busy controller: the same submission can succeed later.
+#: What Slurm says of a busy controller: the same submission can succeed later.
 _LATER = re.compile(
     r"socket timed out|unable to contact slurm controller|resource temporarily unavailable|try again"
-    r"|(assoc|qos)\w*submit\w*limit|unable to accept job|connection refused|zero bytes were transmitted"
-    r"|backup controller in standby",
+    r"|unable to accept job|connection refused|zero bytes were transmitted|backup controller in standby",
     re.IGNORECASE,
 )
+
+#: What it says of a limit on the number of jobs: nothing was submitted, and fewer at once, or the same later,
+#: may be taken.
+_COUNT = re.compile(r"(assoc|qos)\w*submit\w*limit|job array specification", re.IGNORECASE)
 
 #: The words that Slurm has for every limit of an account or QOS, and the name of the one that was met, which
 #: stands before them, such as QOSMaxWallDurationPerJobLimit. Without a name it is most often the number of
 #: jobs.
 _POLICY = re.compile(r"violates accounting/qos policy", re.IGNORECASE)
 _LIMIT = re.compile(r"\b(assoc|qos)(max|min|grp)\w+", re.IGNORECASE)
+
+_OPTION = re.compile(r"(?:unrecognized|invalid|unknown) option\W+(?:--)?([A-Za-z0-9-]+)", re.IGNORECASE)
 
 _HINTS = (
     (r"invalid partition", "`sinfo` lists the partitions; set SlurmRunner(partition=...)."),
@@ -59,8 +65,8 @@ _HINTS = (
         "No node can give that much; lower memory or cpus_per_task.",
     ),
     (r"time limit", "It is beyond the partition's; `sinfo -o '%P %l'` shows it; lower time_limit."),
+    (r"invalid --\S+ specification", "sbatch(1) says what the option takes."),
     (r"unrecognized option|invalid option|unknown option", "Check the names in config['sbatch_options']."),
-    (r"job array|MaxArraySize", "Lower config['max_array_size'] of the runner."),
 )
 
 
@@ -149,6 +155,13 @@ def job_age(answer: str) -> float:
     return float(found[1]) if found is not None else 0.0
 
 
+def array_size(answer: str) -> int | None:
+    """Tasks that one array may have (MaxArraySize), likewise; None where it does not tell."""
+    found = _ARRAY_SIZE.search(answer)
+    # Task ids are below it, and ours begin at 0.
+    return int(found[1]) if found is not None else None
+
+
 def expand(job: str) -> Iterator[str]:
     """The single jobs of an id: ``39_[3-5,9%2]`` is 39_3, 39_4, 39_5 and 39_9; a job's steps are left out."""
     root, _, tasks = job.partition("_")
@@ -178,10 +191,23 @@ def exit_status(field: str) -> tuple[int | None, int | None]:
 def submission_error(text: str) -> SubmissionError:
     """The error for what sbatch said when it refused a job; decides whether trying again can help."""
     words = " ".join(line.strip() for line in text.splitlines() if line.strip()) or "no reason given"
-    if _LATER.search(text) or (_POLICY.search(text) and not _LIMIT.search(text)):
+    if _COUNT.search(text) or (_POLICY.search(text) and not _LIMIT.search(text)):
+        return SubmissionError(f"Slurm takes no more jobs for now: {words}", limit=True)
+    if _LATER.search(text):
         return SubmissionError(f"Slurm did not take the jobs for now: {words}", transient=True)
     hint = next((hint for pattern, hint in _HINTS if re.search(pattern, text, re.IGNORECASE)), "")
     return SubmissionError(f"Slurm refused the jobs: {words.rstrip('.')}. {hint}".strip())
+
+
+def unknown_option(text: str) -> str | None:
+    """The option that sbatch says it does not know, without dashes; None where it says no such thing."""
+    found = _OPTION.search(text)
+    return found[1] if found is not None else None
+
+
+def options(text: str) -> list[str]:
+    """The long options in the help text of a command of Slurm, without dashes."""
+    return list(dict.fromkeys(re.findall(r"(?<![\w-])--([a-z][a-z0-9-]+)", text)))
 
 
 def _unavailable(command: str, code: int, err: str) -> ClusterUnavailableError:

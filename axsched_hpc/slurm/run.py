@@ -18,6 +18,20 @@ _QUERIES = frozenset({"squeue", "sacct", "scontrol"})
 JOB_VARIABLES = ("SLURM_", "SBATCH_", "SRUN_", "SUBMITIT_", "SALLOC_")
 _KEPT = frozenset({"SLURM_CONF"})
 
+#: Others that Slurm sets in a job and that a job without them would inherit: the driver's devices and node.
+JOB_NAMES = frozenset(
+    {
+        "CUDA_VISIBLE_DEVICES",
+        "GPU_DEVICE_ORDINAL",
+        "ROCR_VISIBLE_DEVICES",
+        "SLURMD_NODENAME",
+        "ZE_AFFINITY_MASK",
+    }
+)
+
+#: Holds the names of what the batch script of the driver has set for the driver alone.
+DRIVER_ONLY = "AXSCHED_DRIVER_ONLY"
+
 #: A user's habits that would change what the queries mean (SQUEUE_PARTITION hides jobs, SCANCEL_INTERACTIVE
 #: asks).
 _HABITS = ("SQUEUE_", "SACCT_", "SCANCEL_")
@@ -34,9 +48,16 @@ class Completed:
 
 def leaking(environment: Mapping[str, str]) -> list[str]:
     """The variables of a surrounding job; outside a job a user's own SBATCH_ACCOUNT has to stay."""
-    if "SLURM_JOB_ID" not in environment:
+    job = environment.get("SLURM_JOB_ID")
+    if job is None:
         return []
-    return sorted(name for name in environment if name.startswith(JOB_VARIABLES) and name not in _KEPT)
+    own = JOB_NAMES.union(environment.get(DRIVER_ONLY, "").split(), (DRIVER_ONLY,))
+    if job and job in environment.get("TMPDIR", ""):
+        # Some sites make one for each job, on its node.
+        own |= {"TMPDIR"}
+    return sorted(
+        name for name in environment if name in own or (name.startswith(JOB_VARIABLES) and name not in _KEPT)
+    )
 
 
 def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from axsched_hpc.core.events import (
     AttemptFailed,
     AttemptStarted,
     AttemptSucceeded,
+    AttemptWaits,
     BatchPlanned,
     BatchSubmitted,
     DriverClosed,
@@ -77,6 +78,10 @@ class Story:
             BatchPlanned(self.tick(), token, tuple(pairs)),
             BatchSubmitted(self.tick(), token, jobs),
         ]
+        return self
+
+    def waits(self, number: int, reason: str) -> Story:
+        self.events.append(AttemptWaits(self.tick(), number, self.attempts[number], reason))
         return self
 
     def started(self, *trials: int) -> Story:

@@ -121,6 +121,18 @@ def test_failures_and_retries(tmp_path: Path) -> None:
     assert table["3"][:4] == ["waiting", "-", "-", "-"]
 
 
+def test_why_a_job_waits(tmp_path: Path) -> None:
+    story = (
+        Story().opened().added(0, 1).submitted(0, 1).waits(0, "PartitionTimeLimit").waits(1, "JobHeldUser")
+    )
+    story.waits(1, "").closed()
+    table = rows(run("status", story.write(tmp_path / "run")).output)
+    assert table["0"][-1] == (
+        "waits for PartitionTimeLimit: time_limit is beyond the partition's; `sinfo -o '%P %l'` shows it"
+    )
+    assert table["1"][-1] == "-"
+
+
 def test_best_where_nothing_is_completed(tmp_path: Path) -> None:
     directory = Story().opened().added(0).closed().write(tmp_path / "run")
     done = axsched("best", directory)

@@ -95,3 +95,26 @@ def _jobs(space: dict[str, Any]) -> list[str]:
 
     trials = read_experiment(space["scheduler"].directory).ledger.trials.values()
     return [trial.attempts[-1].job or "" for trial in trials]
+
+
+def test_the_objectives_of_the_page_on_checkpoints_run(outside: Path) -> None:
+    from axsched_hpc import AxScheduler, LocalRunner
+    from tests.e2e.kit import client
+
+    page = "docs/checkpointing.md"
+    text = (ROOT / page).read_text(encoding="utf-8")
+    shell = re.search(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert shell is not None
+    (outside / "train.sh").write_text(shell[1])
+    seen: dict[str, Any] = {}
+    for mark, text in _blocks(page):
+        with AxScheduler(client(), LocalRunner(1), {"job_output_dir": outside / mark}) as scheduler:
+            # The objective's parameter is called as it suits the page.
+            space: dict[str, Any] = {"scheduler": scheduler, "__name__": "__main__"}
+            _execute(text.replace('"rate"', '"x"'), page, space)
+            scheduler.run_optimization(max_trials=1)
+            seen[mark] = scheduler.result.best_values["loss"][0]
+            if mark == "function":
+                assert seen[mark] == pytest.approx((1 - scheduler.result.best_parameters["x"]) ** 100)
+    assert seen.keys() == {"script", "function"}
+    assert seen["script"] == sum(n * n for n in range(1, 21))

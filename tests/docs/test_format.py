@@ -6,14 +6,14 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 
 from axsched_hpc.core import events
-from axsched_hpc.core.events import Failure
+from axsched_hpc.core.events import Failure, Request
 from axsched_hpc.core.states import Verdict
 from axsched_hpc.io import document
 from axsched_hpc.io.claim import Claim
@@ -47,6 +47,7 @@ WORDS: dict[Any, str] = {
     dict[str, tuple[float, float | None]] | None: "object of pairs or null",
     Failure: "object",
     Failure | None: "object or null",
+    Request: "object",
     Verdict: "text",
 }
 
@@ -74,6 +75,7 @@ def test_every_event_is_documented_with_its_members(kind: str) -> None:
     assert all(row[3] for row in rows)
     for row, field in zip(rows, fields(cls), strict=True):
         default = field.default if field.default_factory is MISSING else field.default_factory()
+        default = asdict(default) if isinstance(default, Request) else default
         assert row[2] == ("" if default is MISSING else f"`{json.dumps(default)}`")
 
 

@@ -19,7 +19,9 @@ from axsched_hpc.core.events import AttemptFailed, Failure, TrialEvent
 from axsched_hpc.core.states import FailureKind, RetryClass, TrialState, Verdict
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.objectives import spec
+from axsched_hpc.runners.driver_job import DriverJob
 from axsched_hpc.runners.slurm_runner import SlurmRunner
+from axsched_hpc.slurm.profile import load
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -34,7 +36,15 @@ def _rows(page: str) -> list[list[str]]:
 # ---------------------------------------------------------------- the command line
 
 
-@pytest.mark.parametrize("name", ["", *cli.commands])
+_INNER = [
+    f"{group} {name}"
+    for group, command in cli.commands.items()
+    if isinstance(command, click.Group)
+    for name in command.commands
+]
+
+
+@pytest.mark.parametrize("name", ["", *cli.commands, *_INNER])
 def test_help_is_as_documented(name: str) -> None:
     page = (DOCS / "reference/cli.md").read_text(encoding="utf-8")
     shown = CliRunner().invoke(cli, [*name.split(), "--help"], prog_name="axsched", terminal_width=88).output
@@ -68,6 +78,23 @@ def test_every_option_of_scripts_and_containers_is_documented() -> None:
         section = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
         table = section.split("| option |")[1].split("\n\n")[0]
         assert set(re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)) == set(checks)
+
+
+def test_every_option_of_the_driver_s_job_is_documented_with_its_default() -> None:
+    rows = {row[0].strip("`"): row for row in _rows("driver-job.md") if row[0].startswith("`")}
+    described = {name: row for name, row in rows.items() if len(row) == 4}
+    assert {name: ast.literal_eval(row[2]) for name, row in described.items()} == vars(DriverJob())
+
+
+def test_the_profile_in_the_documentation_is_taken(tmp_path: Path) -> None:
+    page = (DOCS / "driver-job.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    path = tmp_path / "site.yaml"
+    path.write_text(block)
+    assert SlurmRunner.from_profile(path, max_parallel=4).max_parallel == 4
+    found = load(path)
+    assert found is not None
+    assert DriverJob.from_dict(found.driver).partition == "long"
 
 
 def test_the_errors_and_names_of_the_interface_are_documented() -> None:
@@ -109,7 +136,7 @@ def _ends(state: TrialState, event: type[TrialEvent]) -> set[str]:
         "metrics": {"loss": (1.0, None)},
         "failure": Failure(FailureKind.EXIT_CODE, "it failed"),
     }
-    names = {field.name for field in fields(event)} - {"time", "trial", "node", "started", "ended"}
+    names = {field.name for field in fields(event)} - {"time", "trial", "node", "started", "ended", "request"}
     ends = set()
     for verdict in Verdict if event is AttemptFailed else [Verdict.FAIL]:
         values = {**own, "verdict": verdict}

@@ -15,7 +15,7 @@ from tests.slurm.harness import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 #: How many trials each runs, and a value of its metric that its best trial surely reaches.
-EXAMPLES = {"function": (8, 100.0), "script": (8, 10.0), "batch": (7, 40.0)}
+EXAMPLES = {"function": (8, 100.0), "script": (8, 10.0), "batch": (7, 40.0), "checkpoint": (8, 0.5)}
 CONTAINER = (7, 1000.0)
 
 

@@ -24,8 +24,8 @@ from axsched_hpc.runners.base import Batch, JobStatus
 from axsched_hpc.store.writer import JournalWriter
 from tests.e2e.kit import client as two_parameters
 from tests.lease.kit import flock
+from tests.loop.conftest import client
 from tests.loop.simulated import Fate, SimulatedRunner, VirtualClock
-from tests.loop.test_loop import client
 
 
 def take_over(layout: Layout) -> None:

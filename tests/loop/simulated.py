@@ -20,7 +20,7 @@ from axsched_hpc.io import claim, manifest, outcome
 from axsched_hpc.io.claim import Claimer
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.io.outcome import Outcome
-from axsched_hpc.runners.base import BaseRunner, Batch, JobStatus
+from axsched_hpc.runners.base import BaseRunner, Batch, JobStatus, Usage
 
 
 class VirtualClock:
@@ -69,6 +69,8 @@ class Fate:
     claims: bool = True
     visible: bool = True
     requeues: int = 0
+    node: str = "node"
+    reason: str = ""
 
 
 FateOf = Callable[[int, int, Mapping[str, object]], Fate]
@@ -92,6 +94,14 @@ class SimulatedRunner(BaseRunner):
         self.lost_answers = 0
         self.down = False
         self.most_active = 0
+        self.nodes: dict[str, str] = {}
+        self.reasons: dict[str, str] = {}
+        #: Jobs that this user may have waiting or running, those of others included.
+        self.limit: int | None = None
+        self.others = 0
+        self.answer = 0.0
+        self.asked_at: list[float] = []
+        self.usages: list[list[str]] = []
 
     def prepare(self, folder: Path) -> None:
         assert folder.is_dir()
@@ -99,6 +109,10 @@ class SimulatedRunner(BaseRunner):
     def submit(self, batch: Batch) -> Mapping[int, str]:
         if self.refusals:
             raise self.refusals.pop(0)
+        self.asked_at.append(self.clock.time)
+        under_way = self.others + sum(not state.final for state in self.states.values())
+        if self.limit is not None and under_way + len(batch.attempts) > self.limit:
+            raise SubmissionError("sbatch: error: QOSMaxSubmitJobPerUserLimit", limit=True)
         assert batch.manifest.is_file()
         self.batches.append(batch)
         jobs = {index: f"{len(self.batches)}_{index}" for index in range(len(batch.attempts))}
@@ -117,6 +131,7 @@ class SimulatedRunner(BaseRunner):
 
     def _begin(self, layout: Layout, batch: Batch, index: int, job: str, fate: Fate) -> None:
         self.states[job] = JobState.QUEUED
+        self.nodes[job], self.reasons[job] = fate.node, fate.reason
         item = batch.attempts[index]
         files = layout.attempt(item.trial, item.attempt)
         restarts = 0
@@ -166,11 +181,24 @@ class SimulatedRunner(BaseRunner):
 
     def poll(self, jobs: Sequence[str]) -> Mapping[str, JobStatus]:
         self.polls += 1
+        self.clock.wait(self.answer)
         if self.down:
             raise ClusterUnavailableError(
                 "slurm_load_jobs error: Unable to contact slurm controller", transient=True
             )
-        return {job: JobStatus(self.states[job], node="node") for job in jobs if job in self.states}
+        return {
+            job: JobStatus(
+                self.states[job],
+                reason=self.reasons.get(job, "") if self.states[job] is JobState.QUEUED else "",
+                node=self.nodes.get(job, "node"),
+            )
+            for job in jobs
+            if job in self.states
+        }
+
+    def usage(self, jobs: Sequence[str]) -> Mapping[str, Usage]:
+        self.usages.append(list(jobs))
+        return {job: Usage(used_mb=3993.6, elapsed_s=3600.0) for job in jobs}
 
     def find(self, batches: Sequence[Batch]) -> Mapping[str, Mapping[int, str]]:
         return {batch.token: self.named[batch.token] for batch in batches if batch.token in self.named}

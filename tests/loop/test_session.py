@@ -22,8 +22,8 @@ from axsched_hpc.io.layout import FORMAT, Layout
 from axsched_hpc.loop.session import Session
 from axsched_hpc.store import journal
 from axsched_hpc.store.writer import JournalWriter
+from tests.loop.conftest import client
 from tests.loop.simulated import VirtualClock
-from tests.loop.test_loop import client
 
 
 def opened(folder: Path, made: Any = None, **options: Any) -> Session:

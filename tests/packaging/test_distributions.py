@@ -21,13 +21,15 @@ from tests.packaging.metadata import ROOT
 # One group, so that the distributions are built once and not by each worker of pytest-xdist.
 pytestmark = pytest.mark.timeout(300)
 
-TEMPLATES = sorted(path.name for path in (ROOT / "slurm_templates").iterdir())
+FOLDER = ROOT / "slurm_templates"
+TEMPLATES = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*") if path.is_file())
 NOT_SOURCE = (".git", ".venv", "build", "dist", "_build", "*.egg-info", "__pycache__", ".*_cache", "outputs")
 # What an installed package is asked: its template names, whether it is marked as typed, where it lies.
 QUESTION = """
 from importlib.resources import files
 package = files("axsched_hpc")
-print(*sorted(entry.name for entry in (package / "slurm_templates").iterdir()))
+folder = package / "slurm_templates"
+print(*sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()))
 print((package / "py.typed").is_file())
 print(package)
 """
@@ -61,7 +63,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def test_templates_are_found_in_the_environment_of_the_tests() -> None:
-    assert "trial.setup.sh" in TEMPLATES
+    assert {"driver.sbatch", "trial.setup.sh", "profiles/cpu.yaml"} <= set(TEMPLATES)
     folder = files("axsched_hpc") / "slurm_templates"
     for name in TEMPLATES:
         assert (folder / name).read_bytes() == (ROOT / "slurm_templates" / name).read_bytes()

@@ -438,7 +438,7 @@ def dead_controller(acct_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.M
 def test_a_controller_that_does_not_answer(workshop: Workshop, dead_controller: None) -> None:
     runner, batch = SlurmRunner(), workshop.batch(Task())
     with pytest.raises(
-        ClusterUnavailableError, match=r"does not answer .*DOWN.*Nothing was submitted"
+        ClusterUnavailableError, match=r"does not answer .*connect failure.*Nothing was submitted"
     ) as caught:
         runner.prepare(workshop.layout.submitit)
     assert caught.value.transient

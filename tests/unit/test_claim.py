@@ -167,3 +167,19 @@ def test_a_claim_of_a_dead_process_still_counts(files: AttemptFiles) -> None:
     dead = replace(worker(None), pid=2**22 + 1, start=1)
     assert claim.take(files, dead)
     assert not claim.take(files, worker(None))
+
+
+def test_executions_are_counted(files: AttemptFiles) -> None:
+    assert claim.executions(files) == 0
+    for count, restart in enumerate((0, 1, 4), start=1):
+        assert claim.take(files, worker(restart=restart))
+        assert claim.executions(files) == count
+    assert claim.latest(files).name == "claim-restart-2.json"
+    claim.give_up(files, "lost")
+    assert claim.executions(files) == 3
+    assert claim.latest(files).name == "claim-restart-3.json"
+
+
+def test_an_attempt_that_the_driver_closed_was_never_begun(files: AttemptFiles) -> None:
+    assert claim.close(files, "never submitted")
+    assert claim.executions(files) == 0

@@ -18,7 +18,7 @@ import pytest
 from axsched_hpc.core.states import FailureKind
 from axsched_hpc.objectives.spec import container_objective
 from tests.containers.rootfs import import_podman, make_podman_wrapper, make_rootfs
-from tests.unit.worker_kit import Bench, bench
+from tests.unit.worker_kit import Bench, bench, wait_for
 
 pytestmark = pytest.mark.container
 
@@ -65,6 +65,11 @@ class TestCharliecloud:
         ]
         assert (b.files.work / "made-here").exists()
         assert json.loads((b.files.root / "parameters.json").read_text()) == {"x": 0.5, "n": 3}
+
+    def test_told_to_save_it_does(self, tmp_path: Path, rootfs: Path) -> None:
+        b = charliecloud(tmp_path, rootfs, SAVING, checkpointable=True)
+        place, count = saves_when_told(b).split()
+        assert place.endswith("/checkpoint") and place.startswith(("/mnt/", "/axsched/")) and count == "0"
 
     def test_an_image_with_a_place_for_the_files(self, tmp_path: Path) -> None:
         image = make_rootfs(tmp_path / "rootfs")
@@ -137,6 +142,27 @@ class TestCharliecloud:
         assert "make an empty directory /axsched in the image" in failure.message
 
 
+#: Told to save, it does, in the directory that is mounted for it, and ends as asked.
+SAVING = [
+    "sh",
+    "-c",
+    "trap 'told=yes' USR1; touch started; until [ \"$told\" ]; do sleep 0.1; done; "
+    'echo "$AXSCHED_CHECKPOINT_DIR $AXSCHED_RESTART_COUNT" > "$AXSCHED_CHECKPOINT_DIR/state"; exit 75',
+]
+
+
+def saves_when_told(b: Bench, **environment: str) -> str:
+    """Warn the worker once its container runs; what the container saved."""
+    worker = b.start(**environment)
+    wait_for((b.files.work / "started").exists, "the container runs")
+    worker.send_signal(signal.SIGUSR1)
+    worker.communicate(timeout=45)
+    failure = b.outcome().failure
+    assert failure is not None and failure.kind is FailureKind.CHECKPOINTED, failure
+    assert failure.progressed and f"saved its state in {b.layout.checkpoint(3)}" in failure.message
+    return (b.layout.checkpoint(3) / "state").read_text()
+
+
 def test_no_engine(tmp_path: Path, rootfs: Path) -> None:
     b = bench(tmp_path, container_objective(rootfs, "true"))
     failure = b.failure(PATH=str(tmp_path))
@@ -187,6 +213,11 @@ class TestPodman:
             failure = b.failure(PATH=path)
             assert failure.kind is kind
             assert words in failure.message
+
+    def test_told_to_save_it_does(self, tmp_path: Path, image: str, path: str) -> None:
+        options = {"engine": "podman", "checkpointable": True}
+        b = bench(tmp_path, container_objective(image, SAVING, options))
+        assert saves_when_told(b, PATH=path) == "/axsched/checkpoint 0\n"
 
     def test_the_container_ends_with_its_worker(self, tmp_path: Path, image: str, path: str) -> None:
         # As process 1 of its container the shell does not react to SIGTERM.

@@ -17,6 +17,7 @@ from axsched_hpc.core.events import (
     AttemptRequeued,
     AttemptStarted,
     AttemptSucceeded,
+    AttemptWaits,
     AttemptWithdrawn,
     BatchPlanned,
     BatchSubmitted,
@@ -252,6 +253,8 @@ def _legal(ledger: Ledger, number: int) -> list[Event]:
                 events.append(BatchPlanned(number, f"t{number}", ((index, attempt + 1),)))
             elif kind is Submitted:
                 events.append(BatchSubmitted(number, known.attempts[-1].token, {0: "1"}))
+            elif kind is AttemptWaits:
+                events.append(AttemptWaits(number, index, attempt, "PartitionDown"))
             elif kind is TrialAbandoned:
                 events.append(TrialAbandoned(number, index, "r"))
             elif kind is AttemptSucceeded:

@@ -59,9 +59,22 @@ def test_script_options(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"timeot": 5}, "Unknown key 'timeot' in script_options. Did you mean 'timeout'?"),
         ({5: 5}, "Unknown key 5 in script_options."),
+        ({"checkpointable": 1}, "script_options['checkpointable'] is 1 (int), but takes True or False."),
         (
-            {"checkpointable": True},
-            "script_options['checkpointable'] is not available in this version; leave it out.",
+            {"checkpointable": True, "warning": 0},
+            "script_options['warning'] is 0 (int), but takes a whole number of seconds from 1 to 65535.",
+        ),
+        ({"checkpointable": True, "warning": 1.5}, "script_options['warning'] is 1.5 (float)"),
+        ({"checkpointable": True, "warning": True}, "script_options['warning'] is True (bool)"),
+        (
+            {"warning": 60},
+            "script_options['warning'] is set, but the objective saves no checkpoints. Set "
+            "script_options['checkpointable'] to True as well, or leave it out.",
+        ),
+        ({"checkpointable": False, "warning_signal": "TERM"}, "script_options['warning_signal'] is set, but"),
+        (
+            {"checkpointable": True, "warning_signal": "KILL"},
+            "script_options['warning_signal'] is 'KILL', but takes USR1, USR2, TERM, INT, HUP.",
         ),
         ({"timeout": 0}, "script_options['timeout'] is 0 (int), but takes a number of seconds above 0."),
         ({"timeout": True}, "script_options['timeout'] is True (bool)"),
@@ -145,6 +158,22 @@ def test_container_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert container_objective("solver:1", ["a b", "c"], {"gpus": False}).command == ("a b", "c")
 
 
+def test_when_a_checkpointable_objective_is_told(script: Path) -> None:
+    assert script_objective(script, {"checkpointable": False}) == script_objective(script)
+    assert script_objective(script).warning is None
+    told = script_objective(script, {"checkpointable": True})
+    assert (told.warning, told.warning_signal) == (120, "USR1")
+    options = {"checkpointable": True, "warning": 600, "warning_signal": "SIGTERM"}
+    for found in (script_objective(script, options), container_objective("solver:1", "true", options)):
+        assert (found.warning, found.warning_signal) == (600, "TERM")
+
+
+def test_an_objective_without_checkpoints_is_what_earlier_versions_wrote(script: Path) -> None:
+    plain = kinds.encode(script_objective(script))["spec"]
+    assert not any(name.startswith("warning") for name in plain)
+    assert kinds.encode(script_objective(script, {"checkpointable": True}))["spec"]["warning"] == 120
+
+
 def test_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rootfs").mkdir()
@@ -162,7 +191,8 @@ def test_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("true", {"engin": "podman"}, "Unknown key 'engin' in container_options. Did you mean 'engine'?"),
         ("true", {"engine": "dokcer"}, "Did you mean 'docker'?"),
-        ("true", {"checkpointable": True}, "Unknown key 'checkpointable' in container_options."),
+        ("true", {"checkpointable": "yes"}, "container_options['checkpointable'] is 'yes' (str)"),
+        ("true", {"warning": 5}, "Set container_options['checkpointable'] to True as well"),
         ("true", {"volumes": ["/a:/b"]}, "but takes a dict from host paths to container paths"),
         ("true", {"volumes": {"/a": "b"}}, "is 'b' (str), but takes an absolute path in the container"),
         ("true", {"volumes": {"/a": "/b:rx"}}, "with ':ro' or ':rw' after it"),

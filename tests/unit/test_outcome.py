@@ -26,6 +26,20 @@ BAD = replace(
     job=None,
     max_rss_mb=None,
 )
+FULL = replace(
+    BAD,
+    failure=Failure(
+        FailureKind.CHECKPOINTED,
+        "saved",
+        exit_code=75,
+        asked_mb=1024.0,
+        used_mb=99.5,
+        elapsed_s=1.5,
+        limit_s=60.0,
+        hint="wait",
+        progressed=True,
+    ),
+)
 
 
 @pytest.fixture
@@ -35,7 +49,7 @@ def layout(tmp_path: Path) -> Layout:
     return made
 
 
-@pytest.mark.parametrize("given", [GOOD, BAD])
+@pytest.mark.parametrize("given", [GOOD, BAD, FULL])
 def test_round_trip(layout: Layout, given: Outcome) -> None:
     outcome.publish(layout, given)
     assert outcome.read(layout.attempt(12, 2).result) == given
@@ -58,6 +72,20 @@ def test_no_notice_without_a_result(layout: Layout) -> None:
     assert not layout.inbox.exists()
 
 
+def test_a_failure_as_earlier_versions_wrote_it(layout: Layout) -> None:
+    failure = {
+        "kind": "crashed",
+        "message": "killed",
+        "exit_code": None,
+        "signal": 9,
+        "node": "n1",
+        "stderr_tail": ["a"],
+    }
+    path = layout.attempt(12, 2).result
+    path.write_text(json.dumps(unsealed(outcome.encode(GOOD)) | {"metrics": None, "failure": failure}))
+    assert outcome.read(path).failure == Failure(FailureKind.CRASHED, "killed", None, 9, "n1", ("a",))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -68,7 +96,10 @@ def test_no_notice_without_a_result(layout: Layout) -> None:
         ({"trial": "12"}, "field 'trial' is '12', not int"),
         ({"trial": True}, "field 'trial' is True, not int"),
         ({"started": None}, "field 'started' is None"),
-        ({"failure": {"kind": "bored"}, "metrics": None}, "'bored' is no kind of failure"),
+        (
+            {"failure": {"kind": "bored"}, "metrics": None},
+            "'failure' has a field 'kind' that is 'bored', none of",
+        ),
         ({"failure": {"kind": "crashed", "stderr_tail": [1]}, "metrics": None}, "'stderr_tail'"),
         ({"failure": {"kind": "crashed", "stderr_tail": []}, "metrics": None}, "lacks the field 'message'"),
         ({"format": 99}, "later version"),
@@ -90,7 +121,19 @@ def test_no_notice_without_a_result(layout: Layout) -> None:
                 },
                 "metrics": None,
             },
-            "field 'signal' is -9",
+            "the field 'failure' has the signal -9, which is none",
+        ),
+        (
+            {"failure": {"kind": "crashed", "message": "", "used_mb": "all"}, "metrics": None},
+            "'failure' has a field 'used_mb' that is 'all', not a number",
+        ),
+        (
+            {"failure": {"kind": "crashed", "message": "", "progressed": 1}, "metrics": None},
+            "'failure' has a field 'progressed' that is 1, not true or false",
+        ),
+        (
+            {"failure": {"kind": "crashed", "message": "", "mood": 1}, "metrics": None},
+            "'failure' has the unknown field 'mood'",
         ),
     ],
 )

@@ -219,7 +219,6 @@ def test_exit_fields(field: str, code: int | None, signal: int | None) -> None:
         ("invalid-partition", "invalid partition specified: nosuch", "`sinfo` lists the partitions"),
         ("too-much-memory", "Memory specification can not be satisfied", "lower memory"),
         ("unknown-option", "unrecognized option '--no-such-option'", "config['sbatch_options']"),
-        ("array-too-large", "Invalid job array specification", "config['max_array_size']"),
     ],
 )
 def test_a_refusal_for_good(name: str, words: str, hint: str) -> None:

@@ -55,6 +55,20 @@ def test_a_surrounding_job_does_not_leak(monkeypatch: pytest.MonkeyPatch) -> Non
     assert leaking(scrubbed(os.environ)) == []
 
 
+def test_what_belongs_to_the_drivers_job_does_not_leak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setenv("AXSCHED_DRIVER_ONLY", "PYTHONUNBUFFERED MINE")
+    monkeypatch.setenv("MINE", "1")
+    monkeypatch.setenv("TMPDIR", "/scratch/job4711")
+    # Outside a job they are the user's own.
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert {"CUDA_VISIBLE_DEVICES", "MINE", "TMPDIR"} <= set(_seen())
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    assert not {"CUDA_VISIBLE_DEVICES", "MINE", "TMPDIR", "AXSCHED_DRIVER_ONLY"} & set(_seen())
+    monkeypatch.setenv("TMPDIR", "/scratch/mine")
+    assert "TMPDIR" in _seen()
+
+
 def test_a_users_own_defaults_stay_outside_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     monkeypatch.setenv("SBATCH_ACCOUNT", "mine")

@@ -1,4 +1,4 @@
-"""`axsched doctor` on the command line. The checks are loaded when they run, so that the other commands start
+"""``axsched doctor``: whether a site is ready. The checks are loaded when they run: the other commands start
 as quickly as ever.
 """
 
