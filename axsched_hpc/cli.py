@@ -14,6 +14,7 @@ from typing import TypeVar
 import click
 
 from axsched_hpc._version import __version__
+from axsched_hpc.commands.doctor import doctor
 from axsched_hpc.commands.submit import submit
 from axsched_hpc.commands.templates import templates
 from axsched_hpc.core.errors import AxSchedError, ExperimentLockedError, StorageError
@@ -103,6 +104,7 @@ def unlock(directory: str, yes: bool, force: bool) -> None:
     click.echo("Done. The next driver starts at once.")
 
 
+cli.add_command(doctor)
 cli.add_command(submit)
 cli.add_command(templates)
 

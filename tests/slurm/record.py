@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from axsched_hpc.doctor import limits
 from tests.slurm.control import up
 from tests.slurm.harness import Cluster, ensure_up
 from tests.slurm.layout import Site
@@ -262,8 +263,20 @@ def submissions(recorder: Recorder) -> None:
     recorder.record("sacct-refused-by-name", *SACCT, refused)
 
 
+def whole_site(recorder: Recorder) -> None:
+    """Record what tells of the cluster as a whole, for `axsched doctor`."""
+    recorder.record("scontrol-config", "scontrol", "show", "config")
+    recorder.record("scontrol-partitions", "scontrol", "show", "partition", "--oneliner")
+    recorder.record("sinfo-nodes", "sinfo", "--noheader", "--format=%R|%F")
+    for name, user in (("user", "root"), ("user-unknown", "nobody")):
+        recorder.record(f"sacctmgr-{name}", *limits.accounts_query(user, "acct"))
+    recorder.record("sacctmgr-qos", *limits.qos_query())
+
+
 def without_accounting(recorder: Recorder, site: Site) -> None:
     """Record the second cluster: no accounting, jobs that vanish, and a controller that does not answer."""
+    recorder.record("scontrol-config-without-accounting", "scontrol", "show", "config")
+    recorder.record("sacctmgr-accounting-disabled", *limits.qos_query())
     recorder.record("sacct-accounting-disabled", *SACCT, "--jobs=1")
     job = recorder.submit("vanished", "true")
     recorder.wait_state(job, "COMPLETED")
@@ -294,6 +307,7 @@ def main(directory: Path) -> None:
     site = Site.from_environment()
     acct, noacct = (Recorder(directory, cluster) for cluster in ensure_up())
     slow = acct.submit("timeout", "sleep 300", "--partition=short")
+    whole_site(acct)
     submissions(acct)
     without_accounting(noacct, site)
     known = single_jobs(acct)
