@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from axsched_hpc.core.errors import ClusterUnavailableError, SubmissionError
 from axsched_hpc.core.states import JobState
@@ -24,7 +24,12 @@ _ARRAY_SIZE = re.compile(r"^MaxArraySize\s*=\s*(\d+)", re.MULTILINE)
 #: Slurm's own bound on the numbers of tasks (MaxArraySize is at most 4,000,001).
 _LAST_TASK = 4_000_000
 
-_SQUEUE_FIELDS, _SACCT_FIELDS = 7, 9
+_SQUEUE_FIELDS, _SACCT_FIELDS, _USAGE_FIELDS = 7, 9, 8
+
+# sacct(1), MaxRSS and ReqMem: bytes, or with a unit. Before Slurm 21.08 ReqMem ends with n, for each node, or
+# c, for each CPU; from then on it is what the whole job asked for.
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGTPE]?)([cn]?)")
+_MEGABYTES = {"": 2.0**-20, "K": 2.0**-10, "M": 1.0, "G": 2.0**10, "T": 2.0**20, "P": 2.0**30, "E": 2.0**40}
 
 _UNREACHABLE = re.compile(
     r"unable to contact slurm controller|socket timed out|connection refused|zero bytes were transmitted"
@@ -96,6 +101,32 @@ class Row:
         return job_state(self.raw)
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What one job asked for and used; None for what the accounting does not tell.
+
+    Attributes
+    ----------
+    asked_mb
+        Memory, in MiB on each of its nodes; their mean where they differ. For ``--mem=0`` what the nodes
+        have, or None where an older Slurm says 0.
+    used_mb
+        The most that Slurm saw one of its tasks have at a time, in MiB. It looks every half minute or so, and
+        knows nothing of a job that was shorter; at a sudden end the truth was more.
+    elapsed_s, limit_s
+        Wall-clock time, in seconds.
+    out_of_memory
+        Whether the job or a step of it was killed for its memory. A script that goes on after its ``srun``
+        was killed leaves that on the step only.
+    """
+
+    asked_mb: float | None
+    used_mb: float | None
+    elapsed_s: float | None
+    limit_s: float | None
+    out_of_memory: bool = False
+
+
 class AccountingOff(Exception):
     """The site keeps no accounting records."""
 
@@ -130,10 +161,7 @@ def sacct(code: int, out: str, err: str) -> list[Row]:
     ClusterUnavailableError
         It could not answer.
     """
-    if "accounting storage is disabled" in err.lower():
-        raise AccountingOff(err.strip())
-    if code != 0:
-        raise _unavailable("sacct", code, err)
+    _check_accounting(code, err)
     rows = []
     for line in out.splitlines():
         fields = line.split("|")
@@ -145,6 +173,45 @@ def sacct(code: int, out: str, err: str) -> list[Row]:
         exit_code, signal = exit_status(exit_field)
         rows += [Row(one, raw, reason, _node(nodes), name, exit_code, signal) for one in expand(job)]
     return rows
+
+
+def usage(code: int, out: str, err: str) -> dict[str, Usage]:
+    """What jobs asked for and used, by job; jobs without a record are left out. Of a job that Slurm has run
+    several times the last run counts.
+
+    Raises
+    ------
+    AccountingOff
+        The site keeps no records.
+    ClusterUnavailableError
+        It could not answer.
+    """
+    _check_accounting(code, err)
+    found: dict[str, Usage] = {}
+    for line in out.splitlines():
+        fields = line.split("|")
+        if len(fields) != _USAGE_FIELDS:
+            continue
+        name, raw, asked, used, elapsed, limit, cpus, nodes = fields
+        job, _, step = name.partition(".")
+        out_of_memory = job_state(raw) is JobState.OUT_OF_MEMORY
+        if step and job in found:
+            seen = found[job]
+            found[job] = replace(
+                seen,
+                used_mb=max(filter(None, (seen.used_mb, _megabytes(used))), default=None),
+                out_of_memory=seen.out_of_memory or out_of_memory,
+            )
+        elif not step and JOB_ID.fullmatch(job):
+            found[job] = Usage(
+                asked_mb=_asked(asked, cpus, nodes),
+                used_mb=_megabytes(used),
+                elapsed_s=float(elapsed) if elapsed.isdecimal() else None,
+                # In minutes; or words, such as UNLIMITED and Partition_Limit.
+                limit_s=60.0 * int(limit) if limit.isdecimal() else None,
+                out_of_memory=out_of_memory,
+            )
+    return found
 
 
 def job_age(answer: str) -> float:
@@ -216,6 +283,29 @@ def _unavailable(command: str, code: int, err: str) -> ClusterUnavailableError:
         f"{command} could not answer: {words}. `scontrol ping` tells whether the controller is up.",
         transient=bool(_UNREACHABLE.search(err)) or not err.strip(),
     )
+
+
+def _check_accounting(code: int, err: str) -> None:
+    if "accounting storage is disabled" in err.lower():
+        raise AccountingOff(err.strip())
+    if code != 0:
+        raise _unavailable("sacct", code, err)
+
+
+def _megabytes(field: str) -> float | None:
+    """MiB of a size such as ``219748K``; None where there is none, or it was not measured (0)."""
+    found = _SIZE.fullmatch(field)
+    return float(found[1]) * _MEGABYTES[found[2]] or None if found is not None else None
+
+
+def _asked(field: str, cpus: str, nodes: str) -> float | None:
+    """MiB on each node of ReqMem, in the words of every version of Slurm."""
+    size = _megabytes(field)
+    if size is None or field.endswith("n"):
+        return size
+    if not nodes.isdecimal() or not cpus.isdecimal() or int(nodes) == 0:
+        return None
+    return size * (int(cpus) if field.endswith("c") else 1) / int(nodes)
 
 
 def _node(nodes: str) -> str | None:

@@ -9,6 +9,9 @@ SQUEUE_FORMAT = "%i|%T|%r|%N|%V|%S|%j"
 #: Fields of sacct, likewise.
 SACCT_FORMAT = "JobID,State,ExitCode,NodeList,Submit,Start,End,JobName,Reason"
 
+#: Fields of sacct about what jobs asked for and used.
+USAGE_FORMAT = "JobID,State,ReqMem,MaxRSS,ElapsedRaw,TimelimitRaw,AllocCPUS,NNodes"
+
 #: Without a start sacct looks at today only; no attempt of ours is older than this.
 SACCT_START = "now-30days"
 
@@ -49,6 +52,15 @@ def sacct_names(names: Sequence[str]) -> list[str]:
     return _sacct(*([f"--name={','.join(names)}"] if len(names) <= MOST_IDS else []))
 
 
+def sacct_usage(jobs: Sequence[str]) -> list[str]:
+    """Ask the accounting for the memory and time of ended jobs. Their steps are asked for as well: memory
+    that was used stands there and not on the job.
+    """
+    ids = list(jobs) if len(jobs) <= MOST_IDS else roots(jobs)
+    which = [f"--jobs={','.join(ids)}"] if len(ids) <= MOST_IDS else []
+    return _accounting([f"--format={USAGE_FORMAT}"], which)
+
+
 def show_config() -> list[str]:
     """Ask for the controller's configuration."""
     return ["scontrol", "show", "config"]
@@ -64,12 +76,8 @@ def _squeue(which: str) -> list[str]:
 
 
 def _sacct(*which: str) -> list[str]:
-    return [
-        "sacct",
-        "--noheader",
-        "--parsable2",
-        "--allocations",
-        f"--format={SACCT_FORMAT}",
-        f"--starttime={SACCT_START}",
-        *which,
-    ]
+    return _accounting(["--allocations", f"--format={SACCT_FORMAT}"], which)
+
+
+def _accounting(rows: Sequence[str], which: Sequence[str]) -> list[str]:
+    return ["sacct", "--noheader", "--parsable2", *rows, f"--starttime={SACCT_START}", *which]

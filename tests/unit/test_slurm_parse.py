@@ -92,7 +92,7 @@ def test_squeue_of_one_job(name: str, state: JobState, reason: str, node: str | 
         ("node-fail", JobState.NODE_FAILED, 0, None),
         ("out-of-memory", JobState.OUT_OF_MEMORY, 0, 125),
         ("boot-fail", JobState.NODE_FAILED, 0, None),
-        ("deadline", JobState.TIMED_OUT, 0, None),
+        ("deadline", JobState.TIMED_OUT, 1, None),
         ("revoked", JobState.UNKNOWN, 0, None),
     ],
 )

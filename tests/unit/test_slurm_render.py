@@ -38,3 +38,13 @@ def test_a_command_line_stays_short() -> None:
 
 def test_scancel_names_each_job() -> None:
     assert render.scancel(["12_0", "7"]) == ["scancel", "--quiet", "12_0", "7"]
+
+
+def test_usage_is_asked_for_with_the_steps_of_just_these_jobs() -> None:
+    argv = render.sacct_usage(["12_0", "12_7"])
+    assert "--allocations" not in argv
+    assert "--starttime=now-30days" in argv
+    assert argv[-1] == "--jobs=12_0,12_7"
+    tasks = [f"12_{task}" for task in range(render.MOST_IDS + 1)]
+    assert render.sacct_usage(tasks)[-1] == "--jobs=12"
+    assert render.sacct_usage([str(job) for job in range(render.MOST_IDS + 1)])[-1].startswith("--starttime=")
