@@ -91,9 +91,8 @@ def judge(
         Whether more can be asked for, where the failure is for lack of something and there is a rule for it.
     """
     retry_class = failure.kind.retry_class
-    if failure.progressed and retry_class not in (RetryClass.USER, RetryClass.OBJECTIVE):
-        # The work goes on where it was, so that its time is not lost: no failure at all.
-        if sum(old.progressed for old in earlier) < policy.continuation:
+    if goes_on(failure):
+        if sum(map(goes_on, earlier)) < policy.continuation:
             return Verdict.RETRY
     elif _used(failure.kind, policy, earlier) < policy.allowed(failure.kind) and more:
         return Verdict.RETRY
@@ -102,11 +101,23 @@ def judge(
     return Verdict.FAIL
 
 
+def goes_on(failure: Failure) -> bool:
+    """Whether the next attempt goes on where this one was, so that its time was not lost: no failure at all.
+
+    One that ran out of memory would do so again, and one that a user or the objective itself has ended has no
+    reason to go on.
+    """
+    classes = (RetryClass.INFRASTRUCTURE, RetryClass.CONTINUATION)
+    return failure.progressed and (
+        failure.kind is FailureKind.TIMED_OUT or failure.kind.retry_class in classes
+    )
+
+
 def _used(kind: FailureKind, policy: RetryPolicy, earlier: Sequence[Failure]) -> int:
     """How many repetitions of a failure's kind the trial has had, since it last came forward."""
     used = 0
     for old in reversed(earlier):
-        if old.progressed:
+        if goes_on(old):
             break
         same = old.kind is kind if policy.growth(kind) else old.kind.retry_class is kind.retry_class
         # A failure with a rule of its own uses up that rule's repetitions only.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal as signals
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -58,7 +59,14 @@ def look(
 
 @dataclass(frozen=True)
 class JobEnd:
-    """All that is known of a job that ended without an outcome file."""
+    """All that is known of a job that ended without an outcome file.
+
+    Attributes
+    ----------
+    log, said
+        The job's own log and its last lines: what it wrote before its worker took the output over, and what
+        Slurm's step manager wrote into it.
+    """
 
     job: str
     state: JobState
@@ -81,6 +89,12 @@ _PLAIN: dict[JobState, tuple[FailureKind, str]] = {
     JobState.CANCELLED: (FailureKind.CANCELLED, "it was cancelled from outside"),
 }
 
+#: What slurmstepd writes into a job's log where it or the kernel has killed for lack of memory; Slurm's state
+#: of the job may be FAILED all the same.
+_NO_MEMORY = re.compile(
+    r"slurmstepd.*(exceeded (job |step )?memory limit|oom[-_ ]kill|out of memory)", re.IGNORECASE
+)
+
 _KILLS = frozenset({signals.SIGKILL, signals.SIGTERM, signals.SIGINT, signals.SIGHUP})
 
 
@@ -88,8 +102,11 @@ def diagnose(end: JobEnd) -> Failure:
     """Why an attempt failed whose job ended without an outcome."""
     where = f"job {end.job}" + (f" on {end.node}" if end.node else "")
     words = f" (state {end.raw})" if end.raw else ""
-    if end.state in _PLAIN:
-        kind, text = _PLAIN[end.state]
+    state = end.state
+    if state in (JobState.FAILED, JobState.CANCELLED) and any(map(_NO_MEMORY.match, end.said)):
+        state = JobState.OUT_OF_MEMORY
+    if state in _PLAIN:
+        kind, text = _PLAIN[state]
         reason = f"; reason given: {end.reason}" if end.reason and end.reason != "None" else ""
         return _failure(end, kind, f"{where}: {text}{words}{reason}.")
     if not end.claimed:
@@ -123,7 +140,13 @@ def lost(job: str, seconds: float) -> Failure:
 
 def _failure(end: JobEnd, kind: FailureKind, message: str) -> Failure:
     return Failure(
-        kind, message, exit_code=end.exit_code, signal=end.signal, node=end.node, stderr_tail=end.said
+        kind,
+        message,
+        exit_code=end.exit_code,
+        signal=end.signal,
+        node=end.node,
+        # Once the objective runs, what it says is in a log of its own.
+        stderr_tail=() if end.claimed else end.said,
     )
 
 

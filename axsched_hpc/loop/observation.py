@@ -292,7 +292,7 @@ class Observer:
     def _diagnose(self, job: str, trial: Trial, attempt: Attempt, status: JobStatus) -> Failure:
         files = self._session.layout.attempt(trial.number, attempt.number)
         claimed = claim.begun(files)
-        log_file = None if claimed else self._runner.log(self._batch(attempt), attempt.index, job)
+        log_file = self._runner.log(self._batch(attempt), attempt.index, job)
         failure = diagnose(
             JobEnd(
                 job=job,

@@ -50,9 +50,9 @@ class Batch:
     manifest: Path
     attempts: tuple[BatchAttempt, ...]
     folder: Path
+    python: str = sys.executable
     request: Request = field(default_factory=Request)
     warning: int | None = None
-    python: str = sys.executable
 
     def command(self, index: int | None = None) -> list[str]:
         """The worker's arguments; without an index the worker takes that of its Slurm array task, or 0."""

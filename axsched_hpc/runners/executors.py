@@ -51,6 +51,10 @@ class WorkerExecutor(SlurmExecutor):
         if "signal" not in (self.parameters.get("additional_parameters") or {}):
             # submitit asks Slurm for USR2 before the time limit, for its own worker; it would kill ours.
             lines = [line for line in lines if not line.startswith("#SBATCH --signal=")]
+        else:
+            # A warning that comes while the job still loads its modules must not end it.
+            last = max(number for number, line in enumerate(lines) if line.startswith("#SBATCH "))
+            lines[last + 1 : last + 1] = ["", "trap '' USR1"]
         return "\n".join(lines)
 
     def submit_tasks(

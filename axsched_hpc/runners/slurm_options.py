@@ -50,8 +50,12 @@ def requesting(
         mine = options.get("exclude", parameters.get("slurm_exclude"))
         options["exclude"] = ",".join([*([str(mine)] if mine else []), *request.exclude])
     if warning is not None and "signal" not in options:
-        # To the batch step alone: our worker, which passes it on.
-        options["signal"] = f"B:USR1@{warning}"
+        limit = asked({**parameters, ADDITIONAL: options}).time_s
+        # Slurm would warn at once of an end that is nearer than that.
+        lead = warning if limit is None else max(1, min(warning, limit // 2))
+        # To the batch step alone, which is our worker: it passes it on. Under srun the worker is a step.
+        step = "" if parameters.get("slurm_use_srun") else "B:"
+        options["signal"] = f"{step}USR1@{lead}"
     return {**parameters, ADDITIONAL: options} if options else dict(parameters)
 
 

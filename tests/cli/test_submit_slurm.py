@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import subprocess
@@ -133,6 +134,22 @@ def test_done_in_the_moment_of_a_requeue_it_stays_done(here: Site) -> None:
     here.logged("this start: last")
     here.say("scontrol", "requeue", job)
     here.logged("done.")
+    here.over()
+    assert here.starts() == [job]
+
+
+def test_a_successor_that_cannot_be_cancelled_does_nothing(
+    here_without_accounting: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = here_without_accounting
+    here.plan("0")
+    (here.folder / "bin").mkdir()
+    (here.folder / "bin" / "scancel").write_text("#!/bin/sh\nexit 1\n")
+    (here.folder / "bin" / "scancel").chmod(0o700)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{here.folder}/bin:{os.environ['PATH']}")
+        job = here.submit("--again", "successor")
+    here.logged("the script has ended already: nothing is left to do.")
     here.over()
     assert here.starts() == [job]
 

@@ -69,16 +69,16 @@ def test_more_time_and_more_memory(slurm_cluster: Cluster, tmp_path: Path) -> No
     (failure,) = slow.failures()
     assert (failure.kind, failure.limit_s) == (FailureKind.TIMED_OUT, 60)
     assert slow.attempts[1].request == Request(time_s=90)
-    assert failure.message.endswith("it reached its time limit (state TIMEOUT).")
-    assert failure.elapsed_s is None or 55 <= failure.elapsed_s <= 100
+    assert "it reached its time limit (state TIMEOUT)" in failure.message
+    assert failure.elapsed_s is not None and 55 <= failure.elapsed_s <= 130
     assert failure.hint.startswith("Ended by Slurm: the job asked for 00:01:00, and it ")
 
     (failure,) = large.failures()
     assert (failure.kind, failure.asked_mb) == (FailureKind.OUT_OF_MEMORY, 200)
     assert large.attempts[1].request == Request(memory_mb=600)
+    assert failure.hint.startswith("Killed by the kernel: the job asked for 200 MB")
     if slurm_cluster.accounting:
         assert failure.used_mb is not None and 350 < failure.used_mb < 600
-        assert failure.hint.startswith("Killed by the kernel: the job asked for 200 MB and used ")
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,30 @@ def test_a_suspended_or_ending_job_has_not_ended(job: JobState) -> None:
         (JobEnd("1", JobState.FAILED, claimed=True), FailureKind.WORKER_KILLED),
         (JobEnd("1", JobState.FAILED, signal=11, claimed=True), FailureKind.CRASHED),
         (JobEnd("1", JobState.SUCCEEDED, exit_code=0, claimed=True), FailureKind.CRASHED),
+        # Slurm 22.05 with OverMemoryKill, and with task/cgroup where the kernel killed a child.
+        (
+            JobEnd(
+                "1",
+                JobState.FAILED,
+                claimed=True,
+                said=("slurmstepd-n1: error: StepId=34.batch exceeded memory limit (4 > 2), being killed",),
+            ),
+            FailureKind.OUT_OF_MEMORY,
+        ),
+        (
+            JobEnd(
+                "1",
+                JobState.FAILED,
+                signal=9,
+                claimed=True,
+                said=("slurmstepd: error: Detected 1 oom-kill event(s) in StepId=34.batch cgroup.",),
+            ),
+            FailureKind.OUT_OF_MEMORY,
+        ),
+        (
+            JobEnd("1", JobState.FAILED, claimed=True, said=("my solver: out of memory",)),
+            FailureKind.WORKER_KILLED,
+        ),
     ],
 )
 def test_why_a_job_ended_without_an_outcome(end: JobEnd, kind: FailureKind) -> None:

@@ -53,6 +53,14 @@ def test_a_checkpoint_saves_neither_what_a_user_cancels_nor_a_broken_objective()
     assert judge(RetryPolicy(), failed(K.EXIT_CODE, progressed=True), [], 0) is Verdict.FAIL
 
 
+def test_lack_of_memory_is_no_reason_to_go_on_as_before() -> None:
+    """It would come again; nor does it give repetitions back."""
+    lack = failed(K.OUT_OF_MEMORY, progressed=True)
+    assert judge(RetryPolicy(), lack, [], 0) is Verdict.FAIL
+    assert judge(GROWING, lack, [lack], 0) is Verdict.RETRY
+    assert judge(GROWING, lack, [lack, lack], 0) is Verdict.FAIL
+
+
 def test_progress_gives_all_repetitions_back() -> None:
     lost, went_on = failed(K.NODE_FAILED), failed(K.PREEMPTED, progressed=True)
     assert judge(RetryPolicy(), lost, [lost, lost, lost], 0) is Verdict.FAIL

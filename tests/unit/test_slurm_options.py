@@ -72,3 +72,13 @@ def test_the_warning_leaves_a_user_s_own_signal_alone() -> None:
     assert requesting({}, Request(), warning=90)[ADDITIONAL] == {"signal": "B:USR1@90"}
     own = options(signal="B:TERM@60")
     assert requesting(own, Request(), warning=90) == own
+
+
+def test_the_warning_is_not_nearer_to_the_start_than_to_the_end() -> None:
+    assert requesting(options(time=1), Request(), warning=120)[ADDITIONAL]["signal"] == "B:USR1@30"
+    assert requesting(options(time=10), Request(), warning=120)[ADDITIONAL]["signal"] == "B:USR1@120"
+    assert requesting(options(time=1), Request(time_s=600), warning=120)[ADDITIONAL]["signal"] == "B:USR1@120"
+
+
+def test_under_srun_the_warning_goes_to_the_step() -> None:
+    assert requesting({"slurm_use_srun": True}, Request(), warning=90)[ADDITIONAL] == {"signal": "USR1@90"}
