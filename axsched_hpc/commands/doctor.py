@@ -19,6 +19,7 @@ _WIDTH = 100
 
 @click.command(short_help="Check a site: Slurm, the directory, a job's round trip.")
 @click.argument("directory", metavar="[DIR]", required=False, type=click.Path(file_okay=False))
+@click.option("--profile", metavar="NAME|PATH", help="The site's settings, as trials will have them.")
 @click.option("--partition", metavar="NAME", help="The partition to check; default: the site's.")
 @click.option("--account", metavar="NAME", help="The account to check; default: yours.")
 @click.option("--no-job", is_flag=True, help="Submit no job.")
@@ -32,6 +33,7 @@ _WIDTH = 100
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def doctor(
     directory: str | None,
+    profile: str | None,
     partition: str | None,
     account: str | None,
     no_job: bool,
@@ -47,11 +49,15 @@ def doctor(
     from axsched_hpc.doctor.examine import examine
     from axsched_hpc.doctor.finding import Group, found_problem, group_text, summary
     from axsched_hpc.doctor.finding import as_json as to_json
+    from axsched_hpc.doctor.wanted import Wanted
 
     place = Path(directory) if directory is not None else Path("outputs")
     if directory is None and not place.is_dir():
         place = Path()
     width = min(_WIDTH, shutil.get_terminal_size((_WIDTH, 24)).columns) if sys.stdout.isatty() else _WIDTH
+    wanted = Wanted.of(profile, partition, account)
+    options = {"--profile": profile, "--partition": partition, "--account": account}
+    named = next((name for name, value in options.items() if value is not None), "")
     groups: list[Group] = []
     # What is ended by the batch system or a closed terminal cancels its job, too.
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -59,8 +65,8 @@ def doctor(
     with _Progress() as progress:
         for group in examine(
             place.expanduser().absolute(),
-            partition=partition,
-            account=account,
+            wanted,
+            named=named,
             job=not no_job,
             wait=wait,
             say=progress.say,

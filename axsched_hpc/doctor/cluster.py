@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from axsched_hpc.core.errors import ClusterUnavailableError
 from axsched_hpc.doctor import limits, partitions, settings
 from axsched_hpc.doctor.finding import Finding, Level
+from axsched_hpc.doctor.wanted import Wanted
 from axsched_hpc.slurm import parse, render
 from axsched_hpc.slurm.run import Completed, run
 
@@ -63,7 +64,7 @@ def judge_commands(missing: Sequence[str]) -> Finding:
     return Finding("commands", Level.OK, f"{', '.join(NEEDED + USEFUL)} are on PATH.")
 
 
-def examine(partition: str | None, account: str | None, *, execute: Execute = run) -> Site:
+def examine(wanted: Wanted, *, execute: Execute = run) -> Site:
     """Ask all that is of interest, a second or less of the controller's time."""
     missing = [name for name in NEEDED + USEFUL if shutil.which(name) is None]
     found = [judge_commands(missing)]
@@ -73,7 +74,9 @@ def examine(partition: str | None, account: str | None, *, execute: Execute = ru
         client = execute(["sbatch", "--version"]).out
         ping = execute(["scontrol", "ping"])
         if ping.code != 0 or "UP" not in ping.out:
-            return Site((*found, _down(" ".join((ping.out + ping.err).split()))), ready=False)
+            # The advice that follows is for administrators, in a frame of asterisks.
+            first = next(iter((ping.out + ping.err).strip().splitlines()), "no answer")
+            return Site((*found, _down(f"{first}.")), ready=False)
         known = settings.parse(execute(render.show_config()).out)
         began = time.monotonic()
         answer = execute(render.squeue_names(["axsched-doctor"]))
@@ -84,12 +87,15 @@ def examine(partition: str | None, account: str | None, *, execute: Execute = ru
         return Site((*found, _down(str(error))), ready=False)
     found += [settings.judge_versions(client, known), settings.judge_answer(took)]
     found += [_accounting(known, execute), *settings.judge(known)]
-    judged = partitions.judge(listed, _nodes(missing, execute), partition, partitions.default_memory(known))
-    found += judged
+    if wanted.profile is not None:
+        found.append(Finding("profile", Level.OK, f"{wanted.profile}."))
+    nodes, memory = _nodes(missing, execute), partitions.default_memory(known)
+    found += partitions.judge(listed, nodes, wanted.partition, wanted.runner.asked, memory)
     if settings.accounting(known):
-        found.append(_account(account, known, missing, execute))
-    unknown = partition is not None and partitions.chosen(listed, partition) is None
-    return Site(tuple(found), ready=not unknown, partition=partitions.chosen(listed, partition))
+        found.append(_account(wanted, known, missing, execute))
+    goes = partitions.chosen(listed, wanted.partition)
+    unknown = wanted.partition is not None and goes is None
+    return Site(tuple(found), ready=not unknown, partition=goes)
 
 
 def _down(words: str) -> Finding:
@@ -121,7 +127,7 @@ def _nodes(missing: Sequence[str], execute: Execute) -> dict[str, partitions.Nod
         return {}
 
 
-def _account(account: str | None, known: dict[str, str], missing: Sequence[str], execute: Execute) -> Finding:
+def _account(wanted: Wanted, known: dict[str, str], missing: Sequence[str], execute: Execute) -> Finding:
     if "sacctmgr" in missing:
         return Finding("account", Level.SKIPPED, "sacctmgr is not on PATH, so your limits are not known.")
     try:
@@ -137,7 +143,8 @@ def _account(account: str | None, known: dict[str, str], missing: Sequence[str],
     return limits.judge(
         limits.parse(answers[0].out, limits.ACCOUNT_FIELDS),
         limits.parse(answers[1].out, limits.QOS_FIELDS),
-        wanted=account,
+        wanted=wanted.account,
+        parallel=wanted.parallel,
         enforced=known.get("AccountingStorageEnforce", ""),
     )
 

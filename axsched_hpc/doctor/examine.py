@@ -7,20 +7,20 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-from axsched_hpc.doctor import cluster, judge_trip, machine, mounts, partitions, storage, versions
+from axsched_hpc.doctor import cluster, judge_trip, machine, mounts, storage, versions
 from axsched_hpc.doctor.finding import Finding, Group, Level
 from axsched_hpc.doctor.trip import Progress, Trip, make, private_directory
+from axsched_hpc.doctor.wanted import Wanted
 from axsched_hpc.io import processes
 from axsched_hpc.runners.base import BaseRunner
 from axsched_hpc.runners.local_runner import LocalRunner
-from axsched_hpc.runners.slurm_runner import SlurmRunner
 
 #: Seconds of the job's time limit: a short job starts sooner.
 _LIMIT = 300
 
 
 def examine(
-    directory: Path, *, partition: str | None, account: str | None, job: bool, wait: float, say: Progress
+    directory: Path, wanted: Wanted, *, named: str, job: bool, wait: float, say: Progress
 ) -> Iterator[Group]:
     """Check a site, group by group.
 
@@ -28,8 +28,10 @@ def examine(
     ----------
     directory
         Where experiments are to live; need not exist.
-    partition, account
-        As for :class:`axsched_hpc.SlurmRunner`.
+    wanted
+        What trials will ask for.
+    named
+        The option by which the user asked for something of Slurm's; empty without one.
     job
         Whether to submit a job, or start a worker process where there is no Slurm.
     wait
@@ -43,19 +45,18 @@ def examine(
     site = cluster.Site((), ready=True)
     if slurm:
         say("asking Slurm")
-        site = cluster.examine(partition, account)
+        site = cluster.examine(wanted)
         yield Group("Slurm", site.findings)
     else:
-        yield Group("Slurm", (_without_slurm(partition, account),))
-    yield from _directory(directory, site, slurm, partition, account, job=job, wait=wait, say=say)
+        yield Group("Slurm", (_without_slurm(named),))
+    yield from _directory(directory, site, slurm, wanted, job=job, wait=wait, say=say)
 
 
 def _directory(
     directory: Path,
     site: cluster.Site,
     slurm: bool,
-    partition: str | None,
-    account: str | None,
+    wanted: Wanted,
     *,
     job: bool,
     wait: float,
@@ -73,8 +74,9 @@ def _directory(
             tried = tuple(storage.findings(private / "files"))
             bad = any(each.level is Level.PROBLEM for each in tried)
             if job and site.ready and not bad:
-                runner: BaseRunner = _slurm_runner(site, partition, account) if slurm else LocalRunner(1)
-                trip = make(runner, private, wait=wait, say=say)
+                runner: BaseRunner = wanted.runner if slurm else LocalRunner(1)
+                limit = _limit(site, wanted) if slurm else None
+                trip = make(runner, private, wait=wait, say=say, limit=limit)
                 settle = runner.settle
     except OSError as error:
         tried = (*tried, storage.unusable(error))
@@ -100,21 +102,17 @@ def _directory(
     yield Group(name, tuple(judge_trip.judge(trip, here, slurm=slurm, settle=settle)))
 
 
-def _slurm_runner(site: cluster.Site, partition: str | None, account: str | None) -> SlurmRunner:
-    limit = site.partition.limit if site.partition is not None else None
-    seconds = min(_LIMIT, limit) if limit else _LIMIT
-    return SlurmRunner(
-        partition=partition, account=account, time_limit=partitions.clock(seconds), max_parallel=1
-    )
+def _limit(site: cluster.Site, wanted: Wanted) -> int:
+    limits = (_LIMIT, wanted.time_s, site.partition.limit if site.partition is not None else None)
+    return min(limit for limit in limits if limit)
 
 
-def _without_slurm(partition: str | None, account: str | None) -> Finding:
-    asked = "--partition" if partition is not None else "--account" if account is not None else ""
-    if asked:
+def _without_slurm(named: str) -> Finding:
+    if named:
         return Finding(
             "commands",
             Level.PROBLEM,
-            f"sbatch is not on PATH, so there is no Slurm here for {asked}.",
+            f"sbatch is not on PATH, so there is no Slurm here for {named}.",
             "Load the site's Slurm module, or run this on a login node.",
         )
     return Finding(

@@ -7,11 +7,10 @@ from dataclasses import replace
 
 from axsched_hpc.doctor.finding import Finding, Level, joined
 
-#: SlurmRunner's default.
-PARALLEL = 32
-
 #: Fields asked for, in sacctmgr's words, with ours for a limit.
 ACCOUNT_FIELDS = (
+    ""
+    ""
     ""
     "DefaultAccount,Cluster,Account,Partition,QOS,DefaultQOS,MaxJobs,MaxSubmitJobs,MaxWall,MaxTRES,GrpJobs,GrpSubmitJobs,GrpTRES"
 )
@@ -72,6 +71,7 @@ def judge(
     qualities: Sequence[Mapping[str, str]],
     *,
     wanted: str | None,
+    parallel: int,
     enforced: str,
 ) -> Finding:
     """What the user's accounts allow.
@@ -82,6 +82,8 @@ def judge(
         The user's associations, and all qualities of service.
     wanted
         The account that the user named.
+    parallel
+        Trials that may be queued or running at a time.
     enforced
         AccountingStorageEnforce of the configuration.
     """
@@ -128,29 +130,29 @@ def judge(
         how = f"AccountingStorageEnforce={enforced or 'none'}"
         parts.append(Finding("", Level.OK, f"The site does not enforce these limits ({how}):"))
     else:
-        parts += _judge_numbers([row for _, row in taken])
+        parts += _judge_numbers([row for _, row in taken], parallel)
     finding = joined(check, parts)
     return replace(finding, found="\n".join([finding.found, *lines]))
 
 
-def _judge_numbers(rows: Sequence[Mapping[str, str]]) -> list[Finding]:
+def _judge_numbers(rows: Sequence[Mapping[str, str]], parallel: int) -> list[Finding]:
     submit, run = _smallest(rows, _SUBMIT), _smallest(rows, _RUN)
-    if submit is not None and submit < PARALLEL:
+    if submit is not None and submit < parallel:
         return [
             Finding(
                 "",
                 Level.WARNING,
-                f"SlurmRunner keeps {PARALLEL} trials queued or running by default; Slurm refuses those "
+                f"SlurmRunner keeps {parallel} trials queued or running; Slurm refuses those "
                 f"beyond {submit}, and the driver tries again until they are taken.",
                 f"SlurmRunner(max_parallel={submit}), less what else you run.",
             )
         ]
-    if run is not None and run < PARALLEL:
+    if run is not None and run < parallel:
         return [
             Finding(
                 "",
                 Level.NOTE,
-                f"Of {PARALLEL} trials, SlurmRunner's default, {run} run at a time; the others wait, chosen "
+                f"Of {parallel} trials (max_parallel) {run} run at a time; the others wait, chosen "
                 "by Ax before the results that they could have learnt from.",
                 f"SlurmRunner(max_parallel={run}).",
             )

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from axsched_hpc.core.errors import did_you_mean, plural
+from axsched_hpc.core.request import Asked
+from axsched_hpc.core.sizes import memory_text, time_s, time_text
 from axsched_hpc.doctor.finding import Finding, Level, joined
-from axsched_hpc.doctor.machine import size_text
 from axsched_hpc.reporting.table import duration
-
-#: What SlurmRunner asks for by default: seconds, and megabytes.
-TIME, MEMORY = 3600, 4096
 
 #: Partitions that are listed one by one.
 _LISTED = 12
-
-#: slurm.conf(5), MaxTime: days-hours:minutes:seconds and shorter forms.
-_TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 
 
 @dataclass(frozen=True)
@@ -69,8 +63,8 @@ def parse(answer: str) -> list[Partition]:
                 fields["PartitionName"],
                 fields.get("State", "UP"),
                 fields.get("Default") == "YES",
-                seconds(fields.get("MaxTime", "")),
-                seconds(fields.get("DefaultTime", "")),
+                time_s(fields.get("MaxTime", "")),
+                time_s(fields.get("DefaultTime", "")),
                 _number(fields, "TotalNodes") or 0,
                 _number(fields, "DefMemPerCPU"),
                 _number(fields, "DefMemPerNode"),
@@ -92,20 +86,6 @@ def parse_nodes(answer: str) -> dict[str, Nodes]:
     return found
 
 
-def seconds(text: str) -> int | None:
-    """Seconds of a time limit such as ``1-00:00:00``, ``00:01:00`` or ``30`` (minutes); None for no limit."""
-    found = _TIME.fullmatch(text)
-    if found is None:
-        return None
-    days, first, second, third = (int(part) if part is not None else None for part in found.groups())
-    assert first is not None
-    if days is not None:
-        return ((days * 24 + first) * 60 + (second or 0)) * 60 + (third or 0)
-    if third is not None:
-        return (first * 60 + (second or 0)) * 60 + third
-    return first * 60 + (second or 0)
-
-
 def chosen(partitions: Sequence[Partition], wanted: str | None) -> Partition | None:
     """The one that jobs go to: the wanted one, or the site's default; the first of several names."""
     if wanted is None:
@@ -114,7 +94,11 @@ def chosen(partitions: Sequence[Partition], wanted: str | None) -> Partition | N
 
 
 def judge(
-    partitions: Sequence[Partition], nodes: Mapping[str, Nodes], wanted: str | None, default_memory: str
+    partitions: Sequence[Partition],
+    nodes: Mapping[str, Nodes],
+    wanted: str | None,
+    asked: Asked,
+    default_memory: str,
 ) -> list[Finding]:
     """The list of partitions, and whether the chosen one takes trials.
 
@@ -122,6 +106,8 @@ def judge(
     ----------
     wanted
         The partition that the user named.
+    asked
+        Time and memory that a trial's job asks for.
     default_memory
         What a job gets by the configuration that does not say how much, in words; empty where it is not told.
     """
@@ -134,10 +120,12 @@ def judge(
         Level.OK if partitions else Level.PROBLEM,
         "\n".join([f"{len(partitions)} in all:", *lines]),
     )
-    return [listed, _judge_choice(partitions, nodes, wanted)]
+    return [listed, _judge_choice(partitions, nodes, wanted, asked)]
 
 
-def _judge_choice(partitions: Sequence[Partition], nodes: Mapping[str, Nodes], wanted: str | None) -> Finding:
+def _judge_choice(
+    partitions: Sequence[Partition], nodes: Mapping[str, Nodes], wanted: str | None, asked: Asked
+) -> Finding:
     check = "where trials go"
     one = chosen(partitions, wanted)
     if one is None and wanted is not None:
@@ -173,23 +161,23 @@ def _judge_choice(partitions: Sequence[Partition], nodes: Mapping[str, Nodes], w
                 "Choose another, or wait: `sinfo -R` tells why nodes are down.",
             )
         )
-    if one.limit is not None and one.limit < TIME:
+    if one.limit is not None and one.limit < (asked.time_s or 0):
         parts.append(
             Finding(
                 "",
-                Level.WARNING,
-                f"Its time limit, {duration(one.limit)}, is below SlurmRunner's default of "
-                f"{duration(TIME)}: jobs that ask for more are refused, or wait for ever.",
-                f"SlurmRunner(time_limit='{clock(one.limit)}') or less.",
+                Level.PROBLEM,
+                f"Trials ask for {duration(asked.time_s or 0)}, and its time limit is {duration(one.limit)}: "
+                "Slurm refuses them, or lets them wait for ever.",
+                f"SlurmRunner(time_limit='{time_text(one.limit)}') or less.",
             )
         )
-    if one.most_memory is not None and one.most_memory < MEMORY:
+    if one.most_memory is not None and one.most_memory < (asked.memory_mb or 0):
         parts.append(
             Finding(
                 "",
-                Level.WARNING,
-                f"A job may have {_megabytes(one.most_memory)} on a node, less than SlurmRunner's default "
-                f"of {_megabytes(MEMORY)}.",
+                Level.PROBLEM,
+                f"Trials ask for {memory_text(asked.memory_mb or 0)}, and a job may have "
+                f"{memory_text(one.most_memory)} on a node.",
                 f"SlurmRunner(memory='{one.most_memory}M') or less.",
             )
         )
@@ -198,9 +186,9 @@ def _judge_choice(partitions: Sequence[Partition], nodes: Mapping[str, Nodes], w
 
 def _line(one: Partition, nodes: Nodes | None, default_memory: str) -> str:
     if one.memory_per_cpu is not None:
-        memory = f"{_megabytes(one.memory_per_cpu)} per core by default"
+        memory = f"{memory_text(one.memory_per_cpu)} per core by default"
     elif one.memory_per_node is not None:
-        memory = f"{_megabytes(one.memory_per_node)} per node by default"
+        memory = f"{memory_text(one.memory_per_node)} per node by default"
     else:
         memory = default_memory
     have = plural(one.nodes, "node")
@@ -216,19 +204,10 @@ def _number(fields: Mapping[str, str], name: str) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def _megabytes(count: int) -> str:
-    return size_text(count * 2**20)
-
-
-def clock(count: int) -> str:
-    """Seconds as sbatch takes a time limit."""
-    return f"{count // 3600:02d}:{count % 3600 // 60:02d}:{count % 60:02d}"
-
-
 def default_memory(settings: Mapping[str, str]) -> str:
     """What the configuration as a whole gives to a job that does not say how much memory."""
     for name, what in (("DefMemPerCPU", "core"), ("DefMemPerNode", "node")):
         count = _number(settings, name)
         if count is not None:
-            return f"{_megabytes(count)} per {what} by default"
+            return f"{memory_text(count)} per {what} by default"
     return ""

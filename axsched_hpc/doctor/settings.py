@@ -152,8 +152,6 @@ def judge_arrays(settings: Mapping[str, str]) -> Finding:
     if most is None:
         return Finding(check, Level.NOTE, "The controller does not tell MaxArraySize.")
     # Task ids are smaller than MaxArraySize, and ours begin at 0.
-    if most >= ARRAY:
-        return Finding(check, Level.OK, f"Up to {most} tasks; a batch of more than {ARRAY} is split anyway.")
     if most < 2:
         return Finding(
             check,
@@ -161,12 +159,7 @@ def judge_arrays(settings: Mapping[str, str]) -> Finding:
             f"MaxArraySize is {most}: the site does not allow job arrays, and every batch is one.",
             "Ask the site to allow them.",
         )
-    return Finding(
-        check,
-        Level.WARNING,
-        f"Up to {most} tasks (MaxArraySize): larger batches would be refused.",
-        f"SlurmRunner(config={{'max_array_size': {most}}}), if you run more than {most} trials at a time.",
-    )
+    return Finding(check, Level.OK, f"Up to {min(most, ARRAY)} tasks; a larger batch becomes several arrays.")
 
 
 def judge_ends(settings: Mapping[str, str]) -> Finding:

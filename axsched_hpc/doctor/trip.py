@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from axsched_hpc.core.errors import AxSchedError, ClusterUnavailableError
+from axsched_hpc.core.events import Request
 from axsched_hpc.core.states import JobState
 from axsched_hpc.doctor import probe, storage
 from axsched_hpc.io import access, atomic
@@ -151,7 +153,15 @@ def private_directory(parent: Path) -> Iterator[Path]:
             time.sleep(0.1)
 
 
-def make(runner: BaseRunner, folder: Path, *, wait: float, say: Progress, python: str | None = None) -> Trip:
+def make(
+    runner: BaseRunner,
+    folder: Path,
+    *,
+    wait: float,
+    say: Progress,
+    limit: int | None = None,
+    python: str = sys.executable,
+) -> Trip:
     """Submit the probe, speak with it, and end it.
 
     Parameters
@@ -162,8 +172,10 @@ def make(runner: BaseRunner, folder: Path, *, wait: float, say: Progress, python
         Seconds for the job to start.
     say
         Told what is waited for; called often.
+    limit
+        Seconds of the job's time limit, if not the runner's: a short job starts sooner.
     python
-        The node's Python, if not this one.
+        The node's Python.
 
     Raises
     ------
@@ -176,7 +188,7 @@ def make(runner: BaseRunner, folder: Path, *, wait: float, say: Progress, python
         atomic.make_directory(directory)
     attempts = (BatchAttempt(0, 1, talk),)
     token = f"axsched-doctor-{os.urandom(4).hex()}"
-    batch = ProbeBatch(token, talk, attempts, files, **({"python": python} if python else {}))
+    batch = ProbeBatch(token, talk, attempts, files, Request(time_s=limit), python=python)
     with _locked(talk / probe.LOCK):
         atomic.create(talk / probe.CLAIM, "doctor\n")
         probe.publish(talk, probe.BEFORE, {})

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 
 from axsched_hpc.cli import main
-from axsched_hpc.doctor import examine
+from axsched_hpc.doctor.wanted import Wanted
 from axsched_hpc.runners.slurm_runner import SlurmRunner
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
     if "--held" in arguments:
         arguments.remove("--held")
-        examine._slurm_runner = lambda *_: SlurmRunner(config={"sbatch_options": {"hold": True}})
+        held = Wanted(SlurmRunner(config={"sbatch_options": {"hold": True}}))
+        Wanted.of = classmethod(lambda cls, *_: held)
     sys.argv = ["axsched", "doctor", *arguments]
     main()

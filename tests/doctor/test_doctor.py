@@ -112,11 +112,29 @@ def test_a_partition_that_does_not_exist(acct_cluster: Cluster, tmp_path: Path) 
 
 
 @pytest.mark.slurm
-def test_a_partition_with_a_short_limit_gets_a_shorter_job(acct_cluster: Cluster, tmp_path: Path) -> None:
+def test_what_is_tested_is_what_a_profile_has_trials_ask_for(acct_cluster: Cluster, tmp_path: Path) -> None:
     code, found = told(tmp_path, "--partition", "short")
-    assert code == 0
-    assert found["where trials go"]["level"] == "warning"
+    assert code == 1
+    assert "Trials ask for 1h00m, and its time limit is 1m00s" in found["where trials go"]["found"]
     assert found["start"]["level"] == "ok"
+    profile = tmp_path / "site.yaml"
+    runner = {
+        "partition": "short",
+        "time_limit": "00:01:00",
+        "config": {"setup": ["export CUDA_VISIBLE_DEVICES=7"]},
+    }
+    profile.write_text(json.dumps({"runner": runner}))
+    code, found = told(tmp_path, "--profile", profile)
+    assert code == 0
+    assert found["profile"]["found"] == f"{profile}."
+    assert found["where trials go"]["found"] == "Partition short."
+    assert "CUDA_VISIBLE_DEVICES=7" in found["cores and GPUs"]["found"]
+
+
+def test_a_profile_that_does_not_exist(tmp_path: Path) -> None:
+    done = doctor(tmp_path, "--profile", "nosuch", environment=without_slurm())
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("axsched: There is no profile 'nosuch'")
 
 
 @pytest.mark.slurm

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from axsched_hpc.core.request import Asked
 from axsched_hpc.doctor import limits, partitions, settings
 from axsched_hpc.doctor.cluster import judge_commands
 from axsched_hpc.doctor.finding import Finding, Level
@@ -63,8 +64,7 @@ def test_the_test_cluster_is_judged() -> None:
     ("changed", "check", "level"),
     [
         ({"MaxArraySize": "0"}, "array size", Level.PROBLEM),
-        ({"MaxArraySize": "101"}, "array size", Level.WARNING),
-        ({"MaxArraySize": "1001"}, "array size", Level.OK),
+        ({"MaxArraySize": "101"}, "array size", Level.OK),
         ({"SelectType": "select/linear"}, "sharing nodes", Level.WARNING),
         ({"SelectTypeParameters": "CR_CORE"}, "sharing nodes", Level.NOTE),
         ({"ProctrackType": "proctrack/cgroup"}, "stray processes", Level.OK),
@@ -160,26 +160,9 @@ def test_partitions_are_read() -> None:
     assert partitions.default_memory(WITH) == "100 MB per core by default"
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("UNLIMITED", None),
-        ("NONE", None),
-        ("", None),
-        ("30", 1800),
-        ("1:30", 90),
-        ("00:01:00", 60),
-        ("1-00:00:00", 86400),
-        ("2-12", 216000),
-    ],
-)
-def test_time_limits_are_read(text: str, value: int | None) -> None:
-    assert partitions.seconds(text) == value
-
-
 def judged(wanted: str | None, text: str = "", nodes: dict[str, Nodes] | None = None) -> Finding:
     listed = partitions.parse(text) if text else PARTITIONS
-    return partitions.judge(listed, NODES if nodes is None else nodes, wanted, "")[1]
+    return partitions.judge(listed, NODES if nodes is None else nodes, wanted, Asked(4096, 3600), "")[1]
 
 
 def test_the_default_partition_is_taken() -> None:
@@ -193,9 +176,10 @@ def test_a_misspelt_partition_is_a_problem() -> None:
     assert "Did you mean 'main'?" in found.found
 
 
-def test_a_partition_with_too_short_a_limit_is_a_warning() -> None:
+def test_a_partition_with_too_short_a_limit_is_a_problem() -> None:
     found = judged("short")
-    assert found.level is Level.WARNING
+    assert found.level is Level.PROBLEM
+    assert "Trials ask for 1h00m, and its time limit is 1m00s" in found.found
     assert found.change == "SlurmRunner(time_limit='00:01:00') or less."
 
 
@@ -210,7 +194,12 @@ def test_a_partition_with_too_short_a_limit_is_a_warning() -> None:
             "None of its nodes is up",
         ),
         ("PartitionName=a State=UP Default=NO", None, Level.WARNING, "no default partition"),
-        ("PartitionName=a Default=YES MaxMemPerNode=2000", None, Level.WARNING, "1.95 GB on a node"),
+        (
+            "PartitionName=a Default=YES MaxMemPerNode=2000",
+            None,
+            Level.PROBLEM,
+            "may have 2 GB on a node",
+        ),
     ],
 )
 def test_partitions_that_do_not_take_trials(
@@ -223,7 +212,7 @@ def test_partitions_that_do_not_take_trials(
 
 def test_a_long_list_of_partitions_is_cut_and_keeps_the_chosen_one() -> None:
     many = partitions.parse("\n".join(f"PartitionName=p{n} TotalNodes=1" for n in range(40)))
-    listed = partitions.judge(many, {}, "p39", "")[0].found.splitlines()
+    listed = partitions.judge(many, {}, "p39", Asked(), "")[0].found.splitlines()
     assert listed[0] == "40 in all:"
     assert listed[1].startswith("p39: up, 1 node, no time limit")
     assert listed[-1] == "and 28 more; `sinfo -s` lists them"
@@ -252,7 +241,7 @@ def test_limits_are_read() -> None:
 
 
 def test_limits_are_told_in_words_with_the_number_to_set() -> None:
-    found = limits.judge(ACCOUNTS, QUALITIES, wanted="physics", enforced=ENFORCED)
+    found = limits.judge(ACCOUNTS, QUALITIES, wanted="physics", parallel=32, enforced=ENFORCED)
     assert found.level is Level.WARNING
     head, *lines = found.found.splitlines()
     assert head.startswith("physics, with QOS normal; you may also use chemistry, root. SlurmRunner keeps 32")
@@ -266,7 +255,7 @@ def test_limits_are_told_in_words_with_the_number_to_set() -> None:
 
 
 def test_only_what_a_job_gets_by_default_is_judged() -> None:
-    found = limits.judge(ACCOUNTS, QUALITIES, wanted=None, enforced=ENFORCED)
+    found = limits.judge(ACCOUNTS, QUALITIES, wanted=None, parallel=32, enforced=ENFORCED)
     assert (found.level, found.found) == (
         Level.OK,
         "root, with QOS normal; you may also use chemistry, physics. No limits besides those of the "
@@ -274,29 +263,29 @@ def test_only_what_a_job_gets_by_default_is_judged() -> None:
     )
     tight = [{"Account": "a", "QOS": "normal,tight", "DefaultQOS": "tight"}]
     rules = [{"Name": "normal", "MaxJobsPerUser": "100"}, {"Name": "tight", "MaxSubmitJobsPerUser": "3"}]
-    assert limits.judge(tight, rules, wanted=None, enforced=ENFORCED).level is Level.WARNING
+    assert limits.judge(tight, rules, wanted=None, parallel=32, enforced=ENFORCED).level is Level.WARNING
     del tight[0]["DefaultQOS"]
-    found = limits.judge(tight, rules, wanted=None, enforced=ENFORCED)
+    found = limits.judge(tight, rules, wanted=None, parallel=32, enforced=ENFORCED)
     assert found.level is Level.OK
     assert "QOS tight, where you ask for it" in found.found
 
 
 def test_limits_that_are_not_enforced_are_told_and_no_more() -> None:
-    found = limits.judge(ACCOUNTS, QUALITIES, wanted="physics", enforced="none")
+    found = limits.judge(ACCOUNTS, QUALITIES, wanted="physics", parallel=32, enforced="none")
     assert found.level is Level.OK
     assert "does not enforce these limits" in found.found
 
 
 def test_a_limit_on_running_jobs_alone_is_a_note() -> None:
     rows = [{"Account": "a", "MaxJobs": "5"}]
-    found = limits.judge(rows, [], wanted=None, enforced=ENFORCED)
+    found = limits.judge(rows, [], wanted=None, parallel=32, enforced=ENFORCED)
     assert (found.level, found.change) == (Level.NOTE, "SlurmRunner(max_parallel=5).")
 
 
 def test_accounts_that_the_user_does_not_have() -> None:
-    assert limits.judge([], [], wanted=None, enforced="none").level is Level.OK
-    assert limits.judge([], [], wanted=None, enforced=ENFORCED).level is Level.PROBLEM
-    assert limits.judge(ACCOUNTS, [], wanted="maths", enforced="none").level is Level.WARNING
-    found = limits.judge(ACCOUNTS, [], wanted="maths", enforced=ENFORCED)
+    assert limits.judge([], [], wanted=None, parallel=32, enforced="none").level is Level.OK
+    assert limits.judge([], [], wanted=None, parallel=32, enforced=ENFORCED).level is Level.PROBLEM
+    assert limits.judge(ACCOUNTS, [], wanted="maths", parallel=32, enforced="none").level is Level.WARNING
+    found = limits.judge(ACCOUNTS, [], wanted="maths", parallel=32, enforced=ENFORCED)
     assert found.level is Level.PROBLEM
     assert "you are in chemistry, physics, root" in found.found
