@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 from axsched_hpc.io import atomic
@@ -98,3 +99,46 @@ def _exists(pid: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def usable_cpus() -> frozenset[int]:
+    """The CPUs that this thread may use; none where the system does not say (macOS)."""
+    try:
+        return frozenset(os.sched_getaffinity(0))
+    except AttributeError:
+        return frozenset()
+
+
+def core_of(cpu: int) -> tuple[int, ...]:
+    """The hardware threads of a CPU's core, itself included."""
+    path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+    try:
+        ranges = [part.split("-") for part in path.read_text(encoding="ascii").strip().split(",")]
+        return tuple(number for ends in ranges for number in range(int(ends[0]), int(ends[-1]) + 1))
+    except (OSError, ValueError):
+        return (cpu,)
+
+
+@contextlib.contextmanager
+def bound(cpus: frozenset[int]) -> Iterator[None]:
+    """Bind this thread to CPUs for a moment, and with it for good what it starts meanwhile; to none: leave it
+    as it is.
+    """
+    before = usable_cpus()
+    if not cpus or not before:
+        yield
+        return
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def environment(pid: int) -> dict[str, str]:
+    """The variables with which a process was started; none where that cannot be known."""
+    try:
+        words = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return {}
+    return {name: value for name, _, value in (word.partition("=") for word in words)}

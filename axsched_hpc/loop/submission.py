@@ -17,6 +17,7 @@ from dataclasses import replace
 from axsched_hpc.core.errors import ClusterUnavailableError, ObjectiveError, SubmissionError
 from axsched_hpc.core.events import AttemptWithdrawn, BatchPlanned, BatchSubmitted, Event, Request
 from axsched_hpc.core.ledger import Ledger
+from axsched_hpc.core.plan import whole_packs
 from axsched_hpc.core.request import following
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.core.throttle import Throttle, jittered, longer
@@ -80,7 +81,7 @@ class Submitter:
         for request, group in groups.items():
             left = group
             while left:
-                size = self._throttle.allowed(len(left))
+                size = whole_packs(len(left), self._throttle.allowed(len(left)), self._runner.pack)
                 if self._hand_over(self._planned(left[:size], request)):
                     left = left[size:]
                 elif not self.ready:
@@ -142,7 +143,7 @@ class Submitter:
         elif not isinstance(error, SubmissionError) or not error.limit:
             # Whether jobs exist is settled at the next tick for which the pause is over.
             self._back_off(error)
-        elif len(batch.attempts) > 1:
+        elif len(batch.attempts) > self._runner.pack:
             self._withdraw(batch.attempts, "more jobs at once than the scheduler takes")
             self._throttle = self._throttle.refused(len(batch.attempts))
             log.info("%d jobs at once are more than the scheduler takes: %s", len(batch.attempts), error)

@@ -109,13 +109,16 @@ class BaseRunner(ABC):
     settle
         Seconds for which a job has to be seen ended, without an outcome file, before that counts as the end:
         a scheduler may still requeue it, and a file written on its node may still be on its way.
+    pack
+        Attempts that share a job: their places are free together, when the job has ended.
     asked
-        What a job asks for where its batch requests nothing more; None where the runner does not know.
+        What an attempt asks for where its batch requests nothing more; None where the runner does not know.
     """
 
     max_parallel: int = 1
     cheap_poll: bool = False
     settle: float = 0.0
+    pack: int = 1
     asked: Asked = Asked()
 
     def prepare(self, folder: Path) -> None:  # noqa: B027 - a runner without preparations is complete

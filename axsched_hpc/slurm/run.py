@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from axsched_hpc.core.errors import ClusterUnavailableError
+from axsched_hpc.io.claim import JOB_VARIABLE
 
 #: Seconds that a command may take; Slurm's own time-outs are shorter. A query is repeated at the next look
 #: and not waited for so long: nothing else happens meanwhile, and Slurm gives a job 30 s after SIGTERM.
@@ -34,9 +35,10 @@ class Completed:
 
 def leaking(environment: Mapping[str, str]) -> list[str]:
     """The variables of a surrounding job; outside a job a user's own SBATCH_ACCOUNT has to stay."""
+    ours = [JOB_VARIABLE] if JOB_VARIABLE in environment else []
     if "SLURM_JOB_ID" not in environment:
-        return []
-    return sorted(name for name in environment if name.startswith(JOB_VARIABLES) and name not in _KEPT)
+        return ours
+    return ours + sorted(name for name in environment if name.startswith(JOB_VARIABLES) and name not in _KEPT)
 
 
 def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
