@@ -167,6 +167,7 @@ class _Supervisor:
         self._report = Report(len(indices))
         self._workers: list[_Worker] = []
         self._told: int | None = None
+        self._last_will = processes.end_with_parent()
 
     def run(self) -> int:
         """Run the pack to its end."""
@@ -205,6 +206,8 @@ class _Supervisor:
                 [sys.executable, "-u", "-m", "axsched_hpc.worker", str(self._path), str(index)],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **mine},
+                # Slurm sees only this process end; a site without cgroups leaves the others alone.
+                preexec_fn=self._last_will,
                 # By its session what a killed worker has left running is found.
                 start_new_session=True,
             )

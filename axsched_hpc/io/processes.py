@@ -8,10 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from axsched_hpc.io import atomic
+
+#: From linux/prctl.h.
+_PR_SET_PDEATHSIG = 1
 
 
 def hostname() -> str:
@@ -142,3 +145,20 @@ def environment(pid: int) -> dict[str, str]:
     except OSError:
         return {}
     return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+
+def end_with_parent() -> Callable[[], None] | None:
+    """What a child has to call before its program begins, so that it gets SIGTERM when this process ends,
+    however it does; None where there is no such thing (macOS). For a process of one thread only.
+    """
+    import ctypes  # a worker needs none
+
+    try:
+        prctl = ctypes.CDLL(None).prctl
+    except AttributeError:
+        return None
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+
+    return ask
