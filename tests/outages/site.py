@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.slurm.control import down, up
 from tests.slurm.harness import Cluster
 from tests.slurm.layout import ClusterLayout, Site
+from tests.slurm.nodes import kill_node, return_node
 from tests.slurm.processes import Daemon, is_alive, poll, running_daemons, stop
 from tests.slurm.services import controller, slurmdbd
 
@@ -58,6 +59,14 @@ class Outages:
     def wake_database(self) -> None:
         """Let it go on."""
         os.kill(running_daemons(self.site.directory)["slurmdbd"], signal.SIGCONT)
+
+    def kill_node(self, name: str, node: str, *, noticed: bool = True) -> None:
+        """Let a node die with all that runs on it; Slurm notices at once, or after its own time-outs."""
+        kill_node(self.site, self._layout(name), node, noticed=noticed)
+
+    def return_node(self, name: str, node: str) -> None:
+        """Bring a node back, and return when Slurm gives it jobs."""
+        return_node(self.site, self._layout(name), node)
 
     def repair(self) -> None:
         """Bring back what a test has left stopped."""

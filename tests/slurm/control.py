@@ -13,13 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.slurm.accounts import set_up
 from tests.slurm.layout import (
     CPUS,
     DIRECTORY_VARIABLE,
+    GPUS,
     NODES,
     PORT_VARIABLE,
     ClusterLayout,
     Site,
+    gres_conf,
     slurm_conf,
     slurmdbd_conf,
 )
@@ -77,7 +80,7 @@ def _bring_up(site: Site) -> None:
     _start_cluster(site, noacct)
     _await(mariadbd(site), lambda: _accepts(site.database_socket))
     _ensure(site, slurmdbd(site, acct), lambda: _accepts(site.dbd_port), port=site.dbd_port)
-    _register(acct)
+    set_up(acct)
     _start_cluster(site, acct)
     for cluster in site.clusters:
         _await_nodes(cluster)
@@ -145,24 +148,13 @@ def _prepare_database(site: Site) -> None:
     unfinished.rename(data)
 
 
-def _register(cluster: ClusterLayout) -> None:
-    known = run(["sacctmgr", "--noheader", "--parsable2", "show", "cluster", "format=cluster"], cluster.conf)
-    if cluster.name in known.stdout.split():
-        return
-    added = run(["sacctmgr", "--immediate", "add", "cluster", cluster.name], cluster.conf)
-    if added.returncode != 0:
-        raise ClusterError(
-            f"sacctmgr could not register cluster {cluster.name}: {added.stdout}{added.stderr}"
-        )
-
-
 def node_states(cluster: ClusterLayout) -> dict[str, str]:
     """Ask the controller for the state of each node; empty if it does not answer."""
     result = run(["sinfo", "--noheader", "--Node", "--partition=main", "--format=%N %T"], cluster.conf)
     return dict(line.split() for line in result.stdout.splitlines()) if result.returncode == 0 else {}
 
 
-def _is_up(state: str) -> bool:
+def is_up(state: str) -> bool:
     # A trailing `*` marks a node that does not respond.
     return state in {"idle", "mixed", "allocated", "completing"}
 
@@ -171,7 +163,7 @@ def _await_nodes(cluster: ClusterLayout) -> None:
     deadline = time.monotonic() + _START_TIMEOUT
     while True:
         states = node_states(cluster)
-        if len(states) == len(NODES) and all(map(_is_up, states.values())):
+        if len(states) == len(NODES) and all(map(is_up, states.values())):
             return
         # A node that Slurm has taken out of service, for instance because a job could not be killed,
         # stays out until told.
@@ -201,6 +193,7 @@ def _await_registration(cluster: ClusterLayout) -> None:
 
 def _configuration(site: Site) -> dict[Path, str]:
     texts = {cluster.conf: slurm_conf(site, cluster) for cluster in site.clusters}
+    texts |= {cluster.gres_conf: gres_conf(cluster) for cluster in site.clusters}
     acct = site.clusters[0]
     return texts | {acct.directory / "slurmdbd.conf": slurmdbd_conf(site, acct)}
 
@@ -223,6 +216,12 @@ def _write_configuration(site: Site) -> None:
     for cluster in site.clusters:
         for directory in (cluster.log_directory, cluster.directory / "state", *map(cluster.spool, NODES)):
             directory.mkdir(parents=True, exist_ok=True)
+        for device in cluster.gpus:
+            device.parent.mkdir(exist_ok=True)
+            # Slurm wants a device where gres.conf names a file, and this one is on every machine.
+            if not device.is_symlink():
+                device.unlink(missing_ok=True)
+                device.symlink_to("/dev/null")
     for path, text in _configuration(site).items():
         path.touch(mode=0o600 if path.name == "slurmdbd.conf" else 0o644)
         path.write_text(text)
@@ -282,7 +281,7 @@ def status(site: Site) -> bool:
     healthy = all(name in running for name in names)
     for cluster in site.clusters:
         states = node_states(cluster) if f"{cluster.name}/slurmctld" in running else {}
-        healthy = healthy and len(states) == len(NODES) and all(map(_is_up, states.values()))
+        healthy = healthy and len(states) == len(NODES) and all(map(is_up, states.values()))
         summary = " ".join(f"{node}={state}" for node, state in states.items()) or "no answer"
         rows += [(f"{cluster.name} nodes", summary), (f"{cluster.name} configuration", str(cluster.conf))]
     width = max(len(name) for name, _ in rows)
@@ -299,8 +298,10 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="tests/slurm/cluster",
         description="A real Slurm on this machine: two clusters, `acct` with accounting and `noacct` "
-        f"without, each with {len(NODES)} nodes of {CPUS} CPUs and the partitions main, short (1 minute), "
-        "low and high (jobs in high preempt those in low).",
+        f"without, each with {len(NODES)} nodes of {CPUS} CPUs and {GPUS} GPUs (which are only names), "
+        "and the partitions main, short (1 minute), and high, whose jobs preempt those of low (requeued), of "
+        "grace (requeued after some seconds) and of scavenge (cancelled). The QOS and accounts of `acct` are "
+        "in tests/slurm/accounts.py.",
         epilog=f'Use it: eval "$(tests/slurm/cluster env acct)"; sinfo. State lies in ${DIRECTORY_VARIABLE} '
         f"(now {Site.from_environment().directory}); ports count from ${PORT_VARIABLE} "
         f"(now {Site.from_environment().port}).",

@@ -14,6 +14,16 @@ DEFAULT_PORT = 16800
 NODES = ("n1", "n2", "n3", "n4")
 CPUS = 8
 MEMORY_MB = 64000
+GPUS = 4
+_LONG = "MaxTime=1-00:00:00"
+_PARTITIONS = {
+    "main": f"Default=YES {_LONG} PriorityTier=1 PreemptMode=OFF",
+    "short": "MaxTime=00:01:00 PriorityTier=1 PreemptMode=OFF",
+    "low": f"{_LONG} PriorityTier=1 PreemptMode=REQUEUE",
+    "grace": f"{_LONG} PriorityTier=1 PreemptMode=REQUEUE GraceTime=5",
+    "scavenge": f"{_LONG} PriorityTier=1 PreemptMode=CANCEL",
+    "high": f"{_LONG} PriorityTier=10 PreemptMode=OFF",
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,15 @@ class ClusterLayout:
     @property
     def conf(self) -> Path:
         return self.directory / "slurm.conf"
+
+    @property
+    def gres_conf(self) -> Path:
+        return self.directory / "gres.conf"
+
+    @property
+    def gpus(self) -> list[Path]:
+        """What stands for the GPUs of each node; Slurm takes the number of one from the end of its name."""
+        return [self.directory / "gpu" / f"gpu{number}" for number in range(GPUS)]
 
     @property
     def log_directory(self) -> Path:
@@ -119,14 +138,19 @@ def slurm_conf(site: Site, cluster: ClusterLayout) -> str:
         f"AccountingStorageHost=localhost\n"
         # Not a password: towards slurmdbd, the munge socket is taken from here and not from AuthInfo.
         f"AccountingStoragePass={site.munge_socket}\n"
-        f"AccountingStoragePort={site.dbd_port}"
+        f"AccountingStoragePort={site.dbd_port}\n"
+        f"AccountingStorageTRES=gres/gpu\n"
+        f"AccountingStorageEnforce=associations,limits,qos"
         if cluster.accounting
         else "AccountingStorageType=accounting_storage/none"
     )
     nodes = "\n".join(
         f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={cluster.node_port(node)}"
-        f" CPUs={CPUS} RealMemory={MEMORY_MB} State=UNKNOWN"
+        f" CPUs={CPUS} RealMemory={MEMORY_MB} Gres=gpu:{GPUS} State=UNKNOWN"
         for node in NODES
+    )
+    partitions = "\n".join(
+        f"PartitionName={name} Nodes={','.join(NODES)} {options}" for name, options in _PARTITIONS.items()
     )
     # cred_expire is also the time that a requeued job waits before it may start again: 120 s by default.
     return f"""\
@@ -150,9 +174,12 @@ StateSaveLocation={cluster.directory}/state
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/linux
+# A job that exceeds its memory is killed when it is looked at: every 30 s, or as its --acctg-freq says.
+JobAcctGatherParams=OverMemoryKill
 SlurmdParameters=config_overrides
 MpiDefault=none
 MailProg=/bin/true
+GresTypes=gpu
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 DefMemPerCPU=100
@@ -174,10 +201,16 @@ MinJobAge={cluster.job_age}
 {storage}
 
 {nodes}
-PartitionName=main Nodes={",".join(NODES)} Default=YES MaxTime=1-00:00:00 PriorityTier=1 PreemptMode=OFF
-PartitionName=short Nodes={",".join(NODES)} MaxTime=00:01:00 PriorityTier=1 PreemptMode=OFF
-PartitionName=low Nodes={",".join(NODES)} MaxTime=1-00:00:00 PriorityTier=1 PreemptMode=REQUEUE
-PartitionName=high Nodes={",".join(NODES)} MaxTime=1-00:00:00 PriorityTier=10 PreemptMode=OFF
+{partitions}
+"""
+
+
+def gres_conf(cluster: ClusterLayout) -> str:
+    """Render gres.conf; it lies beside slurm.conf because the daemons look for it there."""
+    return f"""\
+# Written by tests/slurm/cluster; changes are overwritten by its next `up`.
+AutoDetect=off
+Name=gpu File={",".join(map(str, cluster.gpus))}
 """
 
 

@@ -115,6 +115,28 @@ def job_processes(site: Path) -> list[int]:
     return found
 
 
+def node_processes(conf: Path, log: Path, node: str) -> list[int]:
+    """List the processes of the jobs on one virtual node: its step managers first, then what they started.
+
+    Parameters
+    ----------
+    conf
+        Configuration of the node's cluster.
+    log
+        The node's log, which its step managers hold open.
+    """
+    managers, others = [], []
+    for pid, process in _all_processes():
+        environment = _environment(process)
+        of_job = environment.get("SLURMD_NODENAME") == node and environment.get("SLURM_CONF") == str(conf)
+        if _is_step_manager(process):
+            if _holds_file_below(process, log):
+                managers.append(pid)
+        elif of_job and pid != os.getpid():
+            others.append(pid)
+    return managers + others
+
+
 def is_alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

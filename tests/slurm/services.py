@@ -36,7 +36,7 @@ def command(name: str) -> str:
 
 
 def run(
-    argv: Sequence[str], conf: Path | None = None, timeout: float = 20.0
+    argv: Sequence[str], conf: Path | None = None, timeout: float = 20.0, stdin: str = ""
 ) -> subprocess.CompletedProcess[str]:
     # An inherited SLURM_* or SBATCH_* variable of a surrounding job would change the meaning of the command.
     environment = {"PATH": _SEARCH_PATH, "LANG": "C.UTF-8"} | ({"SLURM_CONF": str(conf)} if conf else {})
@@ -44,7 +44,7 @@ def run(
         return subprocess.run(
             argv,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=timeout,
