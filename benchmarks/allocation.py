@@ -97,7 +97,9 @@ def run_way(way: str, trials: int, slots: int, *, sobol: bool) -> dict[str, Any]
         command += ["--sobol"] if sobol else []
         if allocation is not None:
             script = folder / "job.sh"
-            script.write_text(f"#!/bin/bash\nexec {shlex.join(command)}\n")
+            ended = folder / "ended"
+            trap = f"trap {shlex.quote(f'touch {shlex.quote(str(ended))}')} EXIT"
+            script.write_text(f"#!/bin/bash\n{trap}\n{shlex.join(command)}\n")
             sizes = {"half": str(slots // 2), "all": str(slots)}
             asked = [
                 f"{o.partition('=')[0]}={sizes.get(o.partition('=')[2], o.partition('=')[2])}"
@@ -106,7 +108,7 @@ def run_way(way: str, trials: int, slots: int, *, sobol: bool) -> dict[str, Any]
             command = [
                 "sbatch",
                 "--wait",
-                "--mem-per-cpu=100M",
+                "--mem-per-cpu=500M",
                 "--time=30",
                 f"--output={folder}/log",
                 *asked,
