@@ -13,7 +13,9 @@ class Demand:
     ask: int
 
 
-def demand(*, slots: int, active: int, waiting: int, remaining: int, synchronous: bool) -> Demand:
+def demand(
+    *, slots: int, active: int, waiting: int, remaining: int, synchronous: bool, pack: int = 1
+) -> Demand:
     """Fill the slots.
 
     Parameters
@@ -29,9 +31,24 @@ def demand(*, slots: int, active: int, waiting: int, remaining: int, synchronous
         New trials that the budget still allows.
     synchronous
         Rounds: nothing new is asked for before the last trial of the round has ended.
+    pack
+        Attempts that share a job. The place of one that has ended is free when the whole job has ended, so
+        only full packs are submitted; one that is not full only where there are no more trials to fill it
+        with, or where nothing else is under way.
     """
-    free = max(0, slots - active)
-    submit = min(waiting, free)
-    if synchronous and active + waiting > 0:
-        return Demand(submit, 0)
-    return Demand(submit, max(0, min(free - submit, remaining)))
+    fresh = 0 if synchronous and active + waiting > 0 else remaining
+    wanted = waiting + fresh
+    number = min(wanted, max(0, slots - active))
+    if number < wanted:
+        number = number - number % pack or (0 if active else number)
+    submit = min(waiting, number)
+    return Demand(submit, number - submit)
+
+
+def whole_packs(wanted: int, allowed: int, pack: int) -> int:
+    """How many of the wanted attempts to submit as one batch, of which so many are allowed: all, or as many
+    as fill their jobs, and those of one job at least.
+    """
+    if allowed >= wanted:
+        return wanted
+    return min(wanted, max(pack, allowed - allowed % pack))

@@ -63,6 +63,8 @@ class JobEnd:
 
     Attributes
     ----------
+    out_of_memory
+        Whether Slurm's records say that it was killed for its memory, whatever its state.
     log, said
         The job's own log and its last lines: what it wrote before its worker took the output over, and what
         Slurm's step manager wrote into it.
@@ -76,6 +78,7 @@ class JobEnd:
     exit_code: int | None = None
     signal: int | None = None
     claimed: bool = False
+    out_of_memory: bool = False
     log: str = ""
     said: tuple[str, ...] = ()
 
@@ -103,7 +106,8 @@ def diagnose(end: JobEnd) -> Failure:
     where = f"job {end.job}" + (f" on {end.node}" if end.node else "")
     words = f" (state {end.raw})" if end.raw else ""
     state = end.state
-    if state in (JobState.FAILED, JobState.CANCELLED) and any(map(_NO_MEMORY.match, end.said)):
+    no_memory = end.out_of_memory or any(map(_NO_MEMORY.match, end.said))
+    if no_memory and state in (JobState.FAILED, JobState.CANCELLED):
         state = JobState.OUT_OF_MEMORY
     if state in _PLAIN:
         kind, text = _PLAIN[state]

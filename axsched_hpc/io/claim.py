@@ -20,6 +20,10 @@ from axsched_hpc.io.layout import AttemptFiles
 
 _RESTART = "claim-restart-"
 
+#: The variable by which a worker knows its job where several attempts share one: the job with the attempt's
+#: place in it, or ``1234/`` for a process of its own in allocation 1234.
+JOB_VARIABLE = "AXSCHED_JOB"
+
 
 class Claimer(StrEnum):
     """Who made a claim."""
@@ -39,7 +43,8 @@ class Claim:
     start, boot
         Start time of the process in clock ticks, and the boot of its machine: they tell a reused pid.
     job
-        The Slurm job (``123``, or ``123_4`` in an array); None outside Slurm.
+        The Slurm job (``123``, or ``123_4`` in an array, ``123_4#1`` for one of several attempts in it, or
+        ``123/...`` inside an allocation); None outside Slurm.
     restart
         How often Slurm has requeued the job.
     time
@@ -78,9 +83,19 @@ def mine(token: str, by: Claimer, *, reason: str = "", environment: Mapping[str,
 
 
 def job_id(environment: Mapping[str, str] = os.environ) -> str | None:
-    """The Slurm job that this process belongs to, as squeue shows it; None outside Slurm."""
+    """The Slurm job that this process belongs to, as squeue shows it, or what its starter calls it where
+    several attempts share a job; None outside Slurm.
+    """
+    if given := environment.get(JOB_VARIABLE):
+        return given + process_name(os.getpid()) if given.endswith("/") else given
     array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array and task else environment.get("SLURM_JOB_ID") or None
+
+
+def process_name(pid: int, start: int | None = None, host: str | None = None) -> str:
+    """What a process is called as a job: ``pid.start@host``."""
+    ticks = processes.start_ticks(pid) if start is None else start
+    return f"{pid}.{ticks or 0}@{host or processes.hostname()}"
 
 
 def take(files: AttemptFiles, claim: Claim) -> bool:

@@ -10,9 +10,13 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from axsched_hpc.io import atomic
+
+#: From linux/prctl.h.
+_PR_SET_PDEATHSIG = 1
 
 
 def hostname() -> str:
@@ -126,3 +130,63 @@ def _exists(pid: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def usable_cpus() -> frozenset[int]:
+    """The CPUs that this thread may use; none where the system does not say (macOS)."""
+    try:
+        return frozenset(os.sched_getaffinity(0))
+    except AttributeError:
+        return frozenset()
+
+
+def core_of(cpu: int) -> tuple[int, ...]:
+    """The hardware threads of a CPU's core, itself included."""
+    path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+    try:
+        ranges = [part.split("-") for part in path.read_text(encoding="ascii").strip().split(",")]
+        return tuple(number for ends in ranges for number in range(int(ends[0]), int(ends[-1]) + 1))
+    except (OSError, ValueError):
+        return (cpu,)
+
+
+@contextlib.contextmanager
+def bound(cpus: frozenset[int]) -> Iterator[None]:
+    """Bind this thread to CPUs for a moment, and with it for good what it starts meanwhile; to none: leave it
+    as it is.
+    """
+    before = usable_cpus()
+    if not cpus or not before:
+        yield
+        return
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def environment(pid: int) -> dict[str, str]:
+    """The variables with which a process was started; none where that cannot be known."""
+    try:
+        words = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return {}
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+
+def end_with_parent() -> Callable[[], None] | None:
+    """What a child has to call before its program begins, so that it gets SIGTERM when this process ends,
+    however it does; None where there is no such thing (macOS). For a process of one thread only.
+    """
+    import ctypes  # a worker needs none
+
+    try:
+        prctl = ctypes.CDLL(None).prctl
+    except AttributeError:
+        return None
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+
+    return ask

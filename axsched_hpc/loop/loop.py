@@ -189,6 +189,7 @@ class Loop:
             waiting=len(ledger.waiting),
             remaining=max(0, goal.trials - ledger.own),
             synchronous=goal.synchronous,
+            pack=self._runner.pack,
         )
         exhausted = False
         trials = list(ledger.waiting)[: wanted.submit]

@@ -293,6 +293,7 @@ class Observer:
         files = self._session.layout.attempt(trial.number, attempt.number)
         claimed = claim.begun(files)
         log_file = self._runner.log(self._batch(attempt), attempt.index, job)
+        used = self._used(job)
         failure = diagnose(
             JobEnd(
                 job=job,
@@ -303,11 +304,11 @@ class Observer:
                 exit_code=status.exit_code,
                 signal=status.signal,
                 claimed=claimed,
+                out_of_memory=used.out_of_memory,
                 log=str(log_file or self._session.layout.batch(attempt.token)),
                 said=outcome.tail(log_file) if log_file is not None else (),
             )
         )
-        used = self._used(job)
         return replace(
             failure,
             stderr_tail=failure.stderr_tail or outcome.tail(files.stderr),

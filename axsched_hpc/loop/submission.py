@@ -17,6 +17,7 @@ from dataclasses import replace
 from axsched_hpc.core.errors import ClusterUnavailableError, ObjectiveError, SubmissionError
 from axsched_hpc.core.events import AttemptWithdrawn, BatchPlanned, BatchSubmitted, Event, Request
 from axsched_hpc.core.ledger import Ledger
+from axsched_hpc.core.plan import whole_packs
 from axsched_hpc.core.request import following
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.core.throttle import Throttle, jittered, longer
@@ -78,7 +79,8 @@ class Submitter:
         while left:
             request = self._request(left[0])
             alike = [number for number in left if self._request(number) == request]
-            batch = alike[: self._throttle.allowed(len(alike))]
+            allowed = self._throttle.allowed(len(alike))
+            batch = alike[: whole_packs(len(alike), allowed, self._runner.pack)]
             if self._hand_over(self._planned(batch, request)):
                 left = [number for number in left if number not in batch]
             elif not self.ready:
@@ -140,7 +142,7 @@ class Submitter:
         elif not isinstance(error, SubmissionError) or not error.limit:
             # Whether jobs exist is settled at the next tick for which the pause is over.
             self._back_off(error)
-        elif len(batch.attempts) > 1:
+        elif len(batch.attempts) > self._runner.pack:
             self._withdraw(batch.attempts, "more jobs at once than the scheduler takes")
             self._throttle = self._throttle.refused(len(batch.attempts))
             log.info("%d jobs at once are more than the scheduler takes: %s", len(batch.attempts), error)

@@ -90,10 +90,13 @@ class Usage:
         The most memory that one of its steps held, in MiB.
     elapsed_s
         Seconds that it ran.
+    out_of_memory
+        Whether the job or a step of it was killed for its memory, whatever its state says.
     """
 
     used_mb: float | None = None
     elapsed_s: float | None = None
+    out_of_memory: bool = False
 
 
 class BaseRunner(ABC):
@@ -109,13 +112,16 @@ class BaseRunner(ABC):
     settle
         Seconds for which a job has to be seen ended, without an outcome file, before that counts as the end:
         a scheduler may still requeue it, and a file written on its node may still be on its way.
+    pack
+        Attempts that share a job: their places are free together, when the job has ended.
     asked
-        What a job asks for where its batch requests nothing more; None where the runner does not know.
+        What an attempt asks for where its batch requests nothing more; None where the runner does not know.
     """
 
     max_parallel: int = 1
     cheap_poll: bool = False
     settle: float = 0.0
+    pack: int = 1
     asked: Asked = Asked()
 
     def prepare(self, folder: Path) -> None:  # noqa: B027 - a runner without preparations is complete

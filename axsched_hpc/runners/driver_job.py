@@ -13,7 +13,7 @@ from typing import Any
 from axsched_hpc.core.config import whole_number
 from axsched_hpc.core.errors import ConfigError, did_you_mean
 from axsched_hpc.core.sizes import memory_mb, time_s
-from axsched_hpc.runners.slurm_runner import _environment, _lines, _sbatch_options, _word
+from axsched_hpc.runners import slurm_checks
 
 #: How the next driver comes.
 AGAIN = ("requeue", "successor")
@@ -231,7 +231,7 @@ def _again(name: str, value: Any) -> str:
 
 
 def _options(name: str, value: Any) -> dict[str, Any]:
-    chosen = _sbatch_options(name, value)
+    chosen = slurm_checks.sbatch_options(name, value)
     for option in chosen:
         if option in _KEYS:
             raise ConfigError(f"{name}[{option!r}]: use driver.{_KEYS[option]} instead.")
@@ -245,7 +245,7 @@ def _cpus(name: str, value: Any) -> int:
 
 
 def _site_word(name: str, value: Any) -> str | None:
-    return None if value is None else _word(name, value)
+    return None if value is None else slurm_checks.word(name, value)
 
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
@@ -256,8 +256,8 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "cpus_per_task": _cpus,
     "warning": _seconds,
     "again": _again,
-    "modules": _lines,
-    "setup": _lines,
-    "environment": _environment,
+    "modules": slurm_checks.lines,
+    "setup": slurm_checks.lines,
+    "environment": slurm_checks.environment,
     "sbatch_options": _options,
 }

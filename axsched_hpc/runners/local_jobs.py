@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from axsched_hpc.core.errors import SubmissionError
@@ -52,14 +52,14 @@ class LocalJobs:
         jobs: dict[int, str] = {}
         for index in range(len(batch.attempts)):
             try:
-                process = _start(batch, index)
+                process = self._start(batch, index)
             except (OSError, SubmissionError) as error:
                 # Those that run are told of, whatever hinders the others.
                 if not jobs:
                     raise
                 log.warning("Only %d of %d processes were started: %s", len(jobs), len(batch.attempts), error)
                 return jobs
-            job = _name(process.pid, processes.start_ticks(process.pid))
+            job = claim.process_name(process.pid)
             self._children[job] = process
             jobs[index] = job
             faults.reach("submit.half")
@@ -88,14 +88,14 @@ class LocalJobs:
             for index, item in enumerate(batch.attempts):
                 owner = claim.read(AttemptFiles(item.directory))
                 if owner is not None and owner.by is claim.Claimer.WORKER:
-                    job = _name(owner.pid, owner.start, owner.host)
+                    job = claim.process_name(owner.pid, owner.start or 0, owner.host)
                     found.setdefault(batch.token, {})[index] = job
-        for pid, words in _command_lines():
+        for pid, words in command_lines():
             if "axsched_hpc.worker" not in words:
                 continue
             for place, word in enumerate(words[:-1]):
                 if word in manifests and words[place + 1].isdecimal():
-                    job = _name(pid, processes.start_ticks(pid))
+                    job = claim.process_name(pid)
                     found.setdefault(manifests[word], {}).setdefault(int(words[place + 1]), job)
         return found
 
@@ -107,9 +107,12 @@ class LocalJobs:
 
     def log(self, batch: Batch, index: int, job: str) -> Path:
         """Where a process writes before the worker takes its output over."""
-        return _log(batch, index)
+        return log_of(batch, index)
 
     # ------------------------------------------------------------ inside
+
+    def _start(self, batch: Batch, index: int) -> subprocess.Popen[bytes]:
+        return start(batch.command(index), log_of(batch, index), scrubbed(os.environ, inside=True))
 
     def _look(self, job: str) -> JobStatus | None:
         child = self._children.get(job)
@@ -117,7 +120,7 @@ class LocalJobs:
             code = child.poll()
             if code is None:
                 return JobStatus(JobState.RUNNING, "running", node=processes.hostname())
-            return _ended(code)
+            return ended(code)
         place = _place(job)
         if place is None:
             return None
@@ -141,17 +144,29 @@ class LocalJobs:
             _signal(job, signal.SIGKILL)
 
 
-def _start(batch: Batch, index: int) -> subprocess.Popen[bytes]:
-    handle = access.open_append(_log(batch, index))
+def start(
+    argv: Sequence[str], log_file: Path, environment: Mapping[str, str], cpus: frozenset[int] = frozenset()
+) -> subprocess.Popen[bytes]:
+    """Start a process that outlives this one, bound to CPUs where some are given.
+
+    Raises
+    ------
+    SubmissionError
+        It cannot be started.
+    OSError
+        Its log cannot be opened.
+    """
+    handle = access.open_append(log_file)
     try:
-        return subprocess.Popen(
-            batch.command(index),
-            stdin=subprocess.DEVNULL,
-            stdout=handle,
-            stderr=handle,
-            env=scrubbed(os.environ),
-            start_new_session=True,
-        )
+        with processes.bound(cpus):
+            return subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=handle,
+                stderr=handle,
+                env=environment,
+                start_new_session=True,
+            )
     except OSError as error:
         raise SubmissionError(
             f"No process could be started ({error}). Is the machine out of memory or of processes? "
@@ -162,7 +177,8 @@ def _start(batch: Batch, index: int) -> subprocess.Popen[bytes]:
         os.close(handle)
 
 
-def _ended(code: int) -> JobStatus:
+def ended(code: int) -> JobStatus:
+    """The status of a worker that ended with this exit code, or minus the signal that ended it."""
     node = processes.hostname()
     # The worker ends with 128 + n where signal n ended it in good order.
     number = -code if code < 0 else code - 128 if 128 < code < 160 else None
@@ -177,12 +193,9 @@ def _ended(code: int) -> JobStatus:
     )
 
 
-def _log(batch: Batch, index: int) -> Path:
+def log_of(batch: Batch, index: int) -> Path:
+    """Where a process writes before the worker takes its output over."""
     return batch.folder / f"worker-{index}.log"
-
-
-def _name(pid: int, start: int | None, host: str | None = None) -> str:
-    return f"{pid}.{start if start is not None else 0}@{host or processes.hostname()}"
 
 
 def _place(job: str) -> tuple[int, int | None, str] | None:
@@ -204,7 +217,7 @@ def _signal(job: str, number: signal.Signals) -> bool:
     return False
 
 
-def _command_lines() -> list[tuple[int, list[str]]]:
+def command_lines() -> list[tuple[int, list[str]]]:
     """(pid, words) of this user's processes; none where the system has no /proc."""
     found = []
     for name in atomic.listing(Path("/proc")):

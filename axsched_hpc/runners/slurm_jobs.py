@@ -7,11 +7,11 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from axsched_hpc.core.errors import ClusterUnavailableError, ConfigError, SubmissionError, did_you_mean
 from axsched_hpc.core.states import JobState
-from axsched_hpc.runners.base import Batch, JobStatus
+from axsched_hpc.runners.base import Batch, JobStatus, Usage
 from axsched_hpc.runners.slurm_options import asked, requesting
 from axsched_hpc.slurm import parse, render
 from axsched_hpc.slurm.parse import Row
@@ -20,6 +20,8 @@ from axsched_hpc.slurm.run import Completed, run
 log = logging.getLogger("axsched_hpc")
 
 Execute = Callable[[Sequence[str]], Completed]
+
+Answer = TypeVar("Answer")
 
 #: Seconds after which sacct is asked again: of a site that keeps no records, or that has often not answered;
 #: and where it has not for the first time.
@@ -181,6 +183,15 @@ class SlurmJobs:
                 )
             self._cancelled.update(chunk)
 
+    def usage(self, jobs: Sequence[str]) -> dict[str, Usage]:
+        """One sacct for what jobs that have ended have used; nothing where it does not answer."""
+        asked = [job for job in jobs if parse.JOB_ID.fullmatch(job)]
+        found = self._recorded(render.sacct_usage(asked), parse.usage) if asked else None
+        return {
+            job: Usage(each.used_mb, each.elapsed_s, each.out_of_memory)
+            for job, each in (found or {}).items()
+        }
+
     def log(self, batch: Batch, index: int, job: str) -> Path:
         """Where submitit lets Slurm write what a job says before the worker takes its output over."""
         return batch.folder / f"{job}_0_log.err"
@@ -212,11 +223,15 @@ class SlurmJobs:
         return time.monotonic() - seen < self._job_age
 
     def _sacct(self, argv: list[str]) -> list[Row]:
+        return self._recorded(argv, parse.sacct) or []
+
+    def _recorded(self, argv: list[str], read: Callable[[int, str, str], Answer]) -> Answer | None:
+        """What the accounting says; None where it does not answer, or was asked in vain a short time ago."""
         if time.monotonic() < self._no_accounting_until:
-            return []
+            return None
         try:
             answer = self._execute(argv)
-            rows = parse.sacct(answer.code, answer.out, answer.err)
+            found = read(answer.code, answer.out, answer.err)
         except parse.AccountingOff:
             self._no_accounting_until = time.monotonic() + ASK_AGAIN
         except ClusterUnavailableError as error:
@@ -232,8 +247,8 @@ class SlurmJobs:
             self._accounting_pause = min(ASK_AGAIN, 2 * self._accounting_pause)
         else:
             self._accounting_pause = ACCOUNTING_PAUSE
-            return rows
-        return []
+            return found
+        return None
 
 
 def _remainder(job: str, rows: Mapping[str, Row]) -> Row | None:

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 from axsched_hpc.core.config import whole_number
-from axsched_hpc.core.errors import ConfigError, did_you_mean
+from axsched_hpc.core.errors import ConfigError
+from axsched_hpc.core.request import Asked
+from axsched_hpc.core.sizes import memory_mb, time_s
+from axsched_hpc.runners.allocation_jobs import inside_allocation
+from axsched_hpc.runners.child_jobs import ChildJobs
+from axsched_hpc.runners.packed_jobs import PackedJobs
+from axsched_hpc.runners.slurm_checks import MEMORY, TIME, checked_config, matching, word
 from axsched_hpc.runners.slurm_jobs import SlurmJobs
+from axsched_hpc.runners.step_jobs import StepJobs
 from axsched_hpc.runners.submitit_runner import Jobs, SubmititRunner
+from axsched_hpc.slurm.allocation import Need
 from axsched_hpc.slurm.profile import load, merged
 
-# sbatch(1), --time: minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]].
-_TIME = re.compile(r"(\d+-\d+(:\d+){0,2}|\d+(:\d+){0,2}|infinite|unlimited)", re.IGNORECASE)
-# sbatch(1), --mem.
-_MEMORY = re.compile(r"\d+([KMGT]B?)?", re.IGNORECASE)
-_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]+")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-#: Options of sbatch that this package sets itself.
-_OURS = frozenset(
-    {"array", "clusters", "error", "job-name", "output", "parsable", "quiet", "test-only", "wait", "wrap"}
-)
-
-_CONFIG = ("modules", "setup", "environment", "sbatch_options", "max_array_size")
+#: Attempts at a time where nothing is said.
+DEFAULT_PARALLEL = 32
 
 
 class SlurmRunner(SubmititRunner):
@@ -44,11 +40,22 @@ class SlurmRunner(SubmititRunner):
     cpus_per_task, gpus_per_task
         Of one attempt.
     max_parallel
-        Attempts that may be queued or running at a time.
+        Attempts that may be queued or running at a time; None: 32 of them as jobs, and as steps what the
+        allocation holds, which is the most there in any case.
     config
         ``modules`` (list of modules to load), ``setup`` (list of shell lines that the job runs first),
         ``environment`` (dict of variables), ``sbatch_options`` (dict of any other option of sbatch, such as
         ``{"qos": "high", "exclusive": True}``), ``max_array_size`` (tasks in one job array; default 1000).
+    nodes, tasks_per_node
+        Of one attempt, whose objective starts its tasks itself, by ``srun`` or ``mpirun``. Memory is that of
+        each node. None: one node, and one task.
+    trials_per_job
+        Attempts that run side by side in one job, which asks for so many times the CPUs, memory and GPUs of
+        one attempt; each has its share of them, and fails alone.
+    mode
+        "jobs": each attempt, or pack of attempts, is a job of its own. "steps": this script runs inside an
+        allocation (of sbatch or salloc), and runs its attempts there, without any queueing: as plain
+        processes where the allocation is the node on which the script runs, else as job steps.
 
     Raises
     ------
@@ -64,34 +71,74 @@ class SlurmRunner(SubmititRunner):
         cpus_per_task: int = 1,
         gpus_per_task: int | None = None,
         account: str | None = None,
-        max_parallel: int = 32,
+        max_parallel: int | None = None,
         config: Mapping[str, Any] | None = None,
+        *,
+        nodes: int | None = None,
+        tasks_per_node: int | None = None,
+        trials_per_job: int = 1,
+        mode: str = "jobs",
     ) -> None:
-        options = _checked_config(config)
+        options = checked_config(config)
+        self.pack = whole_number("trials_per_job", trials_per_job, 1)
+        if mode not in ("jobs", "steps"):
+            raise ConfigError(f"mode is {mode!r}, but takes 'jobs' or 'steps'.")
+        if max_parallel is not None:
+            whole_number("max_parallel", max_parallel, 1)
+            if max_parallel < self.pack:
+                raise ConfigError(
+                    f"max_parallel is {max_parallel}, but counts attempts: it takes at least the "
+                    f"trials_per_job={self.pack} of one job."
+                )
+        several = {"nodes": nodes, "tasks_per_node": tasks_per_node}
+        shared = "trials_per_job" if self.pack > 1 else "mode='steps'" if mode == "steps" else None
+        for name, number in several.items():
+            if number is not None and whole_number(name, number, 1) > 1 and shared is not None:
+                raise ConfigError(
+                    f"{name} is {number}, which does not go with {shared}: there an attempt has a share of "
+                    "one node. Leave one of the two out."
+                )
+        if mode == "steps":
+            self._refuse_for_steps(partition, account, config)
         self._max_array_size = options["max_array_size"]
         additional: dict[str, Any] = {}
         for name, value in (("partition", partition), ("account", account)):
             if value is not None:
-                additional[name] = _word(name, value)
-        additional["time"] = _matching(
-            "time_limit", time_limit, _TIME, "a time such as '01:00:00' or '2-00:00:00'"
+                additional[name] = word(name, value)
+        additional["time"] = matching(
+            "time_limit", time_limit, TIME, "a time such as '01:00:00' or '2-00:00:00'"
         )
-        additional["mem"] = _matching("memory", memory, _MEMORY, "a size such as '4G' or '500M'")
-        additional["cpus-per-task"] = whole_number("cpus_per_task", cpus_per_task, 1)
+        size = matching("memory", memory, MEMORY, "a size such as '4G' or '500M'")
+        additional["mem"] = times(size, self.pack)
+        additional["cpus-per-task"] = whole_number("cpus_per_task", cpus_per_task, 1) * self.pack
+        if nodes is not None:
+            additional["nodes"] = nodes
+        if tasks_per_node is not None:
+            additional["ntasks-per-node"] = tasks_per_node
         if gpus_per_task is not None:
-            additional["gpus-per-task"] = whole_number("gpus_per_task", gpus_per_task, 1)
-            additional["ntasks"] = 1
+            additional["gpus-per-task"] = whole_number("gpus_per_task", gpus_per_task, 1) * self.pack
+            additional["ntasks"] = (nodes or 1) * (tasks_per_node or 1)
         chosen = options["sbatch_options"]
         if "mem-per-cpu" in chosen or "mem-per-gpu" in chosen:
             # sbatch takes one of the three.
             del additional["mem"]
         additional.update(chosen)
+        self._inside: ChildJobs | StepJobs | None = None
+        if mode == "steps":
+            need = Need(cpus_per_task, memory_mb(size), gpus_per_task or 0)
+            self._inside, slots = inside_allocation(need, str(time_limit), options["environment"])
+            max_parallel = min(slots, max_parallel or slots)
         super().__init__(
             "slurm",
-            max_parallel,
+            max_parallel or DEFAULT_PARALLEL,
             slurm_setup=_setup(options["modules"], options["environment"], options["setup"]),
             slurm_additional_parameters=additional,
         )
+
+        if mode == "steps":
+            self.asked = Asked(memory_mb(size), time_s(time_limit))
+            # It knows its own processes; Slurm is asked at its own pace.
+            self.cheap_poll = True
 
     @classmethod
     def from_profile(cls, profile: str | os.PathLike[str] | None = None, **overrides: Any) -> Self:
@@ -118,8 +165,36 @@ class SlurmRunner(SubmititRunner):
         except ConfigError as error:
             raise ConfigError(f"{error} (With the profile {found.where}.)") from None
 
+    def _refuse_for_steps(
+        self, partition: str | None, account: str | None, config: Mapping[str, Any] | None
+    ) -> None:
+        """Refuse what is a matter of the allocation, which has been made already."""
+        if self.pack > 1:
+            raise ConfigError(
+                "trials_per_job does not go with mode='steps': there each attempt is a step or a process of "
+                "its own, as many side by side as fit. Leave it out."
+            )
+        given = [
+            name for name, value in (("partition", partition), ("account", account)) if value is not None
+        ]
+        given += [f"config[{key!r}]" for key in (config or {}) if key != "environment"]
+        if given:
+            raise ConfigError(
+                f"{given[0]} does not go with mode='steps': attempts run in the allocation that sbatch or "
+                "salloc has made already. Say it there, and leave it out here."
+            )
+
     def _made(self, cluster: str, parameters: Mapping[str, Any]) -> Jobs:
-        return SlurmJobs(parameters, max_array_size=self._max_array_size)
+        if self._inside is not None:
+            return self._inside
+        jobs = SlurmJobs(parameters, max_array_size=self._max_array_size)
+        return jobs if self.pack == 1 else PackedJobs(jobs, self.pack)
+
+
+def times(size: str, number: int) -> str:
+    """So many times a size, in its unit; 0, which is all of a node's memory, stays."""
+    digits = size.rstrip("KMGTBkmgtb")
+    return f"{int(digits) * number}{size[len(digits) :]}"
 
 
 def _setup(modules: list[str], environment: Mapping[str, str], setup: list[str]) -> list[str]:
@@ -130,91 +205,3 @@ def _setup(modules: list[str], environment: Mapping[str, str], setup: list[str])
         *(f"export {name}={shlex.quote(value)}" for name, value in environment.items()),
         *setup,
     ]
-
-
-def _checked_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "modules": [],
-        "setup": [],
-        "environment": {},
-        "sbatch_options": {},
-        "max_array_size": 1000,
-    }
-    if config is not None and not isinstance(config, Mapping):
-        raise ConfigError(f"SlurmRunner(config=...) takes a dict of options, not {type(config).__name__}.")
-    for key, value in (config or {}).items():
-        check = _CHECKS.get(key)
-        if check is None:
-            raise ConfigError(
-                f"Unknown key {key!r} in SlurmRunner's config.{did_you_mean(str(key), _CONFIG)}"
-            )
-        values[key] = check(f"config[{key!r}]", value)
-    return values
-
-
-def _lines(name: str, value: Any) -> list[str]:
-    if (
-        isinstance(value, str)
-        or not isinstance(value, list | tuple)
-        or not all(isinstance(v, str) for v in value)
-    ):
-        raise ConfigError(f"{name} is {value!r}, but takes a list of strings.")
-    return list(value)
-
-
-def _environment(name: str, value: Any) -> dict[str, str]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{name} is {value!r}, but takes a dict of variables.")
-    for variable, text in value.items():
-        if not isinstance(variable, str) or not _VARIABLE.fullmatch(variable):
-            raise ConfigError(f"{name}: {variable!r} is no name of an environment variable.")
-        if isinstance(text, bool) or not isinstance(text, str | int | float) or "\0" in str(text):
-            raise ConfigError(f"{name}[{variable!r}] is {text!r}, but takes a string or a number.")
-    return {variable: str(text) for variable, text in value.items()}
-
-
-def _sbatch_options(name: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(
-            f"{name} is {value!r}, but takes a dict such as {{'qos': 'high', 'exclusive': True}}."
-        )
-    options: dict[str, Any] = {}
-    for key, setting in value.items():
-        if not isinstance(key, str) or not _KEY.fullmatch(key.removeprefix("--")):
-            raise ConfigError(f"{name}: {key!r} is no long name of an option of sbatch.")
-        option = key.removeprefix("--").replace("_", "-")
-        if option in _OURS:
-            raise ConfigError(f"{name}[{key!r}]: this option is set by axsched_hpc itself; leave it out.")
-        if setting is False or setting is None:
-            continue
-        if not isinstance(setting, str | int | float) or "\n" in str(setting):
-            raise ConfigError(
-                f"{name}[{key!r}] is {setting!r}, but takes one line of text, a number or True."
-            )
-        options[option] = setting
-    return options
-
-
-def _array_size(name: str, value: Any) -> int:
-    return whole_number(name, value, 1)
-
-
-_CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "modules": _lines,
-    "setup": _lines,
-    "environment": _environment,
-    "sbatch_options": _sbatch_options,
-    "max_array_size": _array_size,
-}
-
-
-def _word(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not value.strip() or "\n" in value:
-        raise ConfigError(f"{name} is {value!r}, but takes a name, or None for the site's default.")
-    return value
-
-
-def _matching(name: str, value: Any, pattern: re.Pattern[str], wanted: str) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int) or not pattern.fullmatch(str(value)):
-        raise ConfigError(f"{name} is {value!r}, but takes {wanted}.")
-    return str(value)

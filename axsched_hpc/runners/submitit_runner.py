@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from axsched_hpc.core.config import whole_number
 from axsched_hpc.core.errors import ConfigError
 from axsched_hpc.core.request import Asked
-from axsched_hpc.runners.base import BaseRunner, Batch, JobStatus
+from axsched_hpc.runners.base import BaseRunner, Batch, JobStatus, Usage
 from axsched_hpc.runners.debug_jobs import DebugJobs
 from axsched_hpc.runners.local_jobs import LocalJobs
 from axsched_hpc.runners.slurm_jobs import SlurmJobs
@@ -104,6 +104,10 @@ class SubmititRunner(BaseRunner):
     def cancel(self, jobs: Sequence[str]) -> None:
         """See :meth:`axsched_hpc.BaseRunner.cancel`."""
         self._jobs.cancel(jobs)
+
+    def usage(self, jobs: Sequence[str]) -> Mapping[str, Usage]:
+        """See :meth:`axsched_hpc.BaseRunner.usage`. Only jobs of Slurm have records beside their outcomes."""
+        return self._jobs.usage(jobs) if isinstance(self._jobs, SlurmJobs) else {}
 
     def log(self, batch: Batch, index: int, job: str) -> Path | None:
         """See :meth:`axsched_hpc.BaseRunner.log`."""

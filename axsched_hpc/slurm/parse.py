@@ -151,6 +151,61 @@ def squeue(code: int, out: str, err: str) -> list[Row]:
     return rows
 
 
+def squeue_scripts(code: int, out: str, err: str) -> dict[str, str]:
+    """The path of each job's batch script, likewise."""
+    if code != 0 and "invalid job id specified" not in err.lower():
+        raise _unavailable("squeue", code, err)
+    rows = (line.partition("|") for line in out.splitlines())
+    return {one: script for job, _, script in rows if script for one in expand(job)}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A job step that runs: its id (``123.4``), node and name."""
+
+    id: str
+    node: str | None
+    name: str
+
+    @property
+    def job(self) -> str:
+        """The allocation that it runs in."""
+        return self.id.partition(".")[0]
+
+
+def steps(code: int, out: str, err: str) -> list[Step]:
+    """The steps that squeue shows; none of jobs that have ended.
+
+    Raises
+    ------
+    ClusterUnavailableError
+        It could not answer.
+    """
+    if code != 0 and "invalid job id specified" not in err.lower():
+        raise _unavailable("squeue", code, err)
+    rows = [line.split("|", 2) for line in out.splitlines()]
+    return [Step(row[0], _node(row[1]), row[2]) for row in rows if len(row) == 3]
+
+
+#: What srun and a step's manager write about the end of a step.
+_STEP_ENDS = (
+    (re.compile(r"CANCELLED AT \S+ DUE TO TIME LIMIT|DUE TO JOB TIME LIMIT"), JobState.TIMED_OUT),
+    (re.compile(r"oom.kill event", re.IGNORECASE), JobState.OUT_OF_MEMORY),
+    (re.compile(r"DUE TO NODE FAILURE|Node failure on|NODE FAIL"), JobState.NODE_FAILED),
+    (re.compile(r"CANCELLED AT \S+ \*\*\*|CANCELLED AT \S+ DUE TO"), JobState.CANCELLED),
+)
+
+
+def step_end(text: str) -> JobState:
+    """How a step that did not succeed has ended, by what srun wrote."""
+    return next((state for pattern, state in _STEP_ENDS if pattern.search(text)), JobState.FAILED)
+
+
+def unreachable(text: str) -> bool:
+    """Whether srun could not begin a step because the controller did not answer."""
+    return bool(_UNREACHABLE.search(text))
+
+
 def sacct(code: int, out: str, err: str) -> list[Row]:
     """The rows of sacct.
 

@@ -41,6 +41,13 @@ def squeue_names(names: Sequence[str]) -> list[str]:
     return _squeue(f"--name={','.join(names)}" if len(names) <= MOST_IDS else "--me")
 
 
+def squeue_scripts(jobs: Iterable[str]) -> list[str]:
+    """Ask for the batch scripts of jobs by id."""
+    ids = roots(jobs)
+    which = f"--jobs={','.join(ids)}" if len(ids) <= MOST_IDS else "--me"
+    return ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%o", which]
+
+
 def sacct_jobs(jobs: Iterable[str]) -> list[str]:
     """Ask the accounting for jobs by id."""
     ids = roots(jobs)
@@ -81,3 +88,48 @@ def _sacct(*which: str) -> list[str]:
 
 def _accounting(rows: Sequence[str], which: Sequence[str]) -> list[str]:
     return ["sacct", "--noheader", "--parsable2", *rows, f"--starttime={SACCT_START}", *which]
+
+
+def show_allocation(job: str) -> list[str]:
+    """Ask what a job has on each of its nodes."""
+    return ["scontrol", "show", "job", "--details", job]
+
+
+def squeue_steps(jobs: Iterable[str]) -> list[str]:
+    """Ask for the steps of jobs that run now."""
+    return ["squeue", "--noheader", "--steps", "--format=%i|%N|%j", f"--jobs={','.join(jobs)}"]
+
+
+def step(
+    job: str,
+    name: str,
+    command: Sequence[str],
+    *,
+    cpus: int,
+    memory_mb: int | None,
+    gpus: int,
+    time: str,
+    exclude: Sequence[str] = (),
+) -> list[str]:
+    """Run a command as one task of an allocation, with nothing but its own share of one node.
+
+    Parameters
+    ----------
+    memory_mb
+        MiB; None where Slurm does not count memory.
+    """
+    return [
+        "srun",
+        f"--jobid={job}",
+        f"--job-name={name}",
+        # Without these a step has all of the job's memory and devices, and the next one waits for its end.
+        "--exact",
+        *([f"--mem={memory_mb}M"] if memory_mb is not None else []),
+        f"--gres=gpu:{gpus}" if gpus else "--gres=none",
+        "--nodes=1",
+        "--ntasks=1",
+        f"--cpus-per-task={cpus}",
+        f"--time={time}",
+        *([f"--exclude={','.join(exclude)}"] if exclude else []),
+        *command,
+    ]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from axsched_hpc.core.errors import ClusterUnavailableError
+from axsched_hpc.io.claim import JOB_VARIABLE
 
 #: Seconds that a command may take; Slurm's own time-outs are shorter. A query is repeated at the next look
 #: and not waited for so long: nothing else happens meanwhile, and Slurm gives a job 30 s after SIGTERM.
@@ -46,23 +47,33 @@ class Completed:
     err: str
 
 
-def leaking(environment: Mapping[str, str]) -> list[str]:
-    """The variables of a surrounding job; outside a job a user's own SBATCH_ACCOUNT has to stay."""
+def leaking(environment: Mapping[str, str], *, inside: bool = False) -> list[str]:
+    """The variables of a surrounding job that are not for what is started from it; outside a job a user's own
+    SBATCH_ACCOUNT has to stay.
+
+    Parameters
+    ----------
+    inside
+        Whether it stays in the job, where the job's devices and directories are its own.
+    """
     job = environment.get("SLURM_JOB_ID")
+    own = {JOB_VARIABLE}.intersection(environment)
     if job is None:
-        return []
-    own = JOB_NAMES.union(environment.get(DRIVER_ONLY, "").split(), (DRIVER_ONLY,))
-    if job and job in environment.get("TMPDIR", ""):
-        # Some sites make one for each job, on its node.
-        own |= {"TMPDIR"}
+        return sorted(own)
+    own.update(environment.get(DRIVER_ONLY, "").split(), (DRIVER_ONLY,))
+    if not inside:
+        own.update(JOB_NAMES)
+        if job and job in environment.get("TMPDIR", ""):
+            # Some sites make one for each job, on its node.
+            own.add("TMPDIR")
     return sorted(
         name for name in environment if name in own or (name.startswith(JOB_VARIABLES) and name not in _KEPT)
     )
 
 
-def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
+def scrubbed(environment: Mapping[str, str], *, inside: bool = False) -> dict[str, str]:
     """The environment without those."""
-    dropped = set(leaking(environment))
+    dropped = set(leaking(environment, inside=inside))
     return {name: value for name, value in environment.items() if name not in dropped}
 
 

@@ -37,7 +37,12 @@ def runner(kind: str, slots: int) -> BaseRunner:
     """A runner of a kind, with jobs as small as the tests need."""
     if kind == "local":
         return LocalRunner(max_parallel=slots)
-    return SlurmRunner(memory="100M", time_limit="00:10:00", max_parallel=slots)
+    if kind == "packs":
+        return SlurmRunner(
+            memory="100M", time_limit="00:10:00", max_parallel=slots, trials_per_job=slots // 2
+        )
+    mode = "steps" if kind == "steps" else "jobs"
+    return SlurmRunner(memory="100M", time_limit="00:10:00", max_parallel=slots, mode=mode)
 
 
 #: A driver script: runs trials of an objective that logs each execution, and can be killed at any time.
