@@ -188,7 +188,7 @@ def make(
         atomic.make_directory(directory)
     attempts = (BatchAttempt(0, 1, talk),)
     token = f"axsched-doctor-{os.urandom(4).hex()}"
-    batch = ProbeBatch(token, talk, attempts, files, python, Request(time_s=limit))
+    batch = ProbeBatch(token, talk, attempts, files, request=Request(time_s=limit), python=python)
     with _locked(talk / probe.LOCK):
         atomic.create(talk / probe.CLAIM, "doctor\n")
         probe.publish(talk, probe.BEFORE, {})
