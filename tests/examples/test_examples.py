@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.reporting.reading import read_experiment
+from tests.slurm.fixtures import missing
 from tests.slurm.harness import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,6 +88,22 @@ def test_the_container_example_runs_on_slurm(outside: Path, acct_cluster: Cluste
     printed = _run("container", "--slurm")
     _check(outside / "outputs/container", trials, printed, slurm=True)
     assert 600 <= _value(printed) < limit
+
+
+@pytest.mark.slurm
+def test_the_mpi_example_runs_on_slurm(
+    outside: Path, acct_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = shutil.which("mpicc.mpich")
+    if compiler is None:
+        missing("there is no MPICH here: apt-get install mpich libmpich-dev gcc libc6-dev.")
+    # Where another MPI library is installed as well, plain mpicc may be its compiler.
+    (outside / "bin").mkdir()
+    (outside / "bin" / "mpicc").symlink_to(compiler)
+    monkeypatch.setenv("PATH", str(outside / "bin"), prepend=os.pathsep)
+    printed = _run("mpi")
+    _check(outside / "outputs/mpi", 8, printed, slurm=True)
+    assert _value(printed) < 0.5
 
 
 def test_started_again_an_example_goes_on(outside: Path) -> None:
