@@ -24,7 +24,7 @@ from pathlib import Path
 from types import FrameType
 
 from axsched_hpc.core.shares import Share, shares
-from axsched_hpc.io import atomic, claim, document, manifest, outcome, processes, storage
+from axsched_hpc.io import atomic, claim, document, manifest, oom, outcome, processes, storage
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.io.manifest import Manifest
 from axsched_hpc.io.outcome import Outcome
@@ -167,6 +167,7 @@ class _Supervisor:
         self._report = Report(len(indices))
         self._workers: list[_Worker] = []
         self._told: int | None = None
+        self._oom_kills = oom.kills() or 0
         self._last_will = processes.end_with_parent()
 
     def run(self) -> int:
@@ -280,7 +281,7 @@ class _Supervisor:
         number = -code if code < 0 else code - 128 if 128 < code < 160 else None
         end = JobEnd(
             job=owner.job or self._job,
-            state=JobState.FAILED,
+            state=JobState.OUT_OF_MEMORY if self._short_of_memory(number) else JobState.FAILED,
             node=processes.hostname(),
             exit_code=code if number is None else None,
             signal=number,
@@ -298,6 +299,11 @@ class _Supervisor:
             started=owner.time,
             ended=time.time(),
         )
+
+    def _short_of_memory(self, number: int | None) -> bool:
+        """Whether a worker's end is the kernel's answer to too much memory in this job."""
+        before, self._oom_kills = self._oom_kills, oom.kills() or 0
+        return number == signal.SIGKILL and self._oom_kills > before
 
     # ------------------------------------------------------------ requests
 

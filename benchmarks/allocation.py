@@ -107,7 +107,6 @@ def run_way(way: str, trials: int, slots: int, *, sobol: bool) -> dict[str, Any]
             ]
             command = [
                 "sbatch",
-                "--wait",
                 "--mem-per-cpu=500M",
                 "--time=30",
                 f"--output={folder}/log",
@@ -115,6 +114,9 @@ def run_way(way: str, trials: int, slots: int, *, sobol: bool) -> dict[str, Any]
             ]
             command.append(str(script))
         done = subprocess.run(command, capture_output=True, text=True, check=False)
+        # sbatch --wait would look again after a minute only.
+        while allocation is not None and done.returncode == 0 and not (folder / "ended").exists():
+            time.sleep(0.5)
         if not (folder / "found.json").exists():
             log = (folder / "log").read_text() if (folder / "log").exists() else done.stdout + done.stderr
             raise SystemExit(f"{way} did not end: {log[-2000:]}")

@@ -11,7 +11,7 @@ from axsched_hpc.core.errors import ConfigError
 from axsched_hpc.core.events import Request
 from axsched_hpc.core.request import Asked
 from axsched_hpc.core.states import JobState
-from axsched_hpc.io import atomic, claim, processes
+from axsched_hpc.io import atomic, claim, oom, processes
 from axsched_hpc.pack import Report, attempt_job
 from axsched_hpc.runners.allocations import inside
 from axsched_hpc.runners.base import Batch, BatchAttempt, JobStatus
@@ -75,6 +75,21 @@ def test_the_jobs_of_a_batch_are_its_packs() -> None:
     assert packs.request == Request(memory_mb=4000, time_s=600)
     assert packs.command() == ["py", "-u", "-m", "axsched_hpc.pack", "/x/t.json", "4"]
     assert packs.command(2)[-1] == "2"
+
+
+def test_kills_for_lack_of_memory_are_counted_by_either_cgroup(tmp_path: Path) -> None:
+    mine, root = tmp_path / "mine", tmp_path / "cgroup"
+    assert oom.kills(mine, root) is None
+    mine.write_text("0::/job_7/step_batch\n")
+    assert oom.kills(mine, root) is None
+    (root / "job_7/step_batch").mkdir(parents=True)
+    (root / "job_7/step_batch/memory.events").write_text("low 0\nmax 5\noom 2\noom_kill 1\n")
+    assert oom.kills(mine, root) == 1
+    mine.write_text("5:cpu,cpuacct:/x\n4:memory:/slurm/job_7\n0::/\n")
+    (root / "memory/slurm/job_7").mkdir(parents=True)
+    control = root / "memory/slurm/job_7/memory.oom_control"
+    control.write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
+    assert oom.kills(mine, root) == 3
 
 
 @pytest.mark.parametrize(
