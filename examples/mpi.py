@@ -34,7 +34,8 @@ runner = SlurmRunner(
     time_limit="00:05:00",
     memory="1G",
     max_parallel=2,
-    config={"sbatch_options": {"nodes": 2, "ntasks-per-node": 2}},
+    nodes=2,
+    tasks_per_node=2,
 )
 config = {"job_output_dir": "outputs/mpi", "monitoring_interval": 2, "synchronous": False}
 

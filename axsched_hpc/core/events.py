@@ -61,7 +61,9 @@ class DriverOpened(Event):
     """A driver has read what was there. Second record of its segment; the first one in format 1.
 
     ``previous`` maps the names of the segments that it has read to their sizes in bytes: what a superseded
-    driver appends later lies beyond that size and does not count.
+    driver appends later lies beyond that size and does not count. ``run`` is the same for all drivers of one
+    submission by ``axsched submit``, null for others: they are one run of the script, also where one of them
+    died when it had just closed in good order.
     """
 
     kind: ClassVar[str] = "driver_opened"
@@ -72,6 +74,7 @@ class DriverOpened(Event):
     problem: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     previous: dict[str, int] = field(default_factory=dict)
+    run: str | None = None
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,16 @@ class _External:
 _EXTERNAL = ("state", "metrics")
 
 
+def _same_run(before: DriverOpened | None, event: DriverOpened) -> bool:
+    """Whether a driver takes over from another one of its run; the next session of one process is new."""
+    return (
+        before is not None
+        and event.run is not None
+        and event.run == before.run
+        and (event.host, event.pid) != (before.host, before.pid)
+    )
+
+
 def arm_key(parameters: Mapping[str, Any]) -> str:
     """A key that is equal for equal parameters."""
     return json.dumps(parameters, sort_keys=True)
@@ -150,7 +160,7 @@ class Ledger:
             Problem.from_json(event.problem)
         except ValueError as error:
             raise IllegalTransition(f"what a driver's record says is optimised {error}") from None
-        if self.closed:
+        if self.closed and not _same_run(self.driver, event):
             # The script before this one ended by itself; the calls of a new one are counted from the start.
             self.calls.clear()
             self.ended_calls.clear()

@@ -31,6 +31,9 @@ from axsched_hpc.store.lease import Lease
 
 log = logging.getLogger("axsched_hpc")
 
+#: Set by the driver's batch script: the same for a job that is requeued, and for its successors.
+RUN_VARIABLE = "AXSCHED_RUN"
+
 Listener = Callable[[Event, Ledger], None]
 
 #: Of the run time, snapshots take at most this share.
@@ -155,6 +158,7 @@ class Session:
                 problem=session.problem.to_json(),
                 versions=opening.versions(),
                 previous=journal.sizes(segments),
+                run=os.environ.get(RUN_VARIABLE) or None,
             )
         )
         faults.reach("open.recorded")

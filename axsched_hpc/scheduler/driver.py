@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from typing import Any
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.core.config import SchedulerConfig
-from axsched_hpc.core.errors import AxSchedError, StorageError, plural
+from axsched_hpc.core.errors import AxSchedError, ClusterUnavailableError, StorageError, plural
 from axsched_hpc.core.events import ObjectiveSet
+from axsched_hpc.core.throttle import jittered, longer
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.loop.clock import SystemClock
 from axsched_hpc.loop.loop import Goal, Loop, Stop
@@ -171,9 +173,26 @@ class Driver:
     def _prepared(self) -> Loop:
         """The loop; the runner is prepared before it is first needed, when nothing is submitted yet."""
         if self._loop is None:
-            self._runner.prepare(self.session.layout.submitit)
+            self._prepare()
             self._loop = Loop(self.session, self._runner)
         return self._loop
+
+    def _prepare(self) -> None:
+        """Prepare the runner. Where trials exist, a scheduler that does not answer is waited for: the one who
+        has started this may be another job, and nobody who would try again. For a new experiment it is an
+        error, which a person sees at once.
+        """
+        session, pause = self.session, 0.0
+        while True:
+            try:
+                return self._runner.prepare(session.layout.submitit)
+            except ClusterUnavailableError as error:
+                stop = session.patience.stop()
+                if not error.transient or not session.ledger.trials or stop is not None:
+                    raise
+                pause = longer(pause)
+                log.warning("%s Trying again in %.0f s.", error, pause)
+                self._clock.wait(jittered(pause, random.random()))
 
     def _installed(self, name: str) -> Any:
         """An installed objective, checked to be whole."""
@@ -190,7 +209,7 @@ class Driver:
             session.patience.stop = lambda: self._must_stop(interrupts, deadline)
             try:
                 yield interrupts
-            except StorageError as error:
+            except (StorageError, ClusterUnavailableError) as error:
                 if interrupts.first is None:
                     raise
                 log.warning("%s", error)

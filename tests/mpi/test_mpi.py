@@ -66,7 +66,8 @@ def test_trials_over_two_nodes(slurm_cluster: Cluster, program: Path, tmp_path: 
         memory="200M",
         time_limit="00:05:00",
         max_parallel=2,
-        config={"sbatch_options": {"nodes": 2, "ntasks-per-node": 2}},
+        nodes=2,
+        tasks_per_node=2,
     )
     options = {
         "job_output_dir": tmp_path / "run",

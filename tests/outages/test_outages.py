@@ -361,3 +361,20 @@ def test_a_waiting_task_that_a_user_cancels_is_abandoned_and_not_lost(
     (gone,) = [trial for trial in ledger.trials.values() if trial.state is TrialState.ABANDONED]
     assert [failure.kind for failure in gone.failures()] == [FailureKind.CANCELLED]
     assert len(gone.attempts) == 1
+
+
+@only_noacct
+def test_a_driver_that_starts_while_the_controller_is_down_waits_where_there_are_trials(
+    root: Path, site: Outages, cluster: str, messages: Warnings
+) -> None:
+    """Nobody would start it again where it is a job; a new experiment is a person's, who sees an error."""
+    with made(root, 3) as scheduler:
+        scheduler.run_optimization(max_trials=1)
+    site.stop_controller(cluster)
+    with pytest.raises(ClusterUnavailableError), made(root.parent / "new", 3) as scheduler:
+        scheduler.run_optimization(max_trials=1)
+    thread = afterwards(lambda: bool(messages.told("Trying again")), lambda: site.start_controller(cluster))
+    with made(root, 3) as scheduler:
+        scheduler.run_optimization(max_trials=2)
+    thread.join()
+    assert read_experiment(root).ledger.counts[TrialState.COMPLETED] == 3

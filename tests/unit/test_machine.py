@@ -229,6 +229,30 @@ def test_a_whole_story_folds() -> None:
     assert ledger.interrupted() is None
 
 
+def test_drivers_of_one_submission_are_one_run() -> None:
+    """Killed between its orderly end and that of the process, the next one must not begin a new budget."""
+
+    def calls(pid: int, run: str | None, before: str | None = "c-7") -> list[int]:
+        ledger = Ledger()
+        ledger.replay(
+            [
+                DriverOpened(1.0, 1, "h", 5, "d", run=before),
+                CallStarted(2.0, 1, "run_optimization", 0, max_trials=3),
+                CallEnded(3.0, 1, "budget"),
+                DriverClosed(4.0),
+                DriverOpened(5.0, 1, "h", pid, "d", run=run),
+            ]
+        )
+        return sorted(ledger.ended_calls)
+
+    assert calls(6, "c-7") == [1]
+    assert calls(6, "c-8") == []
+    assert calls(6, None) == []
+    assert calls(6, None, before=None) == []
+    # The next session of the same process is a new one.
+    assert calls(5, "c-7") == []
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(0, 10_000), max_size=60))
 def test_the_running_counts_equal_a_recount_after_any_legal_story(choices: list[int]) -> None:
