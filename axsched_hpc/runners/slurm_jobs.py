@@ -93,7 +93,9 @@ class SlurmJobs:
                 f"config['sbatch_options'].{did_you_mean(option, known)}"
             )
         error = parse.submission_error(words)
-        if not error.transient:
+        # Nodes that are down now, such as all of them right after the controller's start, do not hinder a
+        # submission; where no node can ever fit, sbatch itself says so.
+        if not error.transient and not parse.lacks_nodes(words):
             raise error
 
     def submit(self, batch: Batch) -> dict[int, str]:

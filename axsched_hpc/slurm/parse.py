@@ -321,6 +321,11 @@ def submission_error(text: str) -> SubmissionError:
     return SubmissionError(f"Slurm refused the jobs: {words.rstrip('.')}. {hint}".strip())
 
 
+def lacks_nodes(text: str) -> bool:
+    """Whether sbatch says that no node has now what a job asks for."""
+    return "node configuration is not available" in text
+
+
 def unknown_option(text: str) -> str | None:
     """The option that sbatch says it does not know, without dashes; None where it says no such thing."""
     found = _OPTION.search(text)

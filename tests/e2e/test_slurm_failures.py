@@ -87,7 +87,6 @@ def test_more_time_and_more_memory(slurm_cluster: Cluster, tmp_path: Path) -> No
         ({"partion": "main"}, ConfigError, r"no option --partion, .* Did you mean 'partition'\?"),
         ({"constraint": "rainbow"}, SubmissionError, "Invalid feature specification"),
         ({"partition": "nowhere"}, SubmissionError, "(?i)invalid partition.*`sinfo` lists the partitions"),
-        ({"nodes": 99}, SubmissionError, "Requested node configuration is not available"),
         ({"gres": "unicorn:1"}, SubmissionError, "Invalid generic resource"),
         ({"time": "tomorrow"}, SubmissionError, "Invalid --time specification. sbatch\\(1\\) says"),
     ],
