@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.outages.site import Outages
+from tests.outages.test_outages import only_acct
 from tests.slurm.harness import Cluster
 from tests.slurm.nodes import node_states
 from tests.storage.kit import wait_until
@@ -28,6 +29,7 @@ def shown(cluster: Cluster, job: str, fields: str = "%T") -> str:
     return cluster.run("squeue", "-h", "--states=all", f"--jobs={job}", f"--format={fields}").stdout.strip()
 
 
+@only_acct
 @pytest.mark.parametrize(
     ("partition", "state", "patience"),
     [("low", "PENDING", 0), ("scavenge", "PREEMPTED", 0), ("grace", "PENDING", 5)],
