@@ -1,4 +1,4 @@
-"""What Slurm does to jobs that run: their node dies, they are preempted, suspended or put back by hand.
+"""What Slurm puts back into its queue: jobs whose node dies, and those that are held as well.
 
 Each test drives a real run over it, and says in what state the trial ends, after how many attempts and starts
 of the objective, and what the user was told.
@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from axsched_hpc.core.ledger import Trial
-from axsched_hpc.core.states import FailureKind, TrialState
+from axsched_hpc.core.states import TrialState
 from axsched_hpc.reporting.reading import read_experiment
 from tests.outages.site import Outages
-from tests.outages.test_outages import afterwards, made, only_acct, only_noacct
+from tests.outages.test_outages import afterwards, made
 from tests.slurm.harness import Cluster
 from tests.storage.kit import Warnings, check_files, objective, wait_until
 
@@ -69,12 +69,6 @@ class Case:
     def shown(self, job: str, field: str = "%T") -> str:
         return self.slurm.run("squeue", "-h", "--states=all", f"--jobs={job}", f"-o{field}").stdout.strip()
 
-    def preempt(self) -> None:
-        """Run a short job of a higher priority on the node."""
-        whole = ("--partition=high", f"--nodelist={NODE}", "--exclusive", "--output=/dev/null")
-        job = self.slurm.run("sbatch", "--parsable", *whole, "--wrap=true").stdout.strip()
-        wait_until(lambda: self.shown(job) == "COMPLETED")
-
     def run(self, act: Callable[[], object], *, starts: list[int], **sbatch: Any) -> Trial:
         """Run the trial, let ``act`` happen, and return the trial after its end."""
         acting = afterwards(lambda: self._starts.read_text() != "", act)
@@ -110,55 +104,6 @@ def test_a_node_dies_and_slurm_runs_its_job_again(
     assert not messages.told("tried again")
 
 
-def test_a_node_dies_with_a_job_that_slurm_may_not_run_again(
-    case: Case, site: Outages, cluster: str, messages: Warnings
-) -> None:
-    def act() -> None:
-        site.kill_node(cluster, NODE)
-        site.return_node(cluster, NODE)
-        case.go_on()
-
-    trial = case.run(act, starts=[0, 0], **{"no-requeue": True})
-    assert len(trial.attempts) == 2
-    assert [failure.kind for failure in trial.failures()] == [FailureKind.NODE_FAILED]
-    assert messages.told(f"on {NODE}: its node failed (state NODE_FAIL)", "NodeDown", "it is tried again")
-
-
-@only_acct
-def test_a_preempted_job_is_put_back_and_runs_again(case: Case, messages: Warnings) -> None:
-    def act() -> None:
-        case.preempt()
-        case.go_on()
-
-    trial = case.run(act, starts=[0, 1], partition="low")
-    assert len(trial.attempts) == 1
-    assert trial.failures() == ()
-    assert not messages.told("tried again")
-
-
-def test_a_preempted_job_is_cancelled_and_another_attempt_follows(case: Case, messages: Warnings) -> None:
-    def act() -> None:
-        case.preempt()
-        case.go_on()
-
-    trial = case.run(act, starts=[0, 0], partition="scavenge")
-    assert len(trial.attempts) == 2
-    assert [failure.kind for failure in trial.failures()] == [FailureKind.PREEMPTED]
-    assert messages.told(f"on {NODE}: it was preempted (state PREEMPTED)", "it is tried again")
-
-
-@only_noacct
-def test_a_job_that_is_put_back_by_hand_runs_again(case: Case, messages: Warnings) -> None:
-    def act() -> None:
-        case.control("requeue", case.job())
-        case.go_on()
-
-    trial = case.run(act, starts=[0, 1])
-    assert len(trial.attempts) == 1
-    assert trial.failures() == ()
-
-
-@only_acct
 def test_a_job_that_is_put_back_and_held_waits_for_its_release(case: Case, messages: Warnings) -> None:
     def act() -> None:
         job = case.job()
@@ -173,19 +118,3 @@ def test_a_job_that_is_put_back_and_held_waits_for_its_release(case: Case, messa
     trial = case.run(act, starts=[0, 1])
     assert len(trial.attempts) == 1
     assert trial.failures() == ()
-
-
-def test_a_suspended_job_goes_on_where_it_was(case: Case, messages: Warnings) -> None:
-    def act() -> None:
-        job = case.job()
-        wait_until(lambda: bool(messages.told("runs on")))
-        case.control("suspend", job)
-        case.go_on()
-        # A process that stands still does not see that it may go on.
-        wait_until(lambda: case.shown(job) == "SUSPENDED")
-        case.control("resume", job)
-
-    trial = case.run(act, starts=[0])
-    assert len(trial.attempts) == 1
-    assert trial.failures() == ()
-    assert not messages.told("tried again")
