@@ -1,5 +1,7 @@
-# Prologue of a trial's job: shell lines that run in the batch script on the compute node, after the
-# #SBATCH header and before the worker starts. Copy this file, uncomment what your site needs, and pass it on:
+# Prologue of a trial's job: shell lines that run on the compute node before the worker starts
+#
+# They stand in the batch script, after its #SBATCH header. Copy this file, uncomment what your site needs, and pass
+# it on:
 #
 #     SlurmRunner(config={"setup": Path("trial.setup.sh").read_text().splitlines()})
 #
