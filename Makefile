@@ -71,7 +71,7 @@ test: $(VENV)/.test  ## install what the tests still need, bring up the test Slu
 	@{ tests/install-system-packages && tests/slurm/cluster up; } || [ $$? -eq 3 ]
 	$(BIN)/python -m pytest -n 4 $(PYTEST_ARGS)
 
-chaos: $(VENV)/.test  ## kill drivers and workers for MINUTES at WHERE=local,slurm,noacct,nfs3,nfs4, with SEED
+chaos: $(VENV)/.test  ## kill drivers and workers for MINUTES at WHERE=local,slurm,noacct,packs,nfs3,nfs4, with SEED
 	$(BIN)/python -m tests.chaos.campaign --minutes $(MINUTES) --seed $(SEED) --where $(WHERE) $(CHAOS_ARGS)
 
 lint: $(VENV)/.dev  ## ruff, mypy --strict, import-linter

@@ -213,18 +213,19 @@ def places(names: Sequence[str]) -> list[Place]:
                     mounts=tuple(Path(os.environ[v]) for v in ("NFS_A", "NFS_B")),
                 )
             )
-        elif name in ("slurm", "noacct"):
+        elif name in ("slurm", "noacct", "packs"):
             from tests.slurm.harness import ClusterMissing, ensure_up
 
             try:
-                clusters = [c for c in ensure_up() if c.accounting is (name == "slurm")]
+                clusters = [c for c in ensure_up() if c.accounting is (name != "noacct")]
             except ClusterMissing as missing:
                 raise SystemExit(f"{name}: {missing}") from None
             if not clusters:
                 raise SystemExit(f"{name}: no such Slurm answers here.")
-            found.append(Place(name, slurm=clusters[0].environment()))
+            pack = 2 if name == "packs" else 1
+            found.append(Place(name, slurm=clusters[0].environment(), pack=pack))
         else:
-            raise SystemExit(f"--where: {name!r} is none of local, slurm, noacct, nfs3, nfs4.")
+            raise SystemExit(f"--where: {name!r} is none of local, slurm, noacct, packs, nfs3, nfs4.")
     return found
 
 

@@ -34,16 +34,19 @@ class Place:
     Attributes
     ----------
     name
-        ``local``, ``slurm``, ``noacct`` or ``nfs``.
+        ``local``, ``slurm``, ``noacct``, ``packs`` or ``nfs``.
     slurm
         The environment in which Slurm's commands speak to the cluster; None where there is none.
     mounts
         Two mounts of one directory, for the driver and for the workers; empty where there is no NFS.
+    pack
+        Attempts in one Slurm job.
     """
 
     name: str
     slurm: Mapping[str, str] | None = None
     mounts: tuple[Path, ...] = ()
+    pack: int = 1
 
 
 class BesideRunner(LocalRunner):
@@ -149,7 +152,10 @@ def _drive(setting: Setting) -> None:
 def _runner(setting: Setting) -> BaseRunner:
     slots = setting.plan.slots
     if setting.place.slurm is not None:
-        return SlurmRunner(memory="100M", time_limit="00:10:00", max_parallel=slots)
+        pack = setting.place.pack
+        return SlurmRunner(
+            memory="100M", time_limit="00:10:00", max_parallel=max(slots, pack), trials_per_job=pack
+        )
     if setting.beside is not None:
         return BesideRunner(slots, setting.directory, setting.beside)
     return LocalRunner(max_parallel=slots)

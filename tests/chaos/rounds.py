@@ -207,7 +207,10 @@ class Round:
             if run.job is None:
                 return False
             done = subprocess.run(
-                ["scontrol", "requeue", run.job], env=self._place.slurm, capture_output=True, check=False
+                ["scontrol", "requeue", run.job.partition("#")[0]],
+                env=self._place.slurm,
+                capture_output=True,
+                check=False,
             )
             if done.returncode != 0:
                 return False
