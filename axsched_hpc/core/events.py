@@ -257,7 +257,8 @@ class Failure:
     @property
     def text(self) -> str:
         """What happened, and what to do."""
-        return f"{self.message} {self.hint}".rstrip()
+        stop = "." if self.hint and not self.message.endswith((".", "!", "?")) else ""
+        return f"{self.message}{stop} {self.hint}".rstrip()
 
 
 @dataclass(frozen=True)

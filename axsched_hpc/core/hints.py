@@ -34,7 +34,11 @@ def hint(failure: Failure) -> str:
         case FailureKind.CRASHED | FailureKind.WORKER_KILLED | FailureKind.EXIT_CODE if _killed(failure):
             if _nearly_all(failure):
                 return f"Most likely out of memory: {_memory(failure)}; raise memory."
-            return f"Killed from outside; {_memory(failure)}." if failure.used_mb else ""
+            used = f"; {_memory(failure)}" if failure.used_mb else ""
+            return (
+                "SIGKILL comes from outside: from the kernel where the node has no memory left, or from a "
+                f"person{used}."
+            )
         case FailureKind.EXIT_CODE if failure.exit_code == 127:
             return "127 is what a shell says of a command that it does not find: load its module in the job."
         case FailureKind.EXIT_CODE if failure.exit_code == 126:

@@ -69,5 +69,6 @@ def poll_pause(interval: float, answer: float, failures: int) -> float:
     failures
         Queries in a row that were not answered.
     """
-    wanted = max(interval, answer / POLL_SHARE) * 2.0 ** min(failures, 10)
+    # How long an answer that never came was waited for says nothing.
+    wanted = interval * 2.0 ** min(failures, 10) if failures else max(interval, answer / POLL_SHARE)
     return min(wanted, max(interval, LONGEST_POLL))

@@ -19,10 +19,6 @@ from axsched_hpc.objectives.context import ObjectiveFailed, RunContext, failed, 
 from axsched_hpc.objectives.kinds import ScriptObjective
 from axsched_hpc.objectives.placeholders import expand
 
-# Signals that a program brings upon itself; SIGKILL comes from outside, but most often because of what the
-# program did.
-_KILLED_HINT = " (often the kernel, out of memory: compare the memory asked for with that used)"
-
 
 @dataclass(frozen=True)
 class Command:
@@ -209,8 +205,7 @@ def ended_badly(ended: process.Ended, command: Command, context: RunContext, sta
         )
         return failed(FailureKind.TIMED_OUT, message, signal=command.warn, tail=tail)
     if ended.code < 0:
-        hint = _KILLED_HINT if ended.code == -signal.SIGKILL else ""
-        message = f"{command.what} was killed by {_signal_name(-ended.code)}{hint}; {said}"
+        message = f"{command.what} was killed by {_signal_name(-ended.code)}; {said}"
         return failed(FailureKind.CRASHED, message, signal=-ended.code, tail=tail)
     # Shells and containers report a signal in this way.
     hint = f" (in a shell or container: {_signal_name(ended.code - 128)})" if 128 < ended.code < 160 else ""

@@ -546,8 +546,8 @@ _FAILING = {
     ),
     "killed": (
         "kill -KILL $$",
-        "{script} was killed by SIGKILL (often the kernel, out of memory: compare the memory asked for with "
-        "that used); {stderr} is empty",
+        "{script} was killed by SIGKILL; {stderr} is empty. SIGKILL comes from outside: from the kernel "
+        "where the node has no memory left, or from a person; the job used N MB.",
     ),
     "timeout": (
         "sleep 60",
@@ -572,8 +572,9 @@ def test_a_script_that_fails_costs_its_trial_and_nothing_else(make: Make, tmp_pa
     attempt = tmp_path / "run" / "trials" / "00000" / "attempt-1"
     message = expected.format(script=script, metrics=attempt / "metrics.json", stderr=attempt / "stderr.log")
     (failure,) = scheduler.result.failures
-    assert (failure.trial, failure.attempts, failure.reason) == (0, 1, message)
-    assert trials[0].status_reason == message
+    reason = re.sub(r"used \d+ MB", "used N MB", failure.reason)
+    assert (failure.trial, failure.attempts, reason) == (0, 1, message)
+    assert trials[0].status_reason == failure.reason
     assert (attempt / "stderr.log").is_file()
     assert not (tmp_path / "run" / "trials" / "00001" / "attempt-1" / "stderr.log").exists()
     if case == "exit-3":
@@ -670,8 +671,5 @@ def test_a_partition_that_does_not_exist(make: Make, tmp_path: Path, acct_cluste
     assert not caught.value.transient
     assert "invalid partition specified: nope" in str(caught.value)
     ledger = read_experiment(tmp_path / "run").ledger
-    assert {t.state for t in ledger.trials.values()} == {TrialState.WAITING}
-    assert all(t.attempts[-1].withdrawn for t in ledger.trials.values())
-    tokens = ",".join(ledger.batches)
-    assert acct_cluster.run("squeue", "--noheader", f"--name={tokens}").stdout == ""
+    assert ledger.trials == {} and ledger.batches == {}
     _goes_on_elsewhere(make, tmp_path, scheduler, 3)

@@ -220,5 +220,7 @@ def _cleaned(changed: set[str]) -> set[str]:
     return {
         name
         for name in changed
-        if name.startswith(("submitit", "inbox")) or Path(name).name in LOGS or Path(name).name == "attempt-1"
+        if name.startswith(("submitit", "inbox"))
+        or Path(name).name in (*LOGS, "attempt-1", "checkpoint")
+        or Path(name).parent.name == "trials"
     }

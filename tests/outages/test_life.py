@@ -72,7 +72,9 @@ class Run:
             self.scheduler.wait(0.5)
 
     def running(self, *numbers: int) -> bool:
-        return all(self.trial(number).state is TrialState.RUNNING for number in numbers)
+        """Whether the driver knows that they run, and their objectives have begun."""
+        known = all(self.trial(number).state is TrialState.RUNNING for number in numbers)
+        return known and all(self.executions(number) for number in numbers)
 
     def release(self, *numbers: int) -> None:
         """Let the objective of trials come to its end."""
@@ -80,7 +82,8 @@ class Run:
             (self.folder / f"go-{number / 10}").touch()
 
     def executions(self, number: int) -> int:
-        return (self.folder / "log").read_text().split().count(str(number / 10))
+        log = self.folder / "log"
+        return log.read_text().split().count(str(number / 10)) if log.exists() else 0
 
 
 def waiting_for_a_file(folder: Path) -> Callable[[dict[str, Any]], dict[str, float]]:

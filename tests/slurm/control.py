@@ -155,8 +155,8 @@ def node_states(cluster: ClusterLayout) -> dict[str, str]:
 
 
 def is_up(state: str) -> bool:
-    # A trailing `*` marks a node that does not respond.
-    return state in {"idle", "mixed", "allocated", "completing"}
+    # A trailing `*` marks a node that does not respond; a `-`, and `planned`, one that a waiting job will have.
+    return state.removesuffix("-") in {"idle", "mixed", "allocated", "completing", "planned"}
 
 
 def _await_nodes(cluster: ClusterLayout) -> None:

@@ -168,6 +168,8 @@ def test_memory_for_people() -> None:
 
 # ---------------------------------------------------------------- hints
 
+_OUTSIDE = "SIGKILL comes from outside: from the kernel where the node has no memory left, or from a person"
+
 
 @pytest.mark.parametrize(
     ("failure", "words"),
@@ -181,10 +183,13 @@ def test_memory_for_people() -> None:
             failed(K.CRASHED, signal=9, asked_mb=4096, used_mb=4000),
             "Most likely out of memory: the job asked for 4 GB and used 3.9 GB; raise memory.",
         ),
-        (failed(K.CRASHED, signal=9), ""),
+        (
+            failed(K.CRASHED, signal=9),
+            f"{_OUTSIDE}.",
+        ),
         (
             failed(K.EXIT_CODE, exit_code=137, asked_mb=4096, used_mb=100),
-            "Killed from outside; the job asked for 4 GB and used 100 MB.",
+            f"{_OUTSIDE}; the job asked for 4 GB and used 100 MB.",
         ),
         (failed(K.EXIT_CODE, exit_code=3), ""),
         (failed(K.BAD_METRICS), ""),
