@@ -155,7 +155,7 @@ def node_states(cluster: ClusterLayout) -> dict[str, str]:
 
 
 def is_up(state: str) -> bool:
-    # A trailing `*` marks a node that does not respond; a `-`, and `planned`, one that a waiting job will have.
+    # A trailing `*` marks a node that does not respond; `-` and `planned` one that a waiting job will have.
     return state.removesuffix("-") in {"idle", "mixed", "allocated", "completing", "planned"}
 
 
