@@ -69,6 +69,7 @@ def poll_pause(interval: float, answer: float, failures: int) -> float:
     failures
         Queries in a row that were not answered.
     """
-    # How long an answer that never came was waited for says nothing.
-    wanted = interval * 2.0 ** min(failures, 10) if failures else max(interval, answer / POLL_SHARE)
-    return min(wanted, max(interval, LONGEST_POLL))
+    if failures:
+        # How long an answer that never came was waited for says nothing.
+        return min(interval * 2.0 ** min(failures, 10), max(interval, LONGEST_PAUSE))
+    return min(max(interval, answer / POLL_SHARE), max(interval, LONGEST_POLL))

@@ -216,7 +216,8 @@ class Observer:
         else:
             self._unanswered = 0
         interval, took = self._session.config.monitoring_interval, clock.monotonic() - begun
-        self.pause = poll_pause(interval, took, self._unanswered)
+        answer = self._runner.answer_time
+        self.pause = poll_pause(interval, took if answer is None else answer, self._unanswered)
         if self._unanswered:
             self.pause = jittered(self.pause, random.random())
         return known

@@ -124,6 +124,13 @@ class BaseRunner(ABC):
     pack: int = 1
     asked: Asked = Asked()
 
+    @property
+    def answer_time(self) -> float | None:
+        """Seconds that the scheduler's controller took for its last answer, by which the pause between two
+        polls is measured; None: as long as ``poll`` took.
+        """
+        return None
+
     def prepare(self, folder: Path) -> None:  # noqa: B027 - a runner without preparations is complete
         """Check, before anything is submitted, that jobs can be submitted from here.
 

@@ -89,6 +89,11 @@ class PackedJobs:
         memory = jobs.asked.memory_mb
         self.asked = Asked(None if memory is None else memory // size, jobs.asked.time_s)
 
+    @property
+    def answer_time(self) -> float | None:
+        """Seconds that the controller took for its last answer."""
+        return self._jobs.answer_time
+
     def prepare(self, folder: Path) -> None:
         """See :meth:`SlurmJobs.prepare`."""
         self._jobs.prepare(folder)

@@ -60,6 +60,8 @@ class SlurmJobs:
         self._waiting: dict[str, float] = {}
         self._job_age = 0.0
         self._cancelled: set[str] = set()
+        #: Seconds that squeue took. The accounting has a pause of its own, where it is slow.
+        self.answer_time: float | None = None
 
     def prepare(self, folder: Path) -> None:
         """Check that Slurm is there and answers, and that submitit knows the parameters."""
@@ -210,7 +212,9 @@ class SlurmJobs:
         ]
 
     def _squeue(self, argv: list[str]) -> list[Row]:
+        begun = time.monotonic()
         answer = self._execute(argv)
+        self.answer_time = time.monotonic() - begun
         return parse.squeue(answer.code, answer.out, answer.err)
 
     def _vanished(self, job: str, shown: Mapping[str, Row]) -> bool:

@@ -68,6 +68,11 @@ class SubmititRunner(BaseRunner):
         self.settle = self._jobs.settle
         self.asked = getattr(self._jobs, "asked", Asked())
 
+    @property
+    def answer_time(self) -> float | None:
+        """See :attr:`axsched_hpc.BaseRunner.answer_time`."""
+        return getattr(self._jobs, "answer_time", None)
+
     def _made(self, cluster: str, parameters: Mapping[str, Any]) -> Jobs:
         if cluster == "slurm":
             return SlurmJobs(parameters)

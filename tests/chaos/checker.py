@@ -275,7 +275,9 @@ def _inbox(
     One kind may be there: a job that Slurm requeues although its result is known comes when the run is over,
     and announces that result a second time.
     """
-    again = {(run.trial, run.attempt) for run in executions if run.job is not None and run.pid in killed}
+    runs = [run for run in executions if run.job is not None]
+    requeued = {_slurm_job(run) for run in runs if run.pid in killed}
+    again = {(run.trial, run.attempt) for run in runs if _slurm_job(run) in requeued}
     for name in atomic.listing(layout.inbox):
         place = parse_notice_name(name)
         trial = ledger.trials.get(place[0]) if place in again else None
@@ -284,6 +286,11 @@ def _inbox(
             if (layout.inbox / name).read_bytes() == files.result.read_bytes():
                 continue
         yield Violation(Kind.ORPHAN, f"the notice {name} is left in the inbox.")
+
+
+def _slurm_job(run: Execution) -> str:
+    """The job of an execution, which it may share with others."""
+    return (run.job or "").partition("#")[0]
 
 
 def _logs(logs: Iterable[Path]) -> Iterator[Violation]:
