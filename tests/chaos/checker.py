@@ -276,8 +276,9 @@ def _inbox(
     and announces that result a second time.
     """
     runs = [run for run in executions if run.job is not None]
-    requeued = {_slurm_job(run) for run in runs if run.pid in killed}
-    again = {(run.trial, run.attempt) for run in runs if _slurm_job(run) in requeued}
+    # Attempts that share a job are requeued together.
+    packs = {_slurm_job(run) for run in runs if run.pid in killed and "#" in str(run.job)}
+    again = {(run.trial, run.attempt) for run in runs if run.pid in killed or _slurm_job(run) in packs}
     for name in atomic.listing(layout.inbox):
         place = parse_notice_name(name)
         trial = ledger.trials.get(place[0]) if place in again else None
