@@ -185,7 +185,7 @@ class Driver:
         session, pause = self.session, 0.0
         while True:
             try:
-                return self._runner.prepare(session.layout.submitit)
+                return session.patience.insist(lambda: self._runner.prepare(session.layout.submitit))
             except ClusterUnavailableError as error:
                 stop = session.patience.stop()
                 if not error.transient or not session.ledger.trials or stop is not None:

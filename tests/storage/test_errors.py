@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from axsched_hpc import AxScheduler, LocalRunner
 from axsched_hpc.core.events import TrialAdded
-from axsched_hpc.core.states import FailureKind
+from axsched_hpc.core.states import FailureKind, TrialState
 from axsched_hpc.io import faults, outcome
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.loop.session import Session
 from axsched_hpc.reporting.reading import read_experiment
 from axsched_hpc.store import journal
+from tests.e2e.kit import bowl, client
 from tests.storage.kit import (
     CountingRunner,
     Points,
@@ -212,3 +214,20 @@ def test_a_permission_that_is_lost_for_a_while(root: Path, points: Points, messa
     assert len(messages.told("/trials/00001", "cannot be written or read (Permission denied)")) == 2
     check_whole(root, 3)
     assert runner.started == 3
+
+
+def test_a_runner_whose_preparations_cannot_be_written_is_waited_for(tmp_path: Path) -> None:
+    """Slurm's writes a script, by which sbatch is asked whether it would take it."""
+
+    class Writing(LocalRunner):
+        errors = [errno.EIO, errno.ENOSPC]
+
+        def prepare(self, folder: Path) -> None:
+            if self.errors:
+                raise OSError(self.errors.pop(), "no", str(folder / "check.sh"))
+
+    scheduler = AxScheduler(client(), Writing(max_parallel=1), {"job_output_dir": tmp_path / "run"})
+    scheduler.set_objective_function(bowl)
+    with scheduler:
+        scheduler.run_optimization(max_trials=1)
+    assert read_experiment(tmp_path / "run").ledger.counts[TrialState.COMPLETED] == 1
