@@ -219,15 +219,16 @@ def test_a_permission_that_is_lost_for_a_while(root: Path, points: Points, messa
 def test_a_runner_whose_preparations_cannot_be_written_is_waited_for(tmp_path: Path) -> None:
     """Slurm's writes a script, by which sbatch is asked whether it would take it."""
 
-    class Writing(LocalRunner):
-        errors = [errno.EIO, errno.ENOSPC]
+    errors = [errno.EIO, errno.ENOSPC]
 
+    class Writing(LocalRunner):
         def prepare(self, folder: Path) -> None:
-            if self.errors:
-                raise OSError(self.errors.pop(), "no", str(folder / "check.sh"))
+            if errors:
+                raise OSError(errors.pop(), "no", str(folder / "check.sh"))
 
     scheduler = AxScheduler(client(), Writing(max_parallel=1), {"job_output_dir": tmp_path / "run"})
     scheduler.set_objective_function(bowl)
     with scheduler:
         scheduler.run_optimization(max_trials=1)
+    assert errors == []
     assert read_experiment(tmp_path / "run").ledger.counts[TrialState.COMPLETED] == 1
