@@ -179,12 +179,7 @@ class SlurmJobs:
         for first in range(0, len(known), _CHUNK):
             chunk = known[first : first + _CHUNK]
             answer = self._execute(render.scancel(chunk))
-            if answer.code != 0 and "invalid job id" not in answer.err.lower():
-                raise ClusterUnavailableError(
-                    f"scancel could not end the jobs: {' '.join(answer.err.split())}. They go on; "
-                    f"cancel them by hand: scancel {' '.join(render.roots(known))}",
-                    transient=True,
-                )
+            parse.scancel(answer.code, answer.err, "jobs", render.roots(known))
             self._cancelled.update(chunk)
 
     def usage(self, jobs: Sequence[str]) -> dict[str, Usage]:

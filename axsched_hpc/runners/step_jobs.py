@@ -174,12 +174,7 @@ class StepJobs:
         running = {f"{step.job}/{step.name}": step.id for step in self._allocations.steps(allocations)}
         if ids := [running[job] for job in others if job in running]:
             answer = self._execute(render.scancel(ids))
-            if answer.code != 0 and "invalid job id" not in answer.err.lower():
-                raise ClusterUnavailableError(
-                    f"scancel could not end the steps: {' '.join(answer.err.split())}. They go on; "
-                    f"cancel them by hand: scancel {' '.join(ids)}",
-                    transient=True,
-                )
+            parse.scancel(answer.code, answer.err, "steps", ids)
         self._cancelled.update(others)
 
     def log(self, batch: Batch, index: int, job: str) -> Path:

@@ -5,7 +5,7 @@ error).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from axsched_hpc.core.errors import ClusterUnavailableError, SubmissionError
@@ -139,8 +139,7 @@ def squeue(code: int, out: str, err: str) -> list[Row]:
     ClusterUnavailableError
         It could not answer.
     """
-    if code != 0 and "invalid job id specified" not in err.lower():
-        raise _unavailable("squeue", code, err)
+    _check_squeue(code, err)
     rows = []
     for line in out.splitlines():
         fields = line.split("|", _SQUEUE_FIELDS - 1)
@@ -153,8 +152,7 @@ def squeue(code: int, out: str, err: str) -> list[Row]:
 
 def squeue_scripts(code: int, out: str, err: str) -> dict[str, str]:
     """The path of each job's batch script, likewise."""
-    if code != 0 and "invalid job id specified" not in err.lower():
-        raise _unavailable("squeue", code, err)
+    _check_squeue(code, err)
     rows = (line.partition("|") for line in out.splitlines())
     return {one: script for job, _, script in rows if script for one in expand(job)}
 
@@ -181,8 +179,7 @@ def steps(code: int, out: str, err: str) -> list[Step]:
     ClusterUnavailableError
         It could not answer.
     """
-    if code != 0 and "invalid job id specified" not in err.lower():
-        raise _unavailable("squeue", code, err)
+    _check_squeue(code, err)
     rows = [line.split("|", 2) for line in out.splitlines()]
     return [Step(row[0], _node(row[1]), row[2]) for row in rows if len(row) == 3]
 
@@ -343,6 +340,35 @@ def _unavailable(command: str, code: int, err: str) -> ClusterUnavailableError:
         f"{command} could not answer: {words}. `scontrol ping` tells whether the controller is up.",
         transient=bool(_UNREACHABLE.search(err)) or not err.strip(),
     )
+
+
+def scancel(code: int, err: str, what: str, ids: Sequence[str]) -> None:
+    """Check that scancel has ended what it could; ids that Slurm does not know are no error.
+
+    Parameters
+    ----------
+    what
+        ``jobs`` or ``steps``.
+    ids
+        What a person has to cancel by hand where it has not.
+
+    Raises
+    ------
+    ClusterUnavailableError
+        It has not.
+    """
+    if code != 0 and "invalid job id" not in err.lower():
+        raise ClusterUnavailableError(
+            f"scancel could not end the {what}: {' '.join(err.split())}. They go on; "
+            f"cancel them by hand: scancel {' '.join(ids)}",
+            transient=True,
+        )
+
+
+def _check_squeue(code: int, err: str) -> None:
+    # Of ids that it does not know squeue says so, and shows the others.
+    if code != 0 and "invalid job id specified" not in err.lower():
+        raise _unavailable("squeue", code, err)
 
 
 def _check_accounting(code: int, err: str) -> None:
