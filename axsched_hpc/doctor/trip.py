@@ -25,6 +25,10 @@ from axsched_hpc.runners.base import BaseRunner, Batch, BatchAttempt, JobStatus
 #: Questions to the node; the clocks and the lateness are known the better the more there are.
 QUESTIONS = 5
 
+#: Seconds between an answer and the next question. The node lists the directory meanwhile, so that what it
+#: keeps of it is older than the question: a cache that is filled only afterwards shows no lateness.
+BETWEEN = 0.3
+
 #: Seconds to wait for one answer, for the lock of a killed process, and for the end of the job.
 ANSWER, FREED, ENDING = 60.0, 10.0, 15.0
 
@@ -262,6 +266,7 @@ def _speak(talk: Path, trip: Trip, say: Progress) -> None:
     trip.file_clock = probe.file_clock(talk)
     for number in range(QUESTIONS):
         name = f"{number:03d}"
+        time.sleep(BETWEEN)
         say(f"speaking with {trip.node['host']}, {number + 1} of {QUESTIONS}")
         asked = time.time()
         probe.publish(talk, probe.PING + name, {})
