@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from axsched_hpc.io import document
+
+#: What runs a script that is not executable, by the ending of its name; None: the worker's own Python.
+INTERPRETERS = {".py": None, ".sh": "bash", ".R": "Rscript", ".r": "Rscript", ".jl": "julia", ".pl": "perl"}
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,88 @@ class FunctionObjective:
 
 
 @dataclass(frozen=True)
-class ScriptObjective:
+class Extraction:
+    """Where a metric stands in what a program has written.
+
+    Attributes
+    ----------
+    kind
+        ``regex``, ``json``, ``csv``, ``hdf5``, ``netcdf`` or ``last_line``.
+    address
+        The pattern, the path, the column or the variable; empty for the last line.
+    file
+        Relative to the working directory; or ``stdout`` or ``stderr``.
+    which
+        ``first``, ``last``, ``min``, ``max``, or an index, of the values that are found.
+    sem
+        The address of the standard error, where it has one of its own.
+    separator
+        Between the columns of a table; None: found out.
+    """
+
+    metric: str
+    kind: str
+    address: str = ""
+    file: str = "stdout"
+    which: str | int = "last"
+    sem: str | None = None
+    separator: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramObjective:
+    """What scripts and containers have in common: the files around a program.
+
+    Attributes
+    ----------
+    templates
+        (absolute path of the template, path in the working directory of what is made of it).
+    inputs
+        Absolute paths of what is copied into each working directory.
+    extract
+        Metrics that are read from what the program writes.
+    scratch
+        Whether the working directory is on a disk of the node, and copied back at the end.
+    stage_out
+        Patterns of what is copied back; None: all.
+    output_limit
+        The most that is kept of each of stdout and stderr, in megabytes; 0: all.
+    """
+
+    templates: tuple[tuple[str, str], ...] = ()
+    inputs: tuple[str, ...] = ()
+    extract: tuple[Extraction, ...] = ()
+    scratch: bool = False
+    stage_out: tuple[str, ...] | None = None
+    output_limit: int = 64
+
+    @property
+    def copies(self) -> list[tuple[str, str]]:
+        """What is installed beside the objective's description: (absolute path, name there)."""
+        templates = [(source, template_name(place)) for place, (source, _) in enumerate(self.templates)]
+        return templates + [(source, input_name(place)) for place, source in enumerate(self.inputs)]
+
+
+def template_name(place: int) -> str:
+    """Name of the installed copy of a template."""
+    return f"template-{place}"
+
+
+def input_name(place: int) -> str:
+    """Name of the installed copy of an input."""
+    return f"input-{place}"
+
+
+@dataclass(frozen=True)
+class ScriptObjective(ProgramObjective):
     """A program that reads a parameter file and writes a metric file.
 
     Attributes
     ----------
     script
-        Name of the copy that runs.
+        Name of the copy that runs; of a program that runs in place, what is looked for on the node.
     source
-        The original's absolute path.
+        The original's absolute path; of a program that is looked for on PATH, its name.
     interpreter
         Program and arguments put before the script; None: chosen on the node.
     environment
@@ -55,6 +131,10 @@ class ScriptObjective:
         Absolute; None: the attempt's own.
     copy
         Absolute paths of what is copied beside the script.
+    link
+        Absolute paths of what the working directory has links to.
+    in_place
+        Whether the original itself runs.
     warning
         As of a function.
     warning_signal
@@ -70,12 +150,14 @@ class ScriptObjective:
     working_directory: str | None = None
     copy: tuple[str, ...] = ()
     parameters_format: str = "json"
+    link: tuple[str, ...] = ()
+    in_place: bool = False
     warning: int | None = None
     warning_signal: str = "USR1"
 
 
 @dataclass(frozen=True)
-class ContainerObjective:
+class ContainerObjective(ProgramObjective):
     """A command in a container image, which reads and writes the same files.
 
     Attributes
@@ -92,6 +174,13 @@ class ContainerObjective:
         Put before the image, in the engine's own words.
     timeout
         Seconds.
+    network
+        ``host`` or ``none``; None: what the engine does by default.
+    user
+        Whom the program is inside: ``auto``, ``self``, ``root`` or ``image``.
+    image_cache
+        Absolute path of where images are kept that had to be fetched or converted; None: in the experiment
+        directory.
     warning, warning_signal
         As of a script.
     """
@@ -105,6 +194,9 @@ class ContainerObjective:
     workdir: str | None = None
     extra_args: tuple[str, ...] = ()
     timeout: float | None = None
+    network: str | None = None
+    user: str = "auto"
+    image_cache: str | None = None
     warning: int | None = None
     warning_signal: str = "USR1"
 
@@ -144,12 +236,21 @@ def same_code(one: Objective, other: Objective) -> bool:
     )
 
 
+#: Fields that earlier versions do not know.
+_LATER = {field.name for field in fields(ProgramObjective)} | {
+    *("link", "in_place", "network", "user", "image_cache", "warning", "warning_signal"),
+}
+
+
 def encode(objective: Objective) -> dict[str, Any]:
     """The objective as fields of ``objective.json``."""
-    spec = asdict(objective)
-    if objective.warning is None:
-        # As versions without checkpoints write it: the digest of an objective stays the same.
-        spec = {name: value for name, value in spec.items() if not name.startswith("warning")}
+    # What is not asked for is not written, as by earlier versions: the digest of an objective stays the same.
+    left_out = {
+        field.name
+        for field in fields(objective)
+        if field.name in _LATER and getattr(objective, field.name) == field.default
+    }
+    spec = {name: value for name, value in asdict(objective).items() if name not in left_out}
     return {"kind": kind(objective), "what": what(objective), "spec": spec}
 
 
@@ -166,7 +267,10 @@ def decode(fields: Mapping[str, Any], *, source: str) -> Objective:
     if cls is None:
         raise ValueError(f"{source}: {fields['kind']!r:.80} is no kind of objective.")
     try:
-        return cls(**{name: _tuples(value) for name, value in raw.items()})
+        values = {name: _tuples(value) for name, value in raw.items()}
+        if "extract" in raw:
+            values["extract"] = tuple(Extraction(**each) for each in raw["extract"])
+        return cls(**values)
     except TypeError as error:
         raise ValueError(f"{source}: the field 'spec' does not fit ({error}).") from None
 

@@ -16,7 +16,7 @@ from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io import atomic, cgroup, outcome, parameters, processes
 from axsched_hpc.objectives import process
 from axsched_hpc.objectives.context import ObjectiveFailed, RunContext, failed, insist, quoted, size
-from axsched_hpc.objectives.kinds import ScriptObjective
+from axsched_hpc.objectives.kinds import INTERPRETERS, ScriptObjective
 from axsched_hpc.objectives.placeholders import expand
 
 
@@ -275,11 +275,12 @@ def read_metrics(what: str, context: RunContext) -> Metrics:
 def _interpreter(path: Path) -> Sequence[str]:
     if path.suffix == ".py":
         return (sys.executable,)
-    if path.suffix == ".sh" and not (os.access(path, os.X_OK) and _first_line(path).startswith("#!")):
-        import shutil  # it loads the compression modules, which a job can do without
+    program = INTERPRETERS.get(path.suffix)
+    if program is None or (os.access(path, os.X_OK) and _first_line(path).startswith("#!")):
+        return ()
+    import shutil  # it loads the compression modules, which a job can do without
 
-        return (shutil.which("bash") or "sh",)
-    return ()
+    return (shutil.which(program) or ("sh" if program == "bash" else program),)
 
 
 def _first_line(path: Path) -> str:

@@ -114,7 +114,7 @@ def test_scripts_that_cannot_run(tmp_path: Path, script: Path) -> None:
     for path, options, words in (
         (tmp_path / "gone.py", {}, f"The script {tmp_path}/gone.py does not exist."),
         (tmp_path, {}, f"The script {tmp_path} is not a file."),
-        (solver, {}, f"The script {solver} is neither executable nor a .py or .sh file."),
+        (solver, {}, f"The script {solver} is neither executable nor a file of a known kind"),
         (
             script,
             {"copy": ["/no/deck.in"]},
