@@ -23,8 +23,7 @@ MARK = "AXSCHED_WORKER"
 #: What tells the guardian that nothing is left to do.
 _DONE = b"."
 
-#: Seconds between two looks for the worker, which tell of its end where a process that it forked holds the
-#: pipe open.
+#: Seconds between two looks for the worker, where nothing else tells of its end.
 _LOOK = 5.0
 
 #: Seconds for which processes are killed until none is found, and for one command of an engine.
@@ -221,12 +220,16 @@ def _wait(parent: int) -> bool:
     """Wait for a word, or the end of the worker; whether all is done."""
     import select
 
-    while True:
-        ready, _, _ = select.select([0], [], [], _LOOK)
-        if ready:
+    handles = [0]
+    # A process that the worker forked may hold the pipe open; the kernel may be older than pidfds (Linux 5.3).
+    with contextlib.suppress(AttributeError, OSError):
+        handles.append(os.pidfd_open(parent))
+    while os.getppid() == parent:
+        ready, _, _ = select.select(handles, [], [], _LOOK)
+        if 0 in ready:
             return os.read(0, 1) == _DONE
-        if os.getppid() != parent:
-            return False
+    # It may have said so, and ended.
+    return 0 in select.select([0], [], [], 0)[0] and os.read(0, 1) == _DONE
 
 
 def _end_container(program: str, name: str) -> None:
