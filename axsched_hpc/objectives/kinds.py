@@ -48,7 +48,7 @@ class Extraction:
     kind
         ``regex``, ``json``, ``csv``, ``hdf5``, ``netcdf`` or ``last_line``.
     address
-        The pattern, the path, the column or the variable; empty for the last line.
+        The pattern, the path, the column's name or number, or the variable; empty for the last line.
     file
         Relative to the working directory; or ``stdout`` or ``stderr``.
     which
@@ -61,10 +61,10 @@ class Extraction:
 
     metric: str
     kind: str
-    address: str = ""
+    address: str | int = ""
     file: str = "stdout"
     which: str | int = "last"
-    sem: str | None = None
+    sem: str | int | None = None
     separator: str | None = None
 
 

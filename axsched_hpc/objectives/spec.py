@@ -12,6 +12,7 @@ from axsched_hpc.core.errors import ConfigError, ObjectiveError, did_you_mean
 from axsched_hpc.io.parameters import FORMATS
 from axsched_hpc.objectives import checks, engine_limits
 from axsched_hpc.objectives.engines import ENGINES
+from axsched_hpc.objectives.extraction.options import extractions
 from axsched_hpc.objectives.kinds import INTERPRETERS, ContainerObjective, ScriptObjective
 from axsched_hpc.objectives.placeholders import check_placeholders
 
@@ -223,6 +224,7 @@ _CHECKPOINT_CHECKS: dict[str, checks.Check] = {
 _FILE_CHECKS: dict[str, checks.Check] = {
     "templates": checks.templates,
     "inputs": checks.paths,
+    "extract": extractions,
     "scratch": checks.yes_or_no,
     "stage_out": checks.patterns,
     "output_limit": checks.megabytes,
