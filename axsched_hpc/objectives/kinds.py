@@ -12,6 +12,9 @@ from axsched_hpc.io import document
 #: What runs a script that is not executable, by the ending of its name; None: the worker's own Python.
 INTERPRETERS = {".py": None, ".sh": "bash", ".R": "Rscript", ".r": "Rscript", ".jl": "julia", ".pl": "perl"}
 
+#: What an extraction's ``file`` can name that is no file of the program's own.
+LOGS = ("stdout", "stderr")
+
 
 @dataclass(frozen=True)
 class FunctionObjective:

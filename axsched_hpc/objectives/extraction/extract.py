@@ -13,14 +13,11 @@ from axsched_hpc.io import access, atomic, outcome
 from axsched_hpc.objectives.context import insist
 from axsched_hpc.objectives.extraction import arrays, documents, lines, tables
 from axsched_hpc.objectives.extraction.values import ExtractionError, choose, shown
-from axsched_hpc.objectives.kinds import Extraction
+from axsched_hpc.objectives.kinds import LOGS, Extraction
 
 __all__ = ["Before", "ExtractionError", "before", "metrics"]
 
 Pair = tuple[float, float | None]
-
-#: What ``file`` names that is no file of the program's own.
-LOGS = ("stdout", "stderr")
 
 _SHOWN = 10
 

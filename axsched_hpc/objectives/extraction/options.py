@@ -10,7 +10,7 @@ from typing import Any
 from axsched_hpc.core.errors import ConfigError, did_you_mean
 from axsched_hpc.objectives import checks
 from axsched_hpc.objectives.extraction import paths
-from axsched_hpc.objectives.kinds import Extraction
+from axsched_hpc.objectives.kinds import LOGS, Extraction
 
 _WHICH = ("first", "last", "min", "max")
 
@@ -58,7 +58,7 @@ def _extraction(name: str, metric: object, asked: object) -> Extraction:
     for key, of in (("file", _file), ("which", _which), ("sem", check), ("separator", _separator)):
         if key in given:
             values[key] = of(f"{where}[{key!r}]", given[key])
-    if kind in ("hdf5", "netcdf") and values.get("file", "stdout") in _LOGS:
+    if kind in ("hdf5", "netcdf") and values.get("file", "stdout") in LOGS:
         raise ConfigError(f"{where} has no 'file': {kind!r} reads a file that the program writes.")
     return Extraction(metric=metric, kind=kind, **values)
 
@@ -163,5 +163,3 @@ _NOT_TAKEN = {
 }
 
 _KEYS = ("file", *_ADDRESSES, "which", "sem", "separator")
-
-_LOGS = ("stdout", "stderr")
