@@ -12,15 +12,13 @@ from pathlib import Path
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io import atomic, outcome, parameters
-from axsched_hpc.objectives import engines, process, script, workspace
-from axsched_hpc.objectives.context import CHECKPOINT_DIR, RunContext, failed, insist, quoted
+from axsched_hpc.objectives import engines, images, prepare, process, script, workspace
+from axsched_hpc.objectives.context import CHECKPOINT_DIR, RunContext, account, failed, insist, quoted
 from axsched_hpc.objectives.engines import ContainerRun, Engine, Image, Mount, image_kind
+from axsched_hpc.objectives.images import INSIDE
 from axsched_hpc.objectives.kinds import ContainerObjective
 from axsched_hpc.objectives.placeholders import expand
 from axsched_hpc.objectives.workspace import Workspace
-
-#: Where the attempt's directory is seen in the container.
-INSIDE = "/axsched"
 
 # ch-run mounts only on directories that the image has, since it does not write to the image; this one is part
 # of every usual tree.
@@ -45,6 +43,8 @@ def run_container(container: ContainerObjective, files: Path, context: RunContex
 
 def _run(container: ContainerObjective, files: Path, context: RunContext, place: Workspace) -> Metrics:
     engine, program = _find(container)
+    named, ready = container.image, prepare.in_job(container, engine, context)
+    container = ready.used_by(container)
     # The checkpoint directory is mounted on it: engines would make it themselves, some of them as root's.
     saved = context.files.root / context.checkpoint.name
     insist(lambda: atomic.make_directory(saved), f"{saved} cannot be made")
@@ -53,12 +53,12 @@ def _run(container: ContainerObjective, files: Path, context: RunContext, place:
     run = container_run(container, engine, context, place.directory)
     _check_mounts(engine, run)
     environment = {**os.environ, **engines.client_environment(engine, run)}
-    environment.setdefault("USER", _user())  # ch-run asks for it, and not all batch systems set it
+    environment.setdefault("USER", account())  # ch-run asks for it, and not all batch systems set it
     command = script.Command(
         (program, *engine.argv(run)),
         environment,
         place.directory,
-        f"{engine.name} with image {container.image}",
+        f"{engine.name} with image {named}",
         container.timeout,
         "container_options",
         container.warning,
@@ -73,12 +73,16 @@ def _run(container: ContainerObjective, files: Path, context: RunContext, place:
     # A container that outlives its client has to be ended before the scheduler kills this process.
     grace = process.GRACE if engine.outlives_client else None
     ended = script.execute(command, context, grace=grace, on_kill=kill)
+    if ready.fetch and images.unknown(ended.code, outcome.tail(context.files.stderr, started), ready.image):
+        ready.fetch()
+        started = script.start_of_logs(context)
+        ended = script.execute(command, context, grace=grace, on_kill=kill)
     if ended.code and not ended.timed_out:
         tail = outcome.tail(context.files.stderr, started)
         if any(engine.own_error.match(line) for line in tail[-3:]):
             said = quoted(tail, context.files.stderr)
             message = (
-                f"{engine.name} could not run {run.command[0]} in image {container.image} on "
+                f"{engine.name} could not run {run.command[0]} in image {named} on "
                 f"{os.uname().nodename}; {said}"
             )
             raise failed(FailureKind.CANNOT_RUN, message, exit_code=ended.code, tail=tail)
@@ -207,12 +211,3 @@ def _kill(program: str, name: str, environment: Mapping[str, str]) -> None:
         subprocess.run(
             [program, "kill", name], env=environment, capture_output=True, check=False, timeout=_KILL_SECONDS
         )
-
-
-def _user() -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())

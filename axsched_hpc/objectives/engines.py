@@ -8,11 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+#: How names of tar archives end.
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz")
+
 
 class Image(Enum):
     """What an image's name says of where it lies."""
 
-    PATH = auto()  #: a file or directory
+    PATH = auto()  #: a file or directory that runs as it is
+    ARCHIVE = auto()  #: a tar archive
     URI = auto()  #: ``docker://…`` and the like
     NAME = auto()  #: a name in the engine's own storage, or in a registry
 
@@ -86,7 +90,7 @@ class Engine:
 def image_kind(image: str) -> Image:
     """What an image's name says of where it lies; paths are absolute by now."""
     if image.startswith("/"):
-        return Image.PATH
+        return Image.ARCHIVE if image.endswith(ARCHIVES) else Image.PATH
     return Image.URI if "://" in image else Image.NAME
 
 
@@ -154,7 +158,7 @@ def _ch_run_value(value: str) -> str:
     return f"'{value}'" if len(value) > 1 and value[0] == value[-1] == "'" else value
 
 
-_EVERY, _REGISTRY = frozenset(Image), frozenset({Image.URI, Image.NAME})
+_EVERY, _REGISTRY = frozenset(Image), frozenset({Image.URI, Image.NAME, Image.ARCHIVE})
 _OCI_ERROR = re.compile(r"Error: |docker: |podman: |Unable to find image |(See|Run) 'docker run --help'")
 _FATAL = re.compile(r"\S*FATAL\S*:?\s")
 
@@ -168,7 +172,7 @@ ENGINES = {
         Engine(
             "charliecloud",
             "ch-run",
-            frozenset({Image.PATH, Image.NAME}),
+            _EVERY,
             _charliecloud,
             re.compile(r"ch-run\[\d+\]: error: "),
             read_only=False,

@@ -93,7 +93,8 @@ def test_a_registry_name_is_a_uri_to_apptainer() -> None:
     ("image", "kind", "programs"),
     [
         ("/images/a.sif", Image.PATH, ["apptainer", "singularity", "ch-run"]),
-        ("docker://a:1", Image.URI, ["apptainer", "singularity", "podman", "docker"]),
+        ("docker://a:1", Image.URI, ["apptainer", "singularity", "podman", "ch-run", "docker"]),
+        ("/a/b.tar.gz", Image.ARCHIVE, ["apptainer", "singularity", "podman", "ch-run", "docker"]),
         ("a:1", Image.NAME, ["apptainer", "singularity", "podman", "ch-run", "docker"]),
     ],
 )
