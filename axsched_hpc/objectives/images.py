@@ -70,11 +70,6 @@ def need(engine: Engine, image: str, extra: Sequence[str] = ()) -> Need:
     ----------
     extra
         The user's own options for the engine. One who says when an image is pulled wants the engine to do it.
-
-    Raises
-    ------
-    Unsuitable
-        The engine cannot run it.
     """
     kind, stored = image_kind(image), engine.name in ("podman", "docker")
     if kind is Image.PATH or _TRANSPORT.match(image):
@@ -84,8 +79,6 @@ def need(engine: Engine, image: str, extra: Sequence[str] = ()) -> Need:
     if kind is Image.ARCHIVE:
         return Need.LOADED if stored else Need.PRODUCT
     scheme = image.partition("://")[0] if kind is Image.URI else "docker"
-    if engine.name == "charliecloud" and scheme != "docker":
-        raise Unsuitable("charliecloud fetches images from docker:// registries only. Name another engine")
     if stored:
         return Need.STORED if scheme == "docker" else Need.NOTHING
     return Need.PRODUCT if scheme in _SCHEMES else Need.NOTHING

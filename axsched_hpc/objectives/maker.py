@@ -44,7 +44,7 @@ class Maker:
     Raises
     ------
     Failed
-        The image is an archive that is not there, or nothing for this engine.
+        The image is an archive that is not there.
     OSError
         It cannot be looked at.
     """
@@ -55,10 +55,7 @@ class Maker:
         self._image = container.image
         self._waiting = waiting
         self._log, self._started = cache, 0
-        try:
-            self._need = images.need(engine, container.image, container.extra_args)
-        except Unsuitable as error:
-            raise self._unsuitable(error) from None
+        self._need = images.need(engine, container.image, container.extra_args)
         self._seen = self._stamp()
         self.key = images.key(engine, container.image, os.uname().machine, self._seen)
         self._log = cache / f"{self.key}.log"
@@ -149,7 +146,9 @@ class Maker:
         try:
             recipes = images.recipes(self._engine, self._image, archive, made, scratch)
         except Unsuitable as error:
-            raise self._unsuitable(error) from None
+            raise Failed(
+                f"The container image {self._image} cannot be run with {self._engine.name}: {error}."
+            ) from None
         with self._noted("prepares"):
             for recipe in recipes:
                 if all(self._run(argv, scratch) == 0 for argv in recipe) and made.exists():
@@ -349,9 +348,6 @@ class Maker:
             f"{processes.hostname()}; {quoted(lines, self._log)}. {advice}",
             unusable=images.no_service(lines),
         )
-
-    def _unsuitable(self, error: Unsuitable) -> Failed:
-        return Failed(f"The container image {self._image} cannot be run with {self._engine.name}: {error}.")
 
     def _stamp(self) -> tuple[int, int] | None:
         if image_kind(self._image) is not Image.ARCHIVE:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from axsched_hpc.core.errors import AxSchedError, ObjectiveError
 from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io.layout import Layout
-from axsched_hpc.objectives import engines, images
+from axsched_hpc.objectives import engine_limits, images
 from axsched_hpc.objectives.context import ObjectiveFailed, RunContext, Terminated, failed, insist, say
 from axsched_hpc.objectives.engines import Engine, Image, image_kind
 from axsched_hpc.objectives.kinds import ContainerObjective
@@ -80,8 +80,10 @@ def in_driver(
     from axsched_hpc.objectives.maker import Maker
     from axsched_hpc.objectives.once import Failed, Waiting
 
-    candidates = engines.in_order(container.engine, container.image)
-    engine = next((each for each in candidates if shutil.which(each.program)), candidates[0])
+    fit, _ = engine_limits.able(container, directory=False)
+    if not fit:
+        return  # the job says why, and what its node has
+    engine = next((each for each in fit if shutil.which(each.program)), fit[0])
     try:
         maker = Maker(container, engine, _cache(container, layout), Waiting(pause, log.info))
         absent = maker.absent()
@@ -92,7 +94,7 @@ def in_driver(
             "The container image %s is checked and prepared by the first job: %s is not on PATH on this "
             "machine.",
             container.image,
-            " or ".join(absent if container.engine != "auto" else [each.program for each in candidates]),
+            " or ".join(absent if container.engine != "auto" else [each.program for each in fit]),
         )
     except Failed as error:
         if error.unusable:
