@@ -172,9 +172,9 @@ class Maker:
             with tarfile.open(self._image) as tar:
                 return images.archive_kind(member.name for member in tar)
         except (tarfile.TarError, EOFError) as error:
+            said = str(error).partition(":\n")[0]
             raise Failed(
-                f"The container image {self._image} is no tar archive, or is damaged ({error}). Write it "
-                "anew."
+                f"The container image {self._image} is no tar archive, or is damaged ({said}). Write it anew."
             ) from None
 
     def _publish(self, made: Path, final: Path) -> None:
