@@ -16,9 +16,6 @@ from pathlib import Path
 
 from axsched_hpc.objectives.engines import ARCHIVES, Engine, Image, image_kind
 
-#: Where the attempt's directory is seen in the container.
-INSIDE = "/axsched"
-
 #: With it an engine that has a storage fetches nothing by itself, and says that it does not know an image.
 NO_PULL = "--pull=never"
 
@@ -53,14 +50,16 @@ class Unsuitable(Exception):
 _SCHEMES = ("docker", "oras", "library", "shub", "http", "https")
 
 # Ways of skopeo's libraries to name an image, which engines know by themselves.
-_TRANSPORT = re.compile(r"(docker-archive|docker-daemon|oci-archive|oci|dir|containers-storage):")
+_TRANSPORTS = ("docker-archive", "docker-daemon", "oci-archive", "oci", "dir", "containers-storage")
 
+# Patterns are compiled when they are needed, which most jobs never do.
+_UNSAFE = "[^A-Za-z0-9._-]+"
 # Docker calls layers and configurations by their digests.
-_LAYER = re.compile(r"[0-9a-f]{64}(\.tar|\.json|/|$)")
-
-_UNKNOWN = re.compile(r"(?:Error|docker|podman): .*(?:image not known|no such image)", re.IGNORECASE)
-_NO_SERVICE = re.compile(r"Cannot connect to the Docker daemon|trying to connect to the Docker daemon")
-_LOADED = re.compile(r"^Loaded image(?: ID|\(s\))?: (.+)$", re.MULTILINE)
+_LAYER = r"[0-9a-f]{64}(\.tar|\.json|/|$)"
+_UNKNOWN = r"(?i)(?:error|docker|podman): .*(?:image not known|no such image)"
+_NO_SERVICE = "Cannot connect to the Docker daemon|trying to connect to the Docker daemon"
+_LOADED = r"(?m)^Loaded image(?: ID|\(s\))?: (.+)$"
+_DIGEST = r"(?m)^(?:sha256:)?([0-9a-f]{64})\s*$"
 
 
 def need(engine: Engine, image: str, extra: Sequence[str] = ()) -> Need:
@@ -72,7 +71,7 @@ def need(engine: Engine, image: str, extra: Sequence[str] = ()) -> Need:
         The user's own options for the engine. One who says when an image is pulled wants the engine to do it.
     """
     kind, stored = image_kind(image), engine.name in ("podman", "docker")
-    if kind is Image.PATH or _TRANSPORT.match(image):
+    if kind is Image.PATH or image.partition(":")[0] in _TRANSPORTS:
         return Need.NOTHING
     if stored and any(word.partition("=")[0] == "--pull" for word in extra):
         return Need.NOTHING
@@ -103,7 +102,7 @@ def key(engine: Engine, image: str, machine: str, stamp: tuple[int, int] | None 
     short = name(image).rpartition("/")[2]
     for suffix in ARCHIVES:
         short = short.removesuffix(suffix)
-    short = re.sub(r"[^A-Za-z0-9._-]+", "-", short)[:40].strip(".-")
+    short = re.sub(_UNSAFE, "-", short)[:40].strip(".-")
     return f"{short or 'image'}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
@@ -120,7 +119,7 @@ def archive_kind(members: Iterable[str]) -> Archive:
     layers = Archive.FLAT
     for member in members:
         path = member.removeprefix("./").rstrip("/")
-        if path == "manifest.json" or _LAYER.match(path):
+        if path == "manifest.json" or re.match(_LAYER, path):
             return Archive.DOCKER
         if path in ("oci-layout", "index.json") or path.partition("/")[0] == "blobs":
             # Of later versions, docker save writes what is an archive of both kinds.
@@ -213,7 +212,7 @@ def identify(program: str, image: str) -> Argv:
 
 def digest(said: str) -> str | None:
     """The digest in the answer to :func:`identify`; warnings may be around it."""
-    found = re.search(r"^(?:sha256:)?([0-9a-f]{64})\s*$", said, re.MULTILINE)
+    found = re.search(_DIGEST, said)
     return None if found is None else found[1]
 
 
@@ -241,15 +240,15 @@ def load(program: str, path: str, archive: Archive, reference: str) -> Argv:
 
 def loaded(said: str) -> list[str]:
     """The images that ``load`` says it has taken into the storage."""
-    return [each.strip() for line in _LOADED.findall(said) for each in line.split(",")]
+    return [each.strip() for line in re.findall(_LOADED, said) for each in line.split(",")]
 
 
 def unknown(code: int, lines: Sequence[str], reference: str) -> bool:
     """Whether an engine exited because its storage does not know an image: the command has not begun."""
-    said = (line for line in lines[-5:] if _UNKNOWN.match(line))
+    said = (line for line in lines[-5:] if re.match(_UNKNOWN, line))
     return code == UNKNOWN_CODE and any(reference in line for line in said)
 
 
 def no_service(lines: Sequence[str]) -> bool:
     """Whether an engine says that the service which does its work cannot be reached from here."""
-    return any(map(_NO_SERVICE.search, lines))
+    return any(re.search(_NO_SERVICE, line) for line in lines)

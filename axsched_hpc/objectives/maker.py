@@ -13,7 +13,6 @@ import errno
 import os
 import shlex
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import IO
 from axsched_hpc.io import access, atomic, claim, document, outcome, processes
 from axsched_hpc.objectives import images, tools
 from axsched_hpc.objectives.context import account, quoted, size
+from axsched_hpc.objectives.engine_mounts import INSIDE
 from axsched_hpc.objectives.engines import Engine, Image, image_kind
 from axsched_hpc.objectives.images import Archive, Need, Unsuitable
 from axsched_hpc.objectives.kinds import ContainerObjective
@@ -157,7 +157,7 @@ class Maker:
                 raise self._failed()
             if made.is_dir():
                 # So that the attempt's files are seen where other engines show them.
-                (made / images.INSIDE.lstrip("/")).mkdir(exist_ok=True)
+                (made / INSIDE.lstrip("/")).mkdir(exist_ok=True)
             if self._stamp() != self._seen:
                 raise Failed(f"The container image {self._image} was changed while it was read. Try again.")
             self._publish(made, self._product)
@@ -166,7 +166,7 @@ class Maker:
         """What the archive holds; None where the image is none."""
         if image_kind(self._image) is not Image.ARCHIVE:
             return None
-        import tarfile  # most jobs find all prepared
+        import tarfile
 
         try:
             with tarfile.open(self._image) as tar:
@@ -276,6 +276,8 @@ class Maker:
         self._insist(images.tag(program, names[0], reference))
 
     def _identity(self, image: str) -> str | None:
+        import tempfile  # most jobs find all prepared
+
         with tempfile.TemporaryFile() as file:
             argv = images.identify(self._engine.program, image)
             if self._start(argv, file, self.cache):

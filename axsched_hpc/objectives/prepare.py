@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from axsched_hpc.core.errors import AxSchedError, ObjectiveError
 from axsched_hpc.core.states import FailureKind
+from axsched_hpc.io import outcome
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.objectives import engine_limits, images
 from axsched_hpc.objectives.context import ObjectiveFailed, RunContext, Terminated, failed, insist, say
@@ -52,6 +53,22 @@ class Ready:
     image: str
     options: tuple[str, ...] = ()
     fetch: Callable[[], None] | None = None
+
+    def fetched(self, code: int, stderr: Path, start: int) -> bool:
+        """Whether the engine exited because this node's storage lacked the image, and has it now: the command
+        has not begun.
+
+        Parameters
+        ----------
+        code
+            The engine's exit code.
+        start
+            Where this execution's part of the log begins.
+        """
+        if self.fetch is None or not images.unknown(code, outcome.tail(stderr, start), self.image):
+            return False
+        self.fetch()
+        return True
 
     def used_by(self, container: ContainerObjective) -> ContainerObjective:
         """The objective with this image in the place of the one that the user named."""
@@ -113,8 +130,6 @@ def in_job(container: ContainerObjective, engine: Engine, context: RunContext) -
     Terminated
         The job was told to end.
     """
-    if image_kind(container.image) is Image.PATH:
-        return Ready(container.image)
     from axsched_hpc.objectives.maker import Maker
     from axsched_hpc.objectives.once import Failed, Waiting
 
