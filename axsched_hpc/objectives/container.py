@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.io import atomic, claim, parameters
@@ -20,14 +21,15 @@ from axsched_hpc.objectives import (
     script,
     workspace,
 )
-from axsched_hpc.objectives.context import CHECKPOINT_DIR, RunContext, insist
+from axsched_hpc.objectives.context import CHECKPOINT_DIR, RunContext, account, insist
+from axsched_hpc.objectives.engine_mounts import INSIDE
 from axsched_hpc.objectives.engines import ContainerRun, Engine, Image, Mount, image_kind
 from axsched_hpc.objectives.kinds import ContainerObjective
 from axsched_hpc.objectives.placeholders import expand
 from axsched_hpc.objectives.workspace import Workspace
 
-#: Where the attempt's directory is seen in the container.
-INSIDE = "/axsched"
+if TYPE_CHECKING:
+    from axsched_hpc.objectives.prepare import Ready
 
 # ch-run mounts only on directories that the image has, since it does not write to the image; this one is part
 # of every usual tree.
@@ -57,7 +59,10 @@ def run_container(container: ContainerObjective, files: Path, context: RunContex
 
 
 def _run(container: ContainerObjective, files: Path, context: RunContext, place: Workspace) -> Metrics:
-    engine, program = container_checks.find(container)
+    given = container
+    engine, program = container_checks.find(given)
+    ready = _ready(given, engine, context)
+    container = given if ready is None else ready.used_by(given)
     # The checkpoint directory is mounted on it: engines would make it themselves, some of them as root's.
     saved = context.files.root / context.checkpoint.name
     insist(lambda: atomic.make_directory(saved), f"{saved} cannot be made")
@@ -66,14 +71,12 @@ def _run(container: ContainerObjective, files: Path, context: RunContext, place:
     run = container_run(container, engine, context, place.directory)
     container_checks.check(engine, run)
     environment = {**os.environ, **engines.client_environment(engine, run)}
-    environment.setdefault(
-        "USER", container_checks.user()
-    )  # ch-run asks for it, and not all batch systems set it
+    environment.setdefault("USER", account())  # ch-run asks for it, and not all batch systems set it
     command = script.Command(
         (program, *engine.argv(run)),
         environment,
         place.directory,
-        f"{engine.name} with image {container.image}",
+        f"{engine.name} with image {given.image}",
         container.timeout,
         "container_options",
         container.warning,
@@ -85,15 +88,29 @@ def _run(container: ContainerObjective, files: Path, context: RunContext, place:
     def kill() -> None:
         _kill(program, run.name, environment)
 
-    if engine.outlives_client:
-        ended = _watched(command, context, run.name, kill)
-    else:
-        ended = script.execute(command, context)
+    def run_it() -> process.Ended:
+        if engine.outlives_client:
+            return _watched(command, context, run.name, kill)
+        return script.execute(command, context)
+
+    ended = run_it()
+    if ready is not None and ready.fetched(ended.code, context.files.stderr, started):
+        started = script.start_of_logs(context)
+        ended = run_it()
     if ended.code and not ended.timed_out:
-        container_checks.raise_not_started(engine, run, container, ended.code, context.files.stderr, started)
+        container_checks.raise_not_started(engine, run, given, ended.code, context.files.stderr, started)
     if ended.code or ended.timed_out:
         raise script.ended_badly(ended, command, context, started)
     return results.read(container, command.what, context, place.directory, before)
+
+
+def _ready(container: ContainerObjective, engine: Engine, context: RunContext) -> Ready | None:
+    """The image as it is run, prepared; None for one that runs as it is."""
+    if image_kind(container.image) is Image.PATH:
+        return None
+    from axsched_hpc.objectives import prepare  # most images are files
+
+    return prepare.in_job(container, engine, context)
 
 
 def own_values(container: ContainerObjective, engine: Engine, context: RunContext) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 from axsched_hpc.core.errors import ConfigError, ObjectiveError, did_you_mean
 from axsched_hpc.io.parameters import FORMATS
 from axsched_hpc.objectives import checks, engine_limits
-from axsched_hpc.objectives.engines import ENGINES
+from axsched_hpc.objectives.engines import ARCHIVES, ENGINES
 from axsched_hpc.objectives.extraction.options import extractions
 from axsched_hpc.objectives.kinds import INTERPRETERS, LOGS, ContainerObjective, ScriptObjective
 from axsched_hpc.objectives.placeholders import check_placeholders
@@ -212,6 +212,7 @@ def _image(image: object, engine: str) -> str:
         raise checks.wrong("container_image", text, "an image's name or path, which does not start with '-'")
     path = Path(text).expanduser()
     looks_like_path = text.startswith(("/", "./", "../", "~")) or path.suffix in _IMAGE_SUFFIXES
+    looks_like_path |= text.endswith(ARCHIVES) and ":" not in text
     # A bare name may be a directory here by chance; where only paths or an own storage count, it is meant.
     if not looks_like_path and not (engine in ("apptainer", "singularity", "charliecloud") and path.exists()):
         return text

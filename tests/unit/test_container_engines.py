@@ -212,6 +212,8 @@ def test_kinds_of_images(image: str, kind: Image) -> None:
         (asking("/images/a"), True, ["apptainer", "singularity", "ch-run", "podman"]),
         (asking("/images/a:b"), True, ["apptainer", "singularity", "ch-run"]),
         (asking("oras://a:1"), False, ["apptainer", "singularity", "podman", "docker"]),
+        (asking("docker://a:1"), False, ["apptainer", "singularity", "podman", "ch-run", "docker"]),
+        (asking("/a/b.tar.gz"), False, ["apptainer", "singularity", "podman", "ch-run", "docker"]),
         (asking("a:1"), False, ["apptainer", "singularity", "podman", "ch-run", "docker"]),
         (asking("a:1", network="none"), False, ["apptainer", "singularity", "podman", "docker"]),
         (
