@@ -13,7 +13,7 @@ from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io import atomic, outcome, parameters
 from axsched_hpc.objectives import engines, process, script
-from axsched_hpc.objectives.context import CHECKPOINT_DIR, RunContext, failed, insist, quoted
+from axsched_hpc.objectives.context import CHECKPOINT_DIR, PROGRESS_FILE, RunContext, failed, insist, quoted
 from axsched_hpc.objectives.engines import ContainerRun, Engine, Image, Mount, image_kind
 from axsched_hpc.objectives.kinds import ContainerObjective
 from axsched_hpc.objectives.placeholders import expand
@@ -101,6 +101,7 @@ def container_run(container: ContainerObjective, engine: Engine, context: RunCon
         "AXSCHED_WORKDIR": workdir,
         **context.variables,
         CHECKPOINT_DIR: checkpoint,
+        PROGRESS_FILE: f"{inside}/{context.files.progress.name}",
     }
     volumes = (Mount(host, target, read_only=mode == "ro") for host, target, mode in container.volumes)
     return ContainerRun(
