@@ -136,7 +136,7 @@ def observations(
 def track(experiment: Experiment, names: Iterable[str]) -> None:
     """Add the metrics that the experiment does not know yet."""
     known = experiment.metrics
-    for name in names:
+    for name in dict.fromkeys(names):
         if name not in known:
             experiment.add_metric(Metric(name=name))
 

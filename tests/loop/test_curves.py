@@ -183,7 +183,7 @@ def test_the_journal_of_a_long_curve_stays_small(made: Made) -> None:
     minutes = range(0, 86_400, 60)
     many = tuple((m + 60.0, "\n".join(line(s, 1 / s) for s in range(m + 1, m + 61))) for m in minutes)
     session, loop, runner, _ = made(
-        always(runs=86_405.0, reports=many), slots=1, monitoring_interval=60, poll_interval=60
+        always(runs=86_405.0, reports=many), slots=1, monitoring_interval=600, poll_interval=600
     )
     runner.settle = 0.0
     events = recorded(session)
