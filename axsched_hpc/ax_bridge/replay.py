@@ -37,6 +37,7 @@ from axsched_hpc.ax_bridge.trials import (
     track,
 )
 from axsched_hpc.core.curve import extend
+from axsched_hpc.core.curve import finish as finish_curve
 from axsched_hpc.core.errors import ExperimentMismatchError
 from axsched_hpc.core.events import (
     AttemptFailed,
@@ -208,7 +209,7 @@ class Replay:
         changed = finish(trial, TrialStatus.COMPLETED, event.time)
         if curve := self._curves.get(event.trial):
             track(self._experiment, event.metrics)
-            extend(curve, [(next(reversed(curve)), event.metrics)])
+            finish_curve(curve, event.metrics)
             return
         if changed or not has_observations(self._observed.of(event.trial), event.metrics):
             self._rows += observations(self._experiment, trial, event.metrics)

@@ -64,6 +64,12 @@ def extend(curve: dict[int, Metrics], points: Iterable[Point]) -> None:
         curve.setdefault(step, {}).update(metrics)
 
 
+def finish(curve: dict[int, Metrics], metrics: Metrics) -> None:
+    """Take a trial's final metrics into its curve: they are the values of its last step, where it has one."""
+    if curve:
+        extend(curve, [(next(reversed(curve)), metrics)])
+
+
 def thinned(before: Reach | None, reports: Sequence[Report]) -> tuple[list[Report], Report | None]:
     """The reports to keep, and the last one where it is not among them: it may become the curve's end.
 

@@ -17,7 +17,7 @@ from axsched_hpc.loop.session import Session
 log = logging.getLogger("axsched_hpc")
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Place:
     """Where the reading of one attempt's file stands.
 
@@ -27,8 +27,14 @@ class _Place:
     attempt: int
     read: int
     held: Report | None = None
-    there: bool = False
-    complained: bool = False
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What a look has found: the reports to record, and where the next look goes on."""
+
+    kept: tuple[Report, ...]
+    place: _Place
 
 
 class Curves:
@@ -37,6 +43,7 @@ class Curves:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._places: dict[int, _Place] = {}
+        self._complained: set[AttemptFiles] = set()
 
     def look(self) -> list[int]:
         """Record what running attempts have reported since the last look; the trials that reported.
@@ -44,21 +51,35 @@ class Curves:
         One small read per attempt whose file is there, and one listing where none has been seen.
         """
         ledger = self._session.ledger
-        self._places = {n: place for n, place in self._places.items() if n in ledger.active}
+        places: dict[int, _Place] = {}
         events: list[AttemptReported] = []
         for number in ledger.active:
             trial = ledger.trials[number]
-            if trial.state is TrialState.RUNNING:
-                # A file that cannot be read now is read at a later look.
-                with contextlib.suppress(OSError):
-                    events += self._read(trial, trial.attempts[-1])
+            attempt, place = trial.attempts[-1], self._places.get(number)
+            if place is not None and place.attempt == attempt.number:
+                places[number] = place
+            if trial.state is not TrialState.RUNNING:
+                continue
+            # A file that cannot be read now is read at a later look.
+            with contextlib.suppress(OSError):
+                found = self._read(trial, attempt, places.get(number))
+                if found is not None:
+                    places[number] = found.place
+                    events += self._events(trial, attempt, found.kept)
         self._session.record(*events)
+        # Only now: what an error has kept out of the journal is read again.
+        self._places = places
         return [event.trial for event in events]
 
     def rest(self, trial: Trial) -> list[AttemptReported]:
-        """What an attempt that has ended had reported and is not recorded yet: to its last line."""
+        """What an attempt that has ended had reported and is not recorded yet: to its last line.
+
+        This changes nothing, so that it may be asked again until it is recorded.
+        """
+        attempt = trial.attempts[-1]
+        place = self._places.get(trial.number)
         try:
-            return self._read(trial, trial.attempts[-1], to_end=True)
+            found = self._read(trial, attempt, place, to_end=True)
         except OSError as error:
             log.warning(
                 "The end of the curve of trial %d could not be read (%s); it counts as far as it is known.",
@@ -66,35 +87,42 @@ class Curves:
                 error,
             )
             return []
+        return self._events(trial, attempt, found.kept) if found is not None else []
 
-    def _read(self, trial: Trial, attempt: Attempt, *, to_end: bool = False) -> list[AttemptReported]:
+    def _read(
+        self, trial: Trial, attempt: Attempt, place: _Place | None, *, to_end: bool = False
+    ) -> _Read | None:
+        """What stands in an attempt's file after a place, or after what is recorded; None without a file.
+
+        Raises
+        ------
+        OSError
+            It cannot be read.
+        """
         files = self._session.layout.attempt(trial.number, attempt.number)
-        place = self._places.get(trial.number)
         if place is None or place.attempt != attempt.number:
-            place = self._places[trial.number] = _Place(attempt.number, attempt.read)
-        # NFS remembers for a while that a name was not there, unless its directory is listed.
-        if not place.there and files.progress.name not in atomic.listing(files.root):
-            return []
-        place.there = True
+            # NFS remembers for a while that a name was not there, unless its directory is listed.
+            if files.progress.name not in atomic.listing(files.root):
+                return None
+            place = _Place(attempt.number, attempt.read)
+        if place.read < attempt.read:
+            place = _Place(attempt.number, attempt.read)
         kept: list[Report] = []
-        reach, held, more = trial.reach, place.held, True
-        read, bad = place.read, None
+        reach, held, read, more = trial.reach, place.held, place.read, True
         while more:
             chunk = progress.read(files.progress, read)
             waiting = (held, *chunk.reports) if held is not None else chunk.reports
             new, held = thinned(reach, waiting)
             reach = reached(reach, ((each.step, each.metrics) for each in new))
             kept += new
-            bad = chunk.bad if bad is None else bad
             read, more = chunk.end, chunk.more and to_end
+            if chunk.bad is not None:
+                self._complain(files, chunk.bad)
         if to_end and held is not None:
             kept.append(held)
-            held = None
-        # Only now: where a read fails, all is read again.
-        place.read, place.held = read, held
-        if bad is not None and not place.complained:
-            place.complained = True
-            self._complain(files, bad)
+        return _Read(tuple(kept), _Place(attempt.number, read, held))
+
+    def _events(self, trial: Trial, attempt: Attempt, kept: tuple[Report, ...]) -> list[AttemptReported]:
         if not kept:
             return []
         points = tuple((each.step, each.metrics) for each in kept)
@@ -102,6 +130,9 @@ class Curves:
         return [AttemptReported(now, trial.number, attempt.number, points, kept[-1].end)]
 
     def _complain(self, files: AttemptFiles, position: int) -> None:
+        if files in self._complained:
+            return
+        self._complained.add(files)
         with contextlib.suppress(OSError):
             log.warning(
                 "%s. The line is skipped, and so are others like it.",

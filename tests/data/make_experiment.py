@@ -3,8 +3,8 @@ found: ``python tests/data/make_experiment.py DIRECTORY``.
 
 One driver runs a batch and part of an optimisation, and is killed between the intent of a batch and its
 submission; a second one goes on to the end; its last line is torn. There are trials that are completed,
-failed, abandoned, stopped early, retried and withdrawn, and most have curves. What tells of the machine is then replaced, and the checksums
-are made anew.
+failed, abandoned, stopped early, retried and withdrawn, all with curves. What tells of the machine is then
+replaced, and the checksums are made anew.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-#: Fails below x = 0.3; between 0.3 and 0.5 the first two attempts kill their worker, and are repeated. Trial 9
-#: is not coming to an end.
+#: Fails below x = 0.3; between 0.3 and 0.5 the first two attempts kill their worker, and are repeated. Trial
+#: 9 is not coming to an end.
 OBJECTIVE = """\
 #!/bin/sh
 . "$AXSCHED_PARAMETERS_FILE"

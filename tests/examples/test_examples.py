@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from axsched_hpc.core.states import TrialState
+from axsched_hpc.reporting.curves import read_curves
 from axsched_hpc.reporting.reading import read_experiment
 from tests.slurm.fixtures import missing
 from tests.slurm.harness import Cluster
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: How many trials each runs, and a value of its metric that its best trial surely reaches.
 EXAMPLES = {"function": (8, 100.0), "script": (8, 10.0), "batch": (7, 40.0), "checkpoint": (8, 0.5)}
 CONTAINER = (7, 1000.0)
+TRAINING = 6
 
 
 @pytest.fixture
@@ -106,6 +108,31 @@ def test_the_mpi_example_runs_on_slurm(
     assert _value(printed) < 0.5
 
 
+def _check_training(outside: Path, printed: str) -> None:
+    counts = +read_experiment(outside / "outputs/training").ledger.counts
+    stopped = counts[TrialState.EARLY_STOPPED]
+    # Two Sobol points learn far more slowly than the two trials that end before them.
+    assert stopped >= 1
+    assert counts == {TrialState.COMPLETED: TRAINING - stopped, TrialState.EARLY_STOPPED: stopped}
+    assert _value(printed) < 0.2
+    said = re.search(
+        r"^(\d) of 6 trials were stopped early: (\d+) of 240 epochs were not run\.$", printed, re.M
+    )
+    assert said is not None
+    assert int(said[1]) == stopped
+    assert stopped <= int(said[2]) <= 35 * stopped
+    assert len(read_curves(outside / "outputs/training")) == TRAINING
+
+
+def test_the_training_example_stops_trials_here(outside: Path) -> None:
+    _check_training(outside, _run("training"))
+
+
+@pytest.mark.slurm
+def test_the_training_example_stops_trials_on_slurm(outside: Path, acct_cluster: Cluster) -> None:
+    _check_training(outside, _run("training", "--slurm"))
+
+
 def test_started_again_an_example_goes_on(outside: Path) -> None:
     trials, _ = EXAMPLES["batch"]
     _run("batch")
@@ -114,7 +141,7 @@ def test_started_again_an_example_goes_on(outside: Path) -> None:
 
 
 def test_the_two_versions_of_an_example_differ_in_the_runner_alone() -> None:
-    for name in (*EXAMPLES, "container"):
+    for name in (*EXAMPLES, "container", "training"):
         text = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
         lines = [line for line in text.splitlines() if re.search(r"\bslurm\b", line)]
         assert [line.split(" = ")[0] for line in lines if "=" in line] == ["slurm", "runner"]

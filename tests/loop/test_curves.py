@@ -178,6 +178,25 @@ def test_a_curve_whose_end_is_lost_costs_no_result(
     assert "The end of the curve of trial 0 could not be read" in caplog.text
 
 
+def test_what_an_error_kept_out_of_the_journal_is_read_again(made: Made) -> None:
+    """A poll that fails half-way is repeated as a whole: reports that it had read must not be lost."""
+    session, loop, _, _ = made(always(runs=15.0, reports=reports(6)), slots=2)
+    published, failures = loop._observer._published, [OSError(5, "Input/output error")] * 3
+
+    def failing(number: int, attempt: int) -> list[Event]:
+        if number == 1 and failures:
+            raise failures.pop()
+        return published(number, attempt)
+
+    loop._observer._published = failing  # type: ignore[method-assign]
+    # Ends are seen by the jobs alone.
+    loop._observer.read_inbox = lambda: 0  # type: ignore[method-assign]
+    loop.run(Goal(2, synchronous=True), Interrupts())
+    assert failures == []
+    for number in (0, 1):
+        assert list(curve(session, number)) == list(range(1, 7))
+
+
 def test_the_journal_of_a_long_curve_stays_small(made: Made) -> None:
     """A report per second for a day and night."""
     minutes = range(0, 86_400, 60)
@@ -364,4 +383,5 @@ def test_a_decision_that_takes_long_is_taken_less_often(made: Made, monkeypatch:
     monkeypatch.setattr(session.bridge, "to_stop", slow)
     assert isinstance(runner, SimulatedRunner)
     loop.run(Goal(2, synchronous=True), Interrupts())
-    assert 8 <= len(asked) <= 10
+    # Five seconds for a decision, 25 until the next one.
+    assert 25 <= len(asked) <= 35

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axsched_hpc.core.curve import Point, Report, extend, reached, thinned
+from axsched_hpc.core.curve import Point, Report, extend, finish, reached, thinned
 from axsched_hpc.core.metrics import Metrics
 
 
@@ -44,6 +44,15 @@ def test_who_goes_on_from_a_checkpoint_keeps_what_was_before_it() -> None:
     assert list(_curve(*before, (3, _loss(99)), (4, _loss(98)))) == [0, 1, 2, 3, 4]
     # A point that is reported anew has nothing of the old one.
     assert _curve(*before, (3, _loss(99)))[3] == _loss(99)
+
+
+def test_final_metrics_are_those_of_the_last_step() -> None:
+    curve = _curve((1, _loss(3)), (4, _loss(2)))
+    finish(curve, {"loss": (1, None), "accuracy": (0.5, None)})
+    assert curve == {1: _loss(3), 4: {"loss": (1, None), "accuracy": (0.5, None)}}
+    nothing: dict[int, Metrics] = {}
+    finish(nothing, _loss(1))
+    assert nothing == {}
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.sampled_from("ab"), st.integers(0, 3)), max_size=40))
