@@ -12,11 +12,12 @@ from pathlib import Path
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io import atomic, outcome, parameters
-from axsched_hpc.objectives import engines, process, script
+from axsched_hpc.objectives import engines, process, script, workspace
 from axsched_hpc.objectives.context import CHECKPOINT_DIR, RunContext, failed, insist, quoted
 from axsched_hpc.objectives.engines import ContainerRun, Engine, Image, Mount, image_kind
 from axsched_hpc.objectives.kinds import ContainerObjective
 from axsched_hpc.objectives.placeholders import expand
+from axsched_hpc.objectives.workspace import Workspace
 
 #: Where the attempt's directory is seen in the container.
 INSIDE = "/axsched"
@@ -28,7 +29,7 @@ _INSIDE_CHARLIECLOUD = "/mnt"
 _KILL_SECONDS = 20.0
 
 
-def run_container(container: ContainerObjective, context: RunContext) -> Metrics:
+def run_container(container: ContainerObjective, files: Path, context: RunContext) -> Metrics:
     """Run the container and read its metrics.
 
     Raises
@@ -38,20 +39,25 @@ def run_container(container: ContainerObjective, context: RunContext) -> Metrics
     Terminated
         The job was told to end; the container has ended.
     """
+    with workspace.opened(container, context) as place:
+        return _run(container, files, context, place)
+
+
+def _run(container: ContainerObjective, files: Path, context: RunContext, place: Workspace) -> Metrics:
     engine, program = _find(container)
-    script.make_workdir(context)
     # The checkpoint directory is mounted on it: engines would make it themselves, some of them as root's.
-    place = context.files.root / context.checkpoint.name
-    insist(lambda: atomic.make_directory(place), f"{place} cannot be made")
+    saved = context.files.root / context.checkpoint.name
+    insist(lambda: atomic.make_directory(saved), f"{saved} cannot be made")
     script.write_parameters(context, context.files.root / "parameters.json")
-    run = container_run(container, engine, context)
+    workspace.furnish(container, files, place, context, own_values(container, engine, context))
+    run = container_run(container, engine, context, place.directory)
     _check_mounts(engine, run)
     environment = {**os.environ, **engines.client_environment(engine, run)}
     environment.setdefault("USER", _user())  # ch-run asks for it, and not all batch systems set it
     command = script.Command(
         (program, *engine.argv(run)),
         environment,
-        context.files.work,
+        place.directory,
         f"{engine.name} with image {container.image}",
         container.timeout,
         "container_options",
@@ -81,36 +87,56 @@ def run_container(container: ContainerObjective, context: RunContext) -> Metrics
     return script.read_metrics(command.what, context)
 
 
-def container_run(container: ContainerObjective, engine: Engine, context: RunContext) -> ContainerRun:
-    """What the engine is to run: the objective for one attempt."""
+def own_values(container: ContainerObjective, engine: Engine, context: RunContext) -> dict[str, str]:
+    """What the command and decks may name beside the parameters, with paths as seen inside."""
     inside = _inside(engine, container)
-    workdir = container.workdir or f"{inside}/{context.files.work.name}"
-    params_file, output_file = f"{inside}/parameters.json", f"{inside}/{context.files.metrics.name}"
-    checkpoint = f"{inside}/{context.checkpoint.name}"
-    values = {name: parameters.as_text(value) for name, value in context.parameters.items()} | {
-        "params_file": params_file,
-        "output_file": output_file,
+    return {
+        "params_file": f"{inside}/parameters.json",
+        "output_file": f"{inside}/{context.files.metrics.name}",
         "trial": str(context.trial),
         "attempt": str(context.attempt),
-        "workdir": workdir,
+        "workdir": container.workdir or f"{inside}/{context.files.work.name}",
     }
+
+
+def container_run(
+    container: ContainerObjective, engine: Engine, context: RunContext, directory: Path
+) -> ContainerRun:
+    """What the engine is to run: the objective for one attempt.
+
+    Parameters
+    ----------
+    directory
+        The working directory, on the host.
+    """
+    inside = _inside(engine, container)
+    own = own_values(container, engine, context)
+    checkpoint = f"{inside}/{context.checkpoint.name}"
+    values = {name: parameters.as_text(value) for name, value in context.parameters.items()} | own
     variables = {
         **dict(container.env_vars),
-        "AXSCHED_PARAMETERS_FILE": params_file,
-        "AXSCHED_METRICS_FILE": output_file,
-        "AXSCHED_WORKDIR": workdir,
+        "AXSCHED_PARAMETERS_FILE": own["params_file"],
+        "AXSCHED_METRICS_FILE": own["output_file"],
+        "AXSCHED_WORKDIR": own["workdir"],
         **context.variables,
         CHECKPOINT_DIR: checkpoint,
     }
+    # On a disk of the node, the working directory is mounted where it is otherwise.
+    scratch = [Mount(str(directory), f"{inside}/{context.files.work.name}")] if container.scratch else []
     volumes = (Mount(host, target, read_only=mode == "ro") for host, target, mode in container.volumes)
     return ContainerRun(
         image=container.image,
         command=tuple(expand(container.command, values)),
         # The worker's pid tells a requeued job's container from one that its earlier execution may have left.
         name=f"axsched-{context.token}-{context.trial}-{context.attempt}-{os.getpid()}",
-        mounts=(Mount(str(context.files.root), inside), Mount(str(context.checkpoint), checkpoint), *volumes),
+        mounts=(
+            Mount(str(context.files.root), inside),
+            Mount(str(context.checkpoint), checkpoint),
+            *scratch,
+            *volumes,
+        ),
         environment=tuple(variables.items()),
-        workdir=workdir,
+        workdir=own["workdir"],
         gpus=container.gpus,
         extra=container.extra_args,
     )

@@ -22,7 +22,7 @@ from axsched_hpc.core.errors import ObjectiveError
 from axsched_hpc.io import access, atomic, document, owner, storage
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.objectives import kinds
-from axsched_hpc.objectives.kinds import FunctionObjective, Objective, ScriptObjective
+from axsched_hpc.objectives.kinds import FunctionObjective, Objective
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -78,7 +78,7 @@ def install(layout: Layout, objective: Objective | Checkpointed | Callable[..., 
         atomic.make_directory(temporary / FILES)
         if pickled is not None:
             atomic.write(temporary / FILES / PICKLE, pickled)
-        elif isinstance(described, ScriptObjective):
+        else:
             _copy(described, temporary / FILES)
         fields = {**kinds.encode(described), "files": _sums(temporary / FILES)}
         name = hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:12]
@@ -150,10 +150,10 @@ def _sums(directory: Path) -> dict[str, str]:
     }
 
 
-def _copy(objective: ScriptObjective, target: Path) -> None:
-    for source in (objective.source, *objective.copy):
+def _copy(objective: Objective, target: Path) -> None:
+    for source, name in kinds.copies(objective):
         try:
-            _copy_one(Path(source), target / Path(source).name)
+            _copy_one(Path(source), target / name)
         except OSError as error:
             if storage.is_storage_error(error, reading=True):
                 raise

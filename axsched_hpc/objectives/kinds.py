@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import PurePath
 from typing import Any
 
 from axsched_hpc.io import document
@@ -93,12 +94,6 @@ class ProgramObjective:
     scratch: bool = False
     stage_out: tuple[str, ...] | None = None
     output_limit: int = 64
-
-    @property
-    def copies(self) -> list[tuple[str, str]]:
-        """What is installed beside the objective's description: (absolute path, name there)."""
-        templates = [(source, template_name(place)) for place, (source, _) in enumerate(self.templates)]
-        return templates + [(source, input_name(place)) for place, source in enumerate(self.inputs)]
 
 
 def template_name(place: int) -> str:
@@ -224,6 +219,18 @@ def what(objective: Objective) -> str:
             return f"script {objective.source}"
         case ContainerObjective():
             return f"container {objective.image}"
+
+
+def copies(objective: Objective) -> list[tuple[str, str]]:
+    """What is installed beside an objective's description: (absolute path, name there)."""
+    if isinstance(objective, FunctionObjective):
+        return []
+    found = [(source, template_name(place)) for place, (source, _) in enumerate(objective.templates)]
+    found += [(source, input_name(place)) for place, source in enumerate(objective.inputs)]
+    if isinstance(objective, ScriptObjective):
+        own = () if objective.in_place else (objective.source,)
+        found += [(source, PurePath(source).name) for source in (*own, *objective.copy)]
+    return found
 
 
 def same_code(one: Objective, other: Objective) -> bool:

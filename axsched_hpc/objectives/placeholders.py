@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from axsched_hpc.core.errors import ObjectiveError, did_you_mean
 from axsched_hpc.objectives.kinds import ContainerObjective, Objective, ScriptObjective
@@ -46,6 +47,11 @@ def check_placeholders(objective: Objective, parameter_names: Sequence[str]) -> 
             arguments, own, where = objective.command, CONTAINER_NAMES, "The container's command"
         case _:
             return
+    if objective.templates:
+        from axsched_hpc.objectives import decks  # with Jinja2, which most runs do without
+
+        for template, _ in objective.templates:
+            decks.check(Path(template), parameter_names, own)
     known = {*own, *parameter_names}
     for argument in arguments:
         for match in _BRACES.finditer(argument):

@@ -32,4 +32,4 @@ def run(installed: Installed, context: RunContext) -> Metrics:
         case ContainerObjective() as container:
             from axsched_hpc.objectives.container import run_container
 
-            return run_container(container, context)
+            return run_container(container, installed.files, context)

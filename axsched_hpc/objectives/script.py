@@ -14,7 +14,7 @@ from axsched_hpc.core.errors import AxSchedError, MetricsError
 from axsched_hpc.core.metrics import Metrics, parse_text
 from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io import atomic, cgroup, outcome, parameters, processes
-from axsched_hpc.objectives import process
+from axsched_hpc.objectives import process, workspace
 from axsched_hpc.objectives.context import ObjectiveFailed, RunContext, failed, insist, quoted, size
 from axsched_hpc.objectives.kinds import INTERPRETERS, ScriptObjective
 from axsched_hpc.objectives.placeholders import expand
@@ -61,31 +61,30 @@ def run_script(script: ScriptObjective, files: Path, context: RunContext) -> Met
     Terminated
         The job was told to end; the script has ended.
     """
-    make_workdir(context)
-    parameters_file = context.parameters_file
-    if script.parameters_format != "json":
-        parameters_file = context.files.root / f"parameters.{script.parameters_format}"
-        try:
-            write_parameters(context, parameters_file, script.parameters_format)
-        except AxSchedError as error:
-            raise failed(FailureKind.CANNOT_RUN, f"The parameter file cannot be written: {error}") from None
-    command = command_for(script, files, context, parameters_file, os.environ)
-    if not command.directory.is_dir():
-        raise failed(
-            FailureKind.CANNOT_RUN,
-            f"script_options['working_directory'] is {command.directory}, which is no directory on "
-            f"{os.uname().nodename}.",
-        )
-    started = start_of_logs(context)
-    ended = execute(command, context)
-    if ended.code or ended.timed_out:
-        raise ended_badly(ended, command, context, started)
-    return read_metrics(command.what, context)
-
-
-def make_workdir(context: RunContext) -> None:
-    """Make the objective's working directory."""
-    insist(lambda: atomic.make_directory(context.files.work), f"{context.files.work} cannot be made")
+    with workspace.opened(script, context) as place:
+        if not place.directory.is_dir():
+            raise failed(
+                FailureKind.CANNOT_RUN,
+                f"script_options['working_directory'] is {place.directory}, which is no directory on "
+                f"{os.uname().nodename}.",
+            )
+        parameters_file = context.parameters_file
+        if script.parameters_format != "json":
+            parameters_file = context.files.root / f"parameters.{script.parameters_format}"
+            try:
+                write_parameters(context, parameters_file, script.parameters_format)
+            except AxSchedError as error:
+                raise failed(
+                    FailureKind.CANNOT_RUN, f"The parameter file cannot be written: {error}"
+                ) from None
+        own = own_values(context, parameters_file, place.directory)
+        workspace.furnish(script, files, place, context, own)
+        command = command_for(script, files, context, own, os.environ)
+        started = start_of_logs(context)
+        ended = execute(command, context)
+        if ended.code or ended.timed_out:
+            raise ended_badly(ended, command, context, started)
+        return read_metrics(command.what, context)
 
 
 def write_parameters(context: RunContext, path: Path, form: str = "json") -> None:
@@ -93,35 +92,46 @@ def write_parameters(context: RunContext, path: Path, form: str = "json") -> Non
     insist(lambda: parameters.write(path, context.parameters, form), f"{path} cannot be written")
 
 
-def command_for(
-    script: ScriptObjective,
-    files: Path,
-    context: RunContext,
-    parameters_file: Path,
-    environment: Mapping[str, str],
-) -> Command:
-    """What to run for a script: argument list, environment and directory."""
-    path = files / script.script
-    directory = Path(script.working_directory) if script.working_directory else context.files.work
-    variables = {
-        **environment,
-        **dict(script.environment),
-        "AXSCHED_PARAMETERS_FILE": str(parameters_file),
-        "AXSCHED_METRICS_FILE": str(context.files.metrics),
-        "AXSCHED_WORKDIR": str(directory),
-        **context.variables,
-    }
-    if path.suffix == ".py":
-        # A copy runs: modules beside the original are found through the search path.
-        rest = variables.get("PYTHONPATH")
-        variables["PYTHONPATH"] = str(Path(script.source).parent) + (os.pathsep + rest if rest else "")
-    values = {name: parameters.as_text(value) for name, value in context.parameters.items()} | {
+def own_values(context: RunContext, parameters_file: Path, directory: Path) -> dict[str, str]:
+    """What arguments and decks may name beside the parameters."""
+    return {
         "parameters": str(parameters_file),
         "metrics": str(context.files.metrics),
         "trial": str(context.trial),
         "attempt": str(context.attempt),
         "workdir": str(directory),
     }
+
+
+def command_for(
+    script: ScriptObjective,
+    files: Path,
+    context: RunContext,
+    own: Mapping[str, str],
+    environment: Mapping[str, str],
+) -> Command:
+    """What to run for a script: argument list, environment and directory.
+
+    Raises
+    ------
+    ObjectiveFailed
+        It is a program that is not on this node's PATH.
+    """
+    directory = Path(own["workdir"])
+    variables = {
+        **environment,
+        **dict(script.environment),
+        "AXSCHED_PARAMETERS_FILE": own["parameters"],
+        "AXSCHED_METRICS_FILE": own["metrics"],
+        "AXSCHED_WORKDIR": own["workdir"],
+        **context.variables,
+    }
+    path = Path(_on_path(script.script, variables)) if script.in_place else files / script.script
+    if path.suffix == ".py":
+        # A copy runs: modules beside the original are found through the search path.
+        rest = variables.get("PYTHONPATH")
+        variables["PYTHONPATH"] = str(Path(script.source).parent) + (os.pathsep + rest if rest else "")
+    values = {name: parameters.as_text(value) for name, value in context.parameters.items()} | dict(own)
     interpreter = script.interpreter or _interpreter(path)
     argv = (*interpreter, str(path), *expand(script.args, values))
     return Command(
@@ -134,6 +144,22 @@ def command_for(
         script.warning,
         script.warning_signal,
     )
+
+
+def _on_path(program: str, environment: Mapping[str, str]) -> str:
+    if "/" in program:
+        return program
+    import shutil  # it loads the compression modules, which a job can do without
+
+    found = shutil.which(program, path=environment.get("PATH"))
+    if found is None:
+        raise failed(
+            FailureKind.CANNOT_RUN,
+            f"There is no program {program!r} on PATH on {os.uname().nodename}. Load its module "
+            "(SlurmRunner: config={'modules': [...]}), set PATH in script_options['environment'], or give "
+            "its full path.",
+        )
+    return found
 
 
 def execute(

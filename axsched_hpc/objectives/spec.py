@@ -162,10 +162,12 @@ def _check_files(what: str, values: Mapping[str, Any]) -> None:
             f"{what}['stage_out'] says what is copied back from a disk of the node, but the working "
             f"directory is on none. Set {what}['scratch'] to True as well, or leave it out."
         )
-    if values.get("scratch") and values.get("working_directory"):
+    own = next((name for name in ("working_directory", "workdir") if values.get(name)), None)
+    placed = next((name for name in ("templates", "inputs", "link", "scratch") if values.get(name)), None)
+    if own and placed:
         raise ConfigError(
-            f"{what}['scratch'] makes a working directory on a disk of the node, and "
-            f"{what}['working_directory'] names another. Leave one of them out."
+            f"{what}['{placed}'] belongs to the working directory that each attempt has of its own, and "
+            f"{what}['{own}'] names one for all. Leave one of them out."
         )
 
 
