@@ -74,6 +74,8 @@ def lammps(run: Run, left: Axes, right: Axes) -> None:
     """The misfit, and the energy of the crystal against its lattice constant."""
     convergence(left, run, [10**value for value in run.values("log_misfit")], min)
     left.set_yscale("log")
+    left.set_yticks(ticks := [0.5, 1, 2, 5, 10, 20, 50], [f"{tick:g}" for tick in ticks])
+    left.minorticks_off()
     left.set_ylabel("misfit (%)")
     left.legend()
 
@@ -106,7 +108,7 @@ def fortran(run: Run, left: Axes, right: Axes) -> None:
     length = (3 * conductivity * area / coefficient) ** (1 / 3)
     left.axhline(coefficient * length * warmer, color=ORANGE, linestyle="--", label="theory")
     left.set_ylabel("heat flow per width (W/m)")
-    left.legend(loc="lower right")
+    left.legend()
 
     text = (run.files(run.best).work / "profile.dat").read_text(encoding="utf-8")
     rows = [list(map(float, line.split())) for line in text.splitlines() if not line.startswith("#")]
@@ -116,12 +118,14 @@ def fortran(run: Run, left: Axes, right: Axes) -> None:
     right.set_title(f"Trial {run.best.number}, the best")
     right.set_xlabel("distance from the wall (mm)")
     right.set_ylabel("profile (mm)", color=BLUE)
-    right.set_ylim(-4, 4)
+    right.set_ylim(-2, 8)  # the fin below, the temperature above it
+    right.set_yticks([-1, 0, 1])
     warmth = right.twinx()
     warmth.spines["right"].set_visible(True)
     warmth.plot(place, [row[2] - 273.15 for row in rows], color=GREEN, label="temperature")
     warmth.plot([0, 1000 * length], [100, 20], "--", color=ORANGE, label="theory")
-    warmth.set_ylim(0, 105)
+    warmth.set_ylim(-50, 105)
+    warmth.set_yticks(range(20, 101, 20))
     warmth.set_ylabel("temperature (°C)", color=GREEN)
     warmth.legend(loc="upper right")
 
@@ -138,9 +142,7 @@ def container(run: Run, left: Axes, right: Axes) -> None:
 
     sides = [1 + 29 * step / 200 for step in range(201)]
     surface = [[2 * (w * h + 1000 / h + 1000 / w) for w in sides] for h in sides]
-    lines = right.contour(
-        sides, sides, surface, [620, 700, 850, 1100, 1500, 2000], colors=GREY, linewidths=0.8
-    )
+    lines = right.contour(sides, sides, surface, [620, 700, 850, 1100, 1500], colors=GREY, linewidths=0.8)
     right.clabel(lines, fontsize=7)
     right.plot(run.parameters("width"), run.parameters("height"), "o", color=BLUE, clip_on=False, zorder=3)
     for trial in run.trials:

@@ -28,11 +28,7 @@ client.configure_optimization(objective="-log_misfit")  # the minus sign: lower 
 
 slurm = "--slurm" in sys.argv
 ranks = 2 if "--mpi" in sys.argv else 1
-runner = (
-    SlurmRunner(time_limit="00:05:00", memory="1G", tasks_per_node=ranks)
-    if slurm
-    else LocalRunner(max_parallel=2)
-)
+runner = SlurmRunner(time_limit="00:05:00", memory="1G", tasks_per_node=ranks) if slurm else LocalRunner(2)
 config = {"job_output_dir": "outputs/lammps", "monitoring_interval": 2, "synchronous": False}
 
 options = {

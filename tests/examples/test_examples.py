@@ -38,6 +38,17 @@ def _run(name: str, *arguments: str) -> str:
     return ended.stdout
 
 
+def _run_at(name: str, slurm: bool, request: pytest.FixtureRequest, *arguments: str) -> str:
+    if slurm:
+        request.getfixturevalue("acct_cluster")
+    return _run(name, *arguments, *(["--slurm"] if slurm else []))
+
+
+def _need(program: str, package: str) -> None:
+    if shutil.which(program) is None:
+        missing(f"there is no {program} here: apt-get install --no-install-recommends {package}.")
+
+
 def _check(directory: Path, trials: int, printed: str, *, slurm: bool) -> None:
     ledger = read_experiment(directory).ledger
     assert +ledger.counts == {TrialState.COMPLETED: trials}
@@ -98,6 +109,35 @@ def test_the_mpi_example_runs_on_slurm(outside: Path, acct_cluster: Cluster) -> 
     assert _value(printed) < 0.5
 
 
+@pytest.mark.parametrize("slurm", [False, pytest.param(True, marks=pytest.mark.slurm)], ids=["here", "slurm"])
+def test_the_fortran_example_runs(slurm: bool, outside: Path, request: pytest.FixtureRequest) -> None:
+    _need("gfortran", "gfortran")
+    printed = _run_at("fortran", slurm, request, "--short")
+    _check(outside / "outputs/fortran", 8, printed, slurm=slurm)
+    # What the best of all fins gives off, by the formula of docs/examples/fortran.md.
+    best = 80 * 50 * (3 * 200 * 1e-4 / 50) ** (1 / 3)
+    assert 0.95 * best < _value(printed) < best + 0.05
+
+
+@pytest.mark.parametrize("slurm", [False, pytest.param(True, marks=pytest.mark.slurm)], ids=["here", "slurm"])
+def test_the_lammps_example_runs(slurm: bool, outside: Path, request: pytest.FixtureRequest) -> None:
+    _need("lmp", "lammps")
+    # On Slurm each trial has two ranks.
+    printed = _run_at("lammps", slurm, request, "--short", *(["--mpi"] if slurm else []))
+    _check(outside / "outputs/lammps", 8, printed, slurm=slurm)
+    assert _value(printed) < 10
+    reading = read_experiment(outside / "outputs/lammps")
+    for number, trial in reading.ledger.trials.items():
+        work = reading.layout.attempt(number, len(trial.attempts)).work
+        log = (work / "log.lammps").read_text()
+        assert f"1 by 1 by {2 if slurm else 1} MPI processor grid" in log
+        assert "{{" not in (work / "in.copper").read_text()
+        # The crystal's three numbers are known for each trial, and they are those of the log.
+        assert trial.metrics is not None
+        for metric in ("lattice_constant", "cohesive_energy", "bulk_modulus", "log_misfit"):
+            assert f"\n{metric.upper():<16} = {trial.metrics[metric][0]!r:.12}" in log
+
+
 def test_started_again_an_example_goes_on(outside: Path) -> None:
     trials, _ = EXAMPLES["batch"]
     _run("batch")
@@ -106,7 +146,7 @@ def test_started_again_an_example_goes_on(outside: Path) -> None:
 
 
 def test_the_two_versions_of_an_example_differ_in_the_runner_alone() -> None:
-    for name in (*EXAMPLES, "container"):
+    for name in (*EXAMPLES, "container", "fortran", "lammps"):
         text = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
         lines = [line for line in text.splitlines() if re.search(r"\bslurm\b", line)]
         assert [line.split(" = ")[0] for line in lines if "=" in line] == ["slurm", "runner"]
