@@ -6,13 +6,13 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import FailureKind
-from axsched_hpc.io import atomic, outcome, parameters
-from axsched_hpc.objectives import engines, process, script, workspace
+from axsched_hpc.io import atomic, claim, outcome, parameters
+from axsched_hpc.objectives import descendants, engines, guardian, process, script, workspace
 from axsched_hpc.objectives.context import CHECKPOINT_DIR, RunContext, failed, insist, quoted
 from axsched_hpc.objectives.engines import ContainerRun, Engine, Image, Mount, image_kind
 from axsched_hpc.objectives.kinds import ContainerObjective
@@ -27,6 +27,9 @@ INSIDE = "/axsched"
 _INSIDE_CHARLIECLOUD = "/mnt"
 
 _KILL_SECONDS = 20.0
+
+# What podman has to do after a container's end takes a second on a busy node.
+_ENGINE_SECONDS = 10.0
 
 
 def run_container(container: ContainerObjective, files: Path, context: RunContext) -> Metrics:
@@ -63,16 +66,17 @@ def _run(container: ContainerObjective, files: Path, context: RunContext, place:
         "container_options",
         container.warning,
         container.warning_signal,
+        container.output_bytes,
     )
     started = script.start_of_logs(context)
 
     def kill() -> None:
-        if engine.outlives_client:
-            _kill(program, run.name, environment)
+        _kill(program, run.name, environment)
 
-    # A container that outlives its client has to be ended before the scheduler kills this process.
-    grace = process.GRACE if engine.outlives_client else None
-    ended = script.execute(command, context, grace=grace, on_kill=kill)
+    if engine.outlives_client:
+        ended = _watched(command, context, run.name, kill)
+    else:
+        ended = script.execute(command, context)
     if ended.code and not ended.timed_out:
         tail = outcome.tail(context.files.stderr, started)
         if any(engine.own_error.match(line) for line in tail[-3:]):
@@ -199,6 +203,21 @@ def _check_mounts(engine: Engine, run: ContainerRun) -> None:
                 f"own directory is with {engine.name}. Choose another place"
                 + (f", or make an empty directory {INSIDE} in the image." if own.inside != INSIDE else "."),
             )
+
+
+def _watched(
+    command: script.Command, context: RunContext, name: str, kill: Callable[[], None]
+) -> process.Ended:
+    """Run a container that outlives its client, and see to it that it does not outlive this process."""
+    worker = claim.process_name(os.getpid()) if context.in_job else ""
+    watch = guardian.Guardian(worker, (command.argv[0], name), dict(command.environment))
+    descendants.spare(watch.start())
+    try:
+        # It has to be ended before the scheduler kills this process. What the engine has beside it ends after
+        # it, when it has put things in order.
+        return script.execute(command, context, grace=process.GRACE, on_kill=kill, leave=_ENGINE_SECONDS)
+    finally:
+        watch.done()
 
 
 def _kill(program: str, name: str, environment: Mapping[str, str]) -> None:

@@ -95,6 +95,11 @@ class ProgramObjective:
     stage_out: tuple[str, ...] | None = None
     output_limit: int = 64
 
+    @property
+    def output_bytes(self) -> int | None:
+        """The most that is kept of each of stdout and stderr; None: all."""
+        return self.output_limit * 1_000_000 or None
+
 
 def template_name(place: int) -> str:
     """Name of the installed copy of a template."""

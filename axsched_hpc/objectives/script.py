@@ -34,6 +34,8 @@ class Command:
         Seconds before the end of the job's time at which it is told to save; None: it saves no checkpoints.
     warning_signal
         The signal that tells it, without ``SIG``.
+    output_limit
+        Bytes of each of its two outputs that are kept; None: all.
     """
 
     argv: tuple[str, ...]
@@ -44,6 +46,7 @@ class Command:
     options: str
     warning: int | None = None
     warning_signal: str = "USR1"
+    output_limit: int | None = None
 
     @property
     def warn(self) -> signal.Signals | None:
@@ -143,6 +146,7 @@ def command_for(
         "script_options",
         script.warning,
         script.warning_signal,
+        script.output_bytes,
     )
 
 
@@ -168,6 +172,7 @@ def execute(
     *,
     grace: float | None = None,
     on_kill: Callable[[], None] = lambda: None,
+    leave: float | None = None,
 ) -> process.Ended:
     """Run a command with its output in the attempt's logs.
 
@@ -176,7 +181,7 @@ def execute(
     grace
         Seconds between SIGTERM and SIGKILL. By default a program that saves checkpoints has the time that it
         was to be warned before the end: a scheduler that grants less kills it, and the worker with it.
-    on_kill
+    on_kill, leave
         As of :func:`axsched_hpc.objectives.process.run`.
 
     Raises
@@ -197,6 +202,9 @@ def execute(
             grace=max(process.GRACE, command.warning or 0) if grace is None else grace,
             warn=command.warn,
             on_kill=on_kill,
+            leave=leave,
+            limit=command.output_limit,
+            remedy=f"{command.options}['output_limit']",
         )
     except OSError as error:
         raise failed(FailureKind.CANNOT_RUN, _cannot_start(error, command)) from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,6 +117,8 @@ def furnish(
 
 
 def _place(source: Path, target: Path, name: Path, placed: dict[str, Stamp]) -> None:
+    import shutil  # it loads the compression modules, which most jobs can do without
+
     from axsched_hpc.objectives.scratch import stamp
 
     if source.is_dir():
