@@ -143,7 +143,7 @@ def test_the_lammps_example_runs(slurm: bool, outside: Path, request: pytest.Fix
 
 
 def _morse_energy(lattice_constant: float, D: float, alpha: float, r0: float) -> float:
-    """The energy per atom of a face-centred cubic crystal, with pairs cut off at 10 Angstrom as in the deck."""
+    """The energy per atom of a face-centred cubic crystal, its pairs cut off at 10 Angstrom like the deck."""
 
     def pair(r: float) -> float:
         bond = math.exp(-alpha * (r - r0))
