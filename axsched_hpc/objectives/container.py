@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from axsched_hpc.core.metrics import Metrics
-from axsched_hpc.core.states import FailureKind
-from axsched_hpc.io import atomic, claim, outcome, parameters
-from axsched_hpc.objectives import descendants, engines, guardian, process, script, workspace
-from axsched_hpc.objectives.context import CHECKPOINT_DIR, RunContext, failed, insist, quoted
+from axsched_hpc.io import atomic, claim, parameters
+from axsched_hpc.objectives import (
+    container_checks,
+    descendants,
+    engines,
+    guardian,
+    process,
+    script,
+    workspace,
+)
+from axsched_hpc.objectives.context import CHECKPOINT_DIR, RunContext, insist
 from axsched_hpc.objectives.engines import ContainerRun, Engine, Image, Mount, image_kind
 from axsched_hpc.objectives.kinds import ContainerObjective
 from axsched_hpc.objectives.placeholders import expand
@@ -25,6 +31,9 @@ INSIDE = "/axsched"
 # ch-run mounts only on directories that the image has, since it does not write to the image; this one is part
 # of every usual tree.
 _INSIDE_CHARLIECLOUD = "/mnt"
+
+# Where an image keeps the variables that it sets, if charliecloud made it.
+_CH_ENVIRONMENT = "ch/environment"
 
 _KILL_SECONDS = 20.0
 
@@ -47,16 +56,18 @@ def run_container(container: ContainerObjective, files: Path, context: RunContex
 
 
 def _run(container: ContainerObjective, files: Path, context: RunContext, place: Workspace) -> Metrics:
-    engine, program = _find(container)
+    engine, program = container_checks.find(container)
     # The checkpoint directory is mounted on it: engines would make it themselves, some of them as root's.
     saved = context.files.root / context.checkpoint.name
     insist(lambda: atomic.make_directory(saved), f"{saved} cannot be made")
     script.write_parameters(context, context.files.root / "parameters.json")
     workspace.furnish(container, files, place, context, own_values(container, engine, context))
     run = container_run(container, engine, context, place.directory)
-    _check_mounts(engine, run)
+    container_checks.check(engine, run)
     environment = {**os.environ, **engines.client_environment(engine, run)}
-    environment.setdefault("USER", _user())  # ch-run asks for it, and not all batch systems set it
+    environment.setdefault(
+        "USER", container_checks.user()
+    )  # ch-run asks for it, and not all batch systems set it
     command = script.Command(
         (program, *engine.argv(run)),
         environment,
@@ -78,14 +89,7 @@ def _run(container: ContainerObjective, files: Path, context: RunContext, place:
     else:
         ended = script.execute(command, context)
     if ended.code and not ended.timed_out:
-        tail = outcome.tail(context.files.stderr, started)
-        if any(engine.own_error.match(line) for line in tail[-3:]):
-            said = quoted(tail, context.files.stderr)
-            message = (
-                f"{engine.name} could not run {run.command[0]} in image {container.image} on "
-                f"{os.uname().nodename}; {said}"
-            )
-            raise failed(FailureKind.CANNOT_RUN, message, exit_code=ended.code, tail=tail)
+        container_checks.raise_not_started(engine, run, container, ended.code, context.files.stderr, started)
     if ended.code or ended.timed_out:
         raise script.ended_badly(ended, command, context, started)
     return script.read_metrics(command.what, context)
@@ -118,6 +122,7 @@ def container_run(
     checkpoint = f"{inside}/{context.checkpoint.name}"
     values = {name: parameters.as_text(value) for name, value in context.parameters.items()} | own
     variables = {
+        **engines.forwarded(os.environ),
         **dict(container.env_vars),
         "AXSCHED_PARAMETERS_FILE": own["params_file"],
         "AXSCHED_METRICS_FILE": own["output_file"],
@@ -143,22 +148,14 @@ def container_run(
         workdir=own["workdir"],
         gpus=container.gpus,
         extra=container.extra_args,
+        network=container.network,
+        user=container.user,
+        uid=os.getuid(),
+        gid=os.getgid(),
+        groups=tuple(os.getgroups()),
+        directory=image_kind(container.image) is Image.PATH and Path(container.image).is_dir(),
+        own_environment=(Path(container.image) / _CH_ENVIRONMENT).is_file(),
     )
-
-
-def _find(container: ContainerObjective) -> tuple[Engine, str]:
-    candidates = engines.in_order(container.engine, container.image)
-    for engine in candidates:
-        if program := shutil.which(engine.program):
-            return engine, program
-    programs = ", ".join(engine.program for engine in candidates)
-    asked = f"container_options['engine'] is {container.engine!r}, and " if container.engine != "auto" else ""
-    message = (
-        f"No container engine for image {container.image} on {os.uname().nodename}: {asked}none of "
-        f"{programs} is on PATH. "
-        "Load the engine's module (SlurmRunner: config={'modules': [...]}), or name another engine."
-    )
-    raise failed(FailureKind.CANNOT_RUN, message)
 
 
 def _inside(engine: Engine, container: ContainerObjective) -> str:
@@ -167,42 +164,6 @@ def _inside(engine: Engine, container: ContainerObjective) -> str:
     image = Path(container.image)
     prepared = image_kind(container.image) is Image.PATH and (image / INSIDE.lstrip("/")).is_dir()
     return INSIDE if prepared else _INSIDE_CHARLIECLOUD
-
-
-def _check_mounts(engine: Engine, run: ContainerRun) -> None:
-    if image_kind(run.image) is Image.PATH and not Path(run.image).exists():
-        raise failed(
-            FailureKind.CANNOT_RUN,
-            f"The container image {run.image} is not there on {os.uname().nodename}. Put it on a file "
-            "system that the nodes share.",
-        )
-    own, checkpoint, *volumes = run.mounts
-    if ":" in own.host or "," in own.host:
-        raise failed(
-            FailureKind.CANNOT_RUN,
-            f"{own.host} cannot be mounted in a container: engines take ':' and ',' in a path for "
-            "separators. Choose a job_output_dir without them.",
-        )
-    for mount in volumes:
-        if not Path(mount.host).exists():
-            raise failed(
-                FailureKind.CANNOT_RUN,
-                f"container_options['volumes'] names {mount.host}, which is not there on "
-                f"{os.uname().nodename}.",
-            )
-        if mount.read_only and not engine.read_only:
-            raise failed(
-                FailureKind.CANNOT_RUN,
-                f"container_options['volumes'] asks for {mount.inside} to be read-only, but {engine.name} "
-                "mounts all volumes read-write. Leave out ':ro', or name another engine.",
-            )
-        if mount.inside.rstrip("/") in (own.inside, checkpoint.inside):
-            raise failed(
-                FailureKind.CANNOT_RUN,
-                f"container_options['volumes'] mounts {mount.host} at {mount.inside}, where the attempt's "
-                f"own directory is with {engine.name}. Choose another place"
-                + (f", or make an empty directory {INSIDE} in the image." if own.inside != INSIDE else "."),
-            )
 
 
 def _watched(
@@ -226,12 +187,3 @@ def _kill(program: str, name: str, environment: Mapping[str, str]) -> None:
         subprocess.run(
             [program, "kill", name], env=environment, capture_output=True, check=False, timeout=_KILL_SECONDS
         )
-
-
-def _user() -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())

@@ -221,7 +221,7 @@ def _wait(parent: int) -> bool:
     import select
 
     handles = [0]
-    # A process that the worker forked may hold the pipe open; the kernel may be older than pidfds (Linux 5.3).
+    # A process that the worker forked may hold the pipe open. Kernels before Linux 5.3 have no pidfds.
     with contextlib.suppress(AttributeError, OSError):
         handles.append(os.pidfd_open(parent))
     while os.getppid() == parent:

@@ -10,7 +10,7 @@ from typing import Any
 
 from axsched_hpc.core.errors import ConfigError, ObjectiveError, did_you_mean
 from axsched_hpc.io.parameters import FORMATS
-from axsched_hpc.objectives import checks
+from axsched_hpc.objectives import checks, engine_limits
 from axsched_hpc.objectives.engines import ENGINES
 from axsched_hpc.objectives.kinds import INTERPRETERS, ContainerObjective, ScriptObjective
 from axsched_hpc.objectives.placeholders import check_placeholders
@@ -89,15 +89,19 @@ def container_objective(
     """
     values = _checked("container_options", _CONTAINER_CHECKS, options)
     _check_files("container_options", values)
-    engine = values.get("engine", "auto")
-    if engine == "charliecloud" and any(mode == "ro" for _, _, mode in values.get("volumes", ())):
-        raise ConfigError(
-            "container_options['volumes'] asks for a read-only volume, but charliecloud mounts all volumes "
-            "read-write. Leave out ':ro', or name another engine."
-        )
-    return ContainerObjective(
-        image=_image(image, engine), command=checks.command("container_command", command), **values
+    container = ContainerObjective(
+        image=_image(image, values.get("engine", "auto")),
+        command=checks.command("container_command", command),
+        **values,
     )
+    fit, unfit = engine_limits.able(container, directory=Path(container.image).is_dir())
+    if not fit and container.engine != "auto":
+        raise ConfigError(str(unfit[0][1]))
+    if not fit:
+        raise ConfigError(
+            f"No container engine can do what container_options ask for: {engine_limits.reasons(unfit)}."
+        )
+    return container
 
 
 def warning_of(what: str, checkpointable: object, warning: object = None) -> int | None:

@@ -167,9 +167,12 @@ def test_no_engine(tmp_path: Path, rootfs: Path) -> None:
     b = bench(tmp_path, container_objective(rootfs, "true"))
     failure = b.failure(PATH=str(tmp_path))
     assert failure.kind is FailureKind.CANNOT_RUN
-    assert "none of apptainer, singularity, ch-run is on PATH" in failure.message
+    assert "none of apptainer, singularity, ch-run, podman is on PATH" in failure.message
+    assert "(not docker: The container image is " in failure.message
     named = bench(tmp_path / "named", container_objective("a:1", "true", {"engine": "apptainer"}))
-    assert "container_options['engine'] is 'apptainer', and none of apptainer" in named.failure().message
+    assert (
+        "container_options['engine'] is 'apptainer', and apptainer is not on PATH" in named.failure().message
+    )
 
 
 @pytest.fixture(scope="module")

@@ -196,7 +196,29 @@ def test_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("true", {"volumes": ["/a:/b"]}, "but takes a dict from host paths to container paths"),
         ("true", {"volumes": {"/a": "b"}}, "is 'b' (str), but takes an absolute path in the container"),
         ("true", {"volumes": {"/a": "/b:rx"}}, "with ':ro' or ':rw' after it"),
-        ("true", {"volumes": {"/a:b": "/b"}}, "engines take the ':' in it for a separator"),
+        (
+            "true",
+            {"volumes": {"/a:b": "/b"}, "engine": "charliecloud"},
+            "'/a:b', but charliecloud takes a ':' in a path for a separator. Use a link without it, or name",
+        ),
+        (
+            "true",
+            {"network": "none", "engine": "charliecloud"},
+            "charliecloud has the host's network and no other. Leave the option out, or name another engine.",
+        ),
+        ("true", {"user": "root", "engine": "docker"}, "root in a container of docker is the machine's root"),
+        ("true", {"user": "image", "engine": "apptainer"}, "apptainer runs all images as the user who"),
+        (
+            "true",
+            {"user": "image", "env_vars": {"A.B": "1"}, "engine": "singularity"},
+            "container_options['user'] is 'image', but singularity runs all images",
+        ),
+        (
+            "true",
+            {"env_vars": {"A.B": "1"}, "engine": "singularity"},
+            "has the name 'A.B', but singularity reads variables as a shell does",
+        ),
+        ("true", {"env_vars": {"HOME": "/x"}, "engine": "apptainer"}, "Give ['--home', '/path']"),
         (
             "true",
             {"volumes": {"/a": "/b:ro"}, "engine": "charliecloud"},
