@@ -16,6 +16,7 @@ from axsched_hpc.objectives import (
     engines,
     guardian,
     process,
+    results,
     script,
     workspace,
 )
@@ -79,7 +80,7 @@ def _run(container: ContainerObjective, files: Path, context: RunContext, place:
         container.warning_signal,
         container.output_bytes,
     )
-    started = script.start_of_logs(context)
+    started, before = script.start_of_logs(context), results.before(container, context, place.directory)
 
     def kill() -> None:
         _kill(program, run.name, environment)
@@ -92,7 +93,7 @@ def _run(container: ContainerObjective, files: Path, context: RunContext, place:
         container_checks.raise_not_started(engine, run, container, ended.code, context.files.stderr, started)
     if ended.code or ended.timed_out:
         raise script.ended_badly(ended, command, context, started)
-    return script.read_metrics(command.what, context)
+    return results.read(container, command.what, context, place.directory, before)
 
 
 def own_values(container: ContainerObjective, engine: Engine, context: RunContext) -> dict[str, str]:

@@ -236,7 +236,7 @@ class TestPodman:
         assert worker.returncode == 143
         assert not b.files.result.exists()
         running = subprocess.run(
-            ["podman", "ps", "--quiet", "--filter", "name=axsched-axs-test-1"],
+            ["podman", "ps", "--quiet", "--filter", f"name=axsched-axs-test-1-3-1-{worker.pid}"],
             check=True,
             capture_output=True,
             text=True,
