@@ -1,6 +1,6 @@
 """Find the cooling fin that gives off most heat, with a solver in Fortran and its namelists: fortran/fin.f90.
 
-With --slurm its trials are Slurm jobs; --short ends after 8 trials. It needs gfortran (a package of Debian).
+With --slurm its trials are Slurm jobs; --short ends after 7 trials. It needs gfortran (a package of Debian).
 """
 
 import logging
@@ -43,5 +43,5 @@ scheduler.set_script_objective(
         "extract": {"heat_flow": {"regex": r"^ HEAT FLOW +(\S+) W/m"}},
     },
 )
-best = scheduler.run_optimization(max_trials=8 if "--short" in sys.argv else 20)
+best = scheduler.run_optimization(max_trials=7 if "--short" in sys.argv else 20)
 print(f"best: {best}, heat_flow {scheduler.result.best_values['heat_flow'][0]:.4g} W/m")

@@ -1,6 +1,6 @@
 """Fit a potential for copper with LAMMPS: three parameters, so that three measured numbers come out.
 
-With --slurm its trials are Slurm jobs, with --mpi each runs on two MPI ranks. --short ends after 8 trials.
+With --slurm its trials are Slurm jobs, with --mpi each runs on two MPI ranks. --short ends after 7 trials.
 LAMMPS has to be on the PATH as lmp (Debian: apt-get install --no-install-recommends lammps).
 """
 
@@ -48,6 +48,6 @@ if ranks > 1:
 
 scheduler = AxScheduler(client, runner, config)
 scheduler.set_script_objective("lmp", options)
-best = scheduler.run_optimization(max_trials=8 if "--short" in sys.argv else 24)
+best = scheduler.run_optimization(max_trials=7 if "--short" in sys.argv else 24)
 values = {name: mean for name, (mean, _) in scheduler.result.best_values.items()}
 print(f"best: {best}, misfit {10 ** values.pop('log_misfit'):.3g} %: {values}")
