@@ -19,6 +19,9 @@ from axsched_hpc.objectives.context import ObjectiveFailed, RunContext, failed, 
 from axsched_hpc.objectives.kinds import INTERPRETERS, ScriptObjective
 from axsched_hpc.objectives.placeholders import expand
 
+#: Functions for objectives that are shell scripts.
+_SHELL_LIBRARY = Path(__file__).resolve().parents[1] / "slurm_templates" / "axsched.sh"
+
 
 @dataclass(frozen=True)
 class Command:
@@ -109,6 +112,7 @@ def command_for(
         "AXSCHED_PARAMETERS_FILE": str(parameters_file),
         "AXSCHED_METRICS_FILE": str(context.files.metrics),
         "AXSCHED_WORKDIR": str(directory),
+        "AXSCHED_SHELL_LIBRARY": str(_SHELL_LIBRARY),
         **context.variables,
     }
     if path.suffix == ".py":
