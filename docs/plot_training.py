@@ -50,7 +50,7 @@ def main(directory: str, picture: str) -> None:
     axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     axes.grid(alpha=0.3, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper right")
+    axes.legend(frameon=False, loc="upper right", bbox_to_anchor=(1.0, 0.93))
     figure.tight_layout()
     figure.savefig(picture, metadata={"Date": None} if picture.endswith(".svg") else None, dpi=150)
 

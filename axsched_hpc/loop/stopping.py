@@ -14,7 +14,7 @@ from axsched_hpc.runners.base import BaseRunner
 log = logging.getLogger("axsched_hpc")
 
 #: Of the run time, Ax's decisions take at most this share.
-SHARE = 0.2
+SHARE = 0.1
 
 
 #: Seconds after which a job that has not ended is cancelled again: Slurm may have requeued it in between.

@@ -383,5 +383,5 @@ def test_a_decision_that_takes_long_is_taken_less_often(made: Made, monkeypatch:
     monkeypatch.setattr(session.bridge, "to_stop", slow)
     assert isinstance(runner, SimulatedRunner)
     loop.run(Goal(2, synchronous=True), Interrupts())
-    # Five seconds for a decision, 25 until the next one.
-    assert 25 <= len(asked) <= 35
+    # Five seconds for a decision, and no other for 50; the trials report for 800.
+    assert 12 <= len(asked) <= 16
