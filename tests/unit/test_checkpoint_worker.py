@@ -193,8 +193,11 @@ class TestScript:
         assert (b.layout.checkpoint(3) / "step").exists()
 
     def test_how_often_it_was_begun_before(self, tmp_path: Path) -> None:
+        # Without a limit the program writes to the log itself, and a worker that is killed loses nothing of it.
         b = script_bench(
-            tmp_path, 'echo "$AXSCHED_RESTART_COUNT"; kill -KILL $PPID; sleep 10\n', CHECKPOINTABLE
+            tmp_path,
+            'echo "$AXSCHED_RESTART_COUNT"; kill -KILL $PPID; sleep 10\n',
+            {**CHECKPOINTABLE, "output_limit": 0},
         )
         seen = []
         for number in (1, 2, 3, 4):

@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
-import netCDF4
-import numpy as np
 import pytest
 
-from axsched_hpc.objectives.extraction import arrays, documents, extract, lines
+from axsched_hpc.objectives.extraction import documents, extract, lines
 from axsched_hpc.objectives.extraction.options import extractions
 from axsched_hpc.objectives.extraction.values import ExtractionError
 
@@ -456,132 +452,6 @@ def test_json_on_stdout_is_its_last_line_or_all_of_it(site: Site) -> None:
         site.refused({"json": "a"})
         == f"in line 2 of A/stdout.log, $ has no member 'a'; it has nothing. {FIX}"
     )
-
-
-# ---------------------------------------------------------------- HDF5 and netCDF
-
-
-def _hdf5(path: Path) -> None:
-    with h5py.File(path, "w") as file:
-        file["forces/drag"] = np.array([[3.0, 1.0], [2.0, 9.0]])
-        file["forces/sem"] = np.array([[0.3, 0.1], [0.2, 0.9]])
-        file["count"] = 7
-        file["name"] = "text"
-        file["nan"] = np.array([1.0, np.nan])
-        file["none"] = np.zeros((2, 0))
-        file["nothing"] = h5py.Empty("f4")
-
-
-def _netcdf(path: Path, form: str = "NETCDF4") -> None:
-    with netCDF4.Dataset(path, "w", format=form) as file:
-        file.createDimension("t", 4)
-        values = file.createVariable("temperature", "f4", ("t",), fill_value=-999.0)
-        values[:] = np.ma.array([300.5, 310.0, 290.0, 0.0], mask=[0, 0, 0, 1])
-        packed = file.createVariable("packed", "i2", ("t",))
-        packed.scale_factor = 0.5
-        packed.set_auto_maskandscale(False)
-        packed[:] = [1, 2, 3, 4]
-        file.createVariable("gone", "f8", ("t",))
-        if form == "NETCDF4":
-            file.createGroup("forces").createVariable("drag", "f8")[...] = 0.25
-
-
-@pytest.mark.parametrize(
-    ("asked", "expected"),
-    [
-        ({"hdf5": "/forces/drag"}, (9.0, None)),
-        ({"hdf5": "forces/drag", "which": "first"}, (3.0, None)),
-        ({"hdf5": "/forces/drag", "which": 2, "sem": "/forces/sem"}, (2.0, 0.2)),
-        ({"hdf5": "/forces/drag", "which": -3}, (1.0, None)),
-        ({"hdf5": "/forces/drag", "which": "min", "sem": "/forces/sem"}, (1.0, 0.1)),
-        ({"hdf5": "/forces/drag", "which": "max", "sem": "/forces/sem"}, (9.0, 0.9)),
-        ({"hdf5": "count"}, (7.0, None)),
-        ({"hdf5": "count", "which": "max", "sem": "count"}, (7.0, 7.0)),
-        ({"hdf5": "nan", "which": 0}, (1.0, None)),
-    ],
-)
-@pytest.mark.parametrize("block", [1, 3, 100])
-def test_an_element_of_an_hdf5_file(
-    site: Site, asked: dict[str, Any], expected: Value, block: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(arrays, "BLOCK", block)
-    _hdf5(site.work / "f.h5")
-    assert site.read({"file": "f.h5", **asked}) == expected
-
-
-@pytest.mark.parametrize("form", ["NETCDF4", "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"])
-def test_an_element_of_a_netcdf_file(site: Site, form: str) -> None:
-    _netcdf(site.work / "out.nc", form)
-    read = {"file": "out.nc", "netcdf": "temperature"}
-    assert site.read({**read, "which": "max"}) == (310.0, None)
-    assert site.read({**read, "which": "min"}) == (290.0, None)
-    assert site.read({**read, "which": "first"}) == (300.5, None)
-    assert site.read({**read, "which": 1, "sem": "packed"}) == (310.0, 1.0)
-    assert site.refused(read) == f"temperature[3] of W/out.nc is a missing value. {FIX}"
-    assert (
-        site.refused({**read, "netcdf": "gone", "which": "min"})
-        == f"all values of gone of W/out.nc are missing. {FIX}"
-    )
-    if form == "NETCDF4":
-        assert site.read({"file": "out.nc", "netcdf": "/forces/drag"}) == (0.25, None)
-
-
-@pytest.mark.parametrize(
-    ("asked", "message"),
-    [
-        ({"hdf5": "/forces/lift"}, "there is no /forces/lift in W/f.h5; /forces has 'drag', 'sem'. " + FIX),
-        ({"hdf5": "/force/drag"}, "there is no /force/drag in W/f.h5; / has 'count', 'forces', 'name', 'nan', 'none', 'nothing'. " + FIX),
-        ({"hdf5": "/count/x"}, "there is no /count/x in W/f.h5; /count is an array. " + FIX),
-        ({"hdf5": "forces"}, "/forces of W/f.h5 is a group, which has 'drag', 'sem'; name an array in it. " + FIX),
-        ({"hdf5": "name"}, "/name of W/f.h5 holds values of the type object, no numbers. " + FIX),
-        ({"hdf5": "nothing"}, "/nothing of W/f.h5 holds nothing, no numbers. " + FIX),
-        ({"hdf5": "none"}, "none of W/f.h5 has no elements. " + FIX),
-        ({"hdf5": "nan"}, "nan[1] of W/f.h5 is nan; let the program fail where no value can be computed. " + FIX),
-        ({"hdf5": "nan", "which": "min"}, "nan of W/f.h5 has values that are NaN. " + FIX),
-        ({"hdf5": "nan", "which": 2}, "'which' is 2, but nan of W/f.h5 has 2 values. " + FIX),
-        ({"hdf5": "nan", "which": 0, "sem": "count"}, "nan of W/f.h5 has the shape (2,), and its standard errors (). " + FIX),
-    ],
-)  # fmt: skip
-def test_hdf5_files_say_what_is_wrong(site: Site, asked: dict[str, Any], message: str) -> None:
-    _hdf5(site.work / "f.h5")
-    assert site.refused({"file": "f.h5", **asked}) == message
-
-
-def test_netcdf_files_say_what_is_wrong(site: Site) -> None:
-    _netcdf(site.work / "out.nc")
-    assert site.refused({"file": "out.nc", "netcdf": "temp"}) == (
-        f"there is no temp in W/out.nc; / has 'forces', 'temperature', 'packed', 'gone'. {FIX}"
-    )
-    site.write("other.nc", "no netCDF")
-    assert site.refused({"file": "other.nc", "netcdf": "temp"}) == (
-        f"W/other.nc cannot be read as netCDF ([Errno -51] NetCDF: Unknown file format: 'W/other.nc'). {CUT}"
-    )
-    assert site.refused({"file": "other.nc", "hdf5": "temp"}) == (
-        f"W/other.nc cannot be read as HDF5 (Unable to synchronously open file (file signature not found)). {CUT}"
-    )
-
-
-@pytest.mark.parametrize(
-    ("library", "form", "kind"), [("h5py", "HDF5", "hdf5"), ("netCDF4", "netCDF", "netcdf")]
-)
-def test_a_missing_library_is_named_with_its_extra(
-    site: Site, library: str, form: str, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    site.write("out", "x")
-    monkeypatch.setitem(sys.modules, library, None)
-    assert site.refused({"file": "out", kind: "drag"}) == (
-        f"{form} files are read by {library}, which the job's Python does not have (import of {library} halted; "
-        f"None in sys.modules). Install it there: pip install 'axsched-hpc[{kind}]'."
-    )
-
-
-@pytest.mark.parametrize("shape", [(), (1,), (7,), (2, 3), (3, 1, 4), (2, 3, 2, 2)])
-@pytest.mark.parametrize("most", [1, 2, 5, 6, 100])
-def test_blocks_cover_an_array_once_in_the_order_of_c(shape: tuple[int, ...], most: int) -> None:
-    array = np.arange(np.prod(shape, dtype=int)).reshape(shape)
-    parts = [array[block].ravel() for block in arrays.blocks(shape, most)]
-    assert all(0 < part.size <= most for part in parts)
-    assert np.concatenate(parts).tolist() == array.ravel().tolist()
 
 
 # ---------------------------------------------------------------- files

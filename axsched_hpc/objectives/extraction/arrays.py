@@ -1,6 +1,7 @@
 """Values in HDF5 and netCDF files: a number, or the elements of an array in the order of C.
 
-What is read at once is bounded, whatever the array's size.
+What is read at once is bounded, whatever the array's size. The libraries can crash over a damaged file: use a
+process of its own.
 """
 
 from __future__ import annotations
@@ -13,27 +14,42 @@ from pathlib import Path
 from typing import Any
 
 from axsched_hpc.io.storage import is_storage_error
-from axsched_hpc.objectives.extraction.values import ExtractionError, Found, index_of, out_of_range, shown
+from axsched_hpc.objectives.extraction import classic
+from axsched_hpc.objectives.extraction.values import (
+    ExtractionError,
+    Found,
+    Pair,
+    index_of,
+    out_of_range,
+    shown,
+)
 
 #: Elements that are read at once.
 BLOCK = 2**20
 
 _SHOWN = 20
 
-Pair = tuple[float, float | None]
+#: What to do about a file that no library can read.
+DAMAGED = "Was it cut short, or is it in another format?"
+_FULL = "Was the disk full, or the file not closed?"
+
 Children = Callable[[Any], Mapping[str, Any] | None]
 
 
-def hdf5(path: Path, address: str, sem: str | None, which: str | int) -> Pair | None:
-    """One element of a dataset of an HDF5 file; None where it has none.
+def read(kind: str, path: Path, address: str, sem: str | None, which: str | int) -> Pair | None:
+    """One element of an array of a file of the kind ``hdf5`` or ``netcdf``; None where it has none.
 
     Raises
     ------
     ExtractionError
-        h5py is not there, the file is not HDF5, or it has no such number.
+        The library is not there, the file is of another format, or it has no such number.
     OSError
         The filesystem fails for a while.
     """
+    return {"hdf5": _hdf5, "netcdf": _netcdf}[kind](path, address, sem, which)
+
+
+def _hdf5(path: Path, address: str, sem: str | None, which: str | int) -> Pair | None:
     try:
         import h5py
     except ImportError as error:
@@ -45,26 +61,34 @@ def hdf5(path: Path, address: str, sem: str | None, which: str | int) -> Pair | 
     return _read("HDF5", path, lambda: h5py.File(path, "r"), children, address, sem, which)
 
 
-def netcdf(path: Path, address: str, sem: str | None, which: str | int) -> Pair | None:
-    """One element of a variable of a netCDF file, classic or of version 4; None where it has none.
-
-    Values are scaled as the variable's attributes say; those that are missing by its attributes are left out
-    of minimum and maximum.
-
-    Raises
-    ------
-    ExtractionError, OSError
-        As of HDF5, with netCDF4.
-    """
+def _netcdf(path: Path, address: str, sem: str | None, which: str | int) -> Pair | None:
+    # netCDF4 scales values as the variable's attributes say, and tells which are missing by them.
     try:
         import netCDF4
     except ImportError as error:
         raise _no_library("netCDF", "netCDF4", "netcdf", error) from None
 
+    _check_classic(path, [address, *([] if sem is None else [sem])])
+
     def children(node: Any) -> Mapping[str, Any] | None:
         return {**node.groups, **node.variables} if isinstance(node, netCDF4.Dataset) else None
 
     return _read("netCDF", path, lambda: netCDF4.Dataset(path), children, address, sem, which)
+
+
+def _check_classic(path: Path, addresses: Sequence[str]) -> None:
+    """Check that a file of the classic formats has what its header speaks of."""
+    size = path.stat().st_size
+    try:
+        ends = classic.ends(path)
+    except ValueError as error:
+        raise ExtractionError(f"{path} cannot be read as netCDF ({error})", advice=DAMAGED) from None
+    for address in addresses:
+        end = ends.get(address.strip("/"), 0)
+        if end > size:
+            raise ExtractionError(
+                f"{path} is cut short: {address} ends at byte {end}, and the file has {size}", advice=_FULL
+            )
 
 
 def _read(
@@ -97,7 +121,7 @@ def _read(
             raise
         raise ExtractionError(
             f"{path} cannot be read as {form} ({shown(str(error), 200)})",
-            advice="Was it cut short, or is it in another format?",
+            advice=DAMAGED,
         ) from None
 
 

@@ -11,13 +11,11 @@ from typing import BinaryIO
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.io import access, atomic, outcome
 from axsched_hpc.objectives.context import insist
-from axsched_hpc.objectives.extraction import arrays, documents, lines, tables
-from axsched_hpc.objectives.extraction.values import ExtractionError, choose, shown
+from axsched_hpc.objectives.extraction import child, documents, lines, tables
+from axsched_hpc.objectives.extraction.values import ExtractionError, Pair, choose, shown
 from axsched_hpc.objectives.kinds import LOGS, Extraction
 
 __all__ = ["Before", "ExtractionError", "before", "metrics"]
-
-Pair = tuple[float, float | None]
 
 _SHOWN = 10
 
@@ -199,21 +197,16 @@ def _json(extraction: Extraction, file: BinaryIO, path: Path) -> Pair | None:
     return choose(values(file, path, str(extraction.address), sem), extraction.which, path)
 
 
-def _hdf5(extraction: Extraction, file: BinaryIO, path: Path) -> Pair | None:
+def _array(extraction: Extraction, file: BinaryIO, path: Path) -> Pair | None:
     sem = None if extraction.sem is None else str(extraction.sem)
-    return arrays.hdf5(path, str(extraction.address), sem, extraction.which)
-
-
-def _netcdf(extraction: Extraction, file: BinaryIO, path: Path) -> Pair | None:
-    sem = None if extraction.sem is None else str(extraction.sem)
-    return arrays.netcdf(path, str(extraction.address), sem, extraction.which)
+    return child.read(extraction.kind, path, str(extraction.address), sem, extraction.which)
 
 
 _READERS: dict[str, Callable[[Extraction, BinaryIO, Path], Pair | None]] = {
     "regex": _regex,
     "json": _json,
     "csv": _csv,
-    "hdf5": _hdf5,
-    "netcdf": _netcdf,
+    "hdf5": _array,
+    "netcdf": _array,
     "last_line": _last_line,
 }

@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 from axsched_hpc.core.errors import MetricsError, plural
 from axsched_hpc.objectives.extraction import numbers, paths
 
+#: A value, and its standard error where it is known.
+Pair = tuple[float, float | None]
+
 
 class ExtractionError(MetricsError):
     """A metric cannot be had from what a program has written.
@@ -50,7 +53,7 @@ class Found(NamedTuple):
         """Its place, as a message begins a phrase."""
         return f"line {self.place}" if isinstance(self.place, int) else self.place
 
-    def numbers(self, path: object) -> tuple[float, float | None]:
+    def numbers(self, path: object) -> Pair:
         """The value and its standard error.
 
         Raises
@@ -76,7 +79,7 @@ class Found(NamedTuple):
             raise ExtractionError(f"{text}{what}{self.where} of {path} {error}") from None
 
 
-def choose(values: Iterable[Found], which: str | int, path: object) -> tuple[float, float | None] | None:
+def choose(values: Iterable[Found], which: str | int, path: object) -> Pair | None:
     """One of the values, and its standard error; None where there are no values at all.
 
     What is kept in memory does not grow with the number of values, but for an index from the end.
