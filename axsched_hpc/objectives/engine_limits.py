@@ -75,7 +75,7 @@ def able(
 
 def reasons(unfit: Iterable[tuple[Engine, Refusal]]) -> str:
     """Why engines were left out, in words."""
-    return "; ".join(f"not {engine.name}: {found.asked}, but {found.why}" for engine, found in unfit)
+    return "; ".join(found.why for _, found in unfit)
 
 
 def _refusals(engine: Engine, container: ContainerObjective, directory: bool) -> Iterator[Refusal]:
