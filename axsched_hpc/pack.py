@@ -28,6 +28,7 @@ from axsched_hpc.io import atomic, claim, document, manifest, oom, outcome, proc
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.io.manifest import Manifest
 from axsched_hpc.io.outcome import Outcome
+from axsched_hpc.objectives import guardian
 from axsched_hpc.objectives.context import LIFETIME, say
 
 #: Seconds for which the manifest is waited for.
@@ -147,6 +148,8 @@ def main(arguments: list[str]) -> int:
 class _Worker:
     place: int
     process: subprocess.Popen[bytes]
+    #: ``pid.start@host``
+    name: str
     #: When the end by a signal counts, on the monotonic clock; and when the worker is killed that was told to
     #: end.
     counts_at: float | None = None
@@ -183,7 +186,8 @@ class _Supervisor:
                     self._cancelled(place)
                     continue
                 try:
-                    self._workers.append(_Worker(place, self._start(index, place, share)))
+                    process = self._start(index, place, share)
+                    self._workers.append(_Worker(place, process, claim.process_name(process.pid)))
                 except OSError as error:
                     say(f"no worker could be started for attempt {index} of {self._path}: {error}")
                     self._report.ended[place] = os.EX_OSERR
@@ -225,7 +229,7 @@ class _Supervisor:
                     self._kill(worker)
                 continue
             if worker.counts_at is None and code not in _REPORTED and worker.kill_at is None:
-                processes.end_session(worker.process.pid)
+                _end_left(worker)
                 worker.counts_at = now + (LATE if self._told is None else 0.0)
             if worker.counts_at is None or now >= worker.counts_at or self._told is not None:
                 self._workers.remove(worker)
@@ -233,7 +237,7 @@ class _Supervisor:
 
     def _ended(self, worker: _Worker, code: int) -> None:
         if self._is_cancelled(worker.place):
-            processes.end_session(worker.process.pid)
+            _end_left(worker)
             return
         # What ends because the job ends is judged by the job, which may be requeued.
         if code == 0 or self._told is not None:
@@ -332,7 +336,7 @@ class _Supervisor:
     def _kill(self, worker: _Worker) -> None:
         _send(worker.process, signal.SIGKILL)
         worker.process.wait()
-        processes.end_session(worker.process.pid)
+        _end_left(worker)
 
     def _write_report(self) -> None:
         # Without it the driver judges by the job as a whole, when that has ended.
@@ -371,6 +375,12 @@ class _Supervisor:
             time.sleep(min(left, 0.2))
         if self._told is not None:
             raise InterruptedError
+
+
+def _end_left(worker: _Worker) -> None:
+    """Kill what a worker that has ended has left running."""
+    processes.end_session(worker.process.pid)
+    guardian.end_marked(worker.name)
 
 
 def _send(process: subprocess.Popen[bytes], number: int) -> None:

@@ -24,7 +24,7 @@ from typing import TypeVar
 
 from axsched_hpc.core.errors import AxSchedError
 from axsched_hpc.core.states import FailureKind
-from axsched_hpc.io import access, atomic, claim, manifest, outcome, parameters, processes, storage
+from axsched_hpc.io import access, atomic, cgroup, claim, manifest, outcome, parameters, processes, storage
 from axsched_hpc.io.faults import reach
 from axsched_hpc.io.layout import AttemptFiles, Layout
 from axsched_hpc.io.manifest import Manifest
@@ -40,6 +40,9 @@ PATIENCE = 600.0
 #: Seconds for which a worker that was told to end tries on to publish an outcome; below the 30 s after which
 #: Slurm kills it (KillWait).
 LAST_TRY = 20.0
+
+#: Seconds for which processes that a function has left behind may go on after SIGTERM.
+LEAVE = 2.0
 
 _NAP = 0.2
 
@@ -99,7 +102,31 @@ def run(manifest_path: str | Path, index: int, *, redirect: bool = True) -> int:
             _wait_for(lambda: _redirect(files), f"the logs of {named} cannot be opened")
     except (OSError, ValueError) as error:
         return _refuse(f"{named} cannot be claimed: {error}")
+    if redirect:
+        _leave_nothing()
     return _run_claimed(layout, batch, trial, attempt, in_job=redirect)
+
+
+def _leave_nothing() -> None:
+    """See to it that what the attempt starts ends with this process, however that ends."""
+    import atexit
+
+    from axsched_hpc.objectives import descendants, guardian
+
+    descendants.adopt()
+    worker = guardian.mark(os.environ, claim.process_name(os.getpid()))
+    watch = guardian.Guardian(worker) if guardian.needed(os.environ, cgroup.own()) else None
+    if watch is not None:
+        descendants.spare(watch.start())
+
+    def end() -> None:
+        # What a script or container has started has ended by now; a function's processes live in this one.
+        descendants.end(LEAVE, ask=True, leave=descendants.is_tracker)
+        if watch is not None:
+            watch.done()
+
+    # It is called last, when the modules that a function uses have ended what they started in their own way.
+    atexit.register(end)
 
 
 def _run_claimed(layout: Layout, batch: Manifest, trial: int, attempt: int, *, in_job: bool) -> int:

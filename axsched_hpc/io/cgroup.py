@@ -57,6 +57,14 @@ def oom_kills() -> int | None:
         return None
 
 
+def own() -> str:
+    """The text of ``/proc/self/cgroup``: the cgroups of this process; empty where there are none."""
+    try:
+        return _read(_SELF / "cgroup")
+    except OSError:
+        return ""
+
+
 def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="surrogateescape")
 

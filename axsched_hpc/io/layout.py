@@ -61,6 +61,11 @@ class Layout:
         """submitit's own files, and the manifests of the batches."""
         return self.root / "submitit"
 
+    @property
+    def images(self) -> Path:
+        """What is made of container images that have to be fetched or converted."""
+        return self.root / "images"
+
     def trial(self, trial: int) -> Path:
         """The directory of a trial."""
         return self.trials / f"{trial:05d}"
@@ -118,6 +123,11 @@ class AttemptFiles:
     """The directory of one attempt, and what lies in it."""
 
     root: Path
+
+    @property
+    def experiment(self) -> Layout:
+        """The experiment of the attempt."""
+        return Layout(self.root.parents[2])
 
     @property
     def claim(self) -> Path:

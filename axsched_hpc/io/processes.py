@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from axsched_hpc.io import atomic
 
@@ -110,6 +111,26 @@ def end_session(leader: int) -> int:
                 os.kill(int(name), signal.SIGKILL)
                 count += 1
     return count
+
+
+class Row(NamedTuple):
+    """What is known of a process: its parent, process group, start in clock ticks since the boot, and whether
+    it has ended, and only its parent has not taken note of that.
+    """
+
+    parent: int
+    group: int
+    start: int
+    ended: bool
+
+
+def table() -> dict[int, Row]:
+    """All processes of this machine; none without /proc."""
+    found = {}
+    for name in atomic.listing(Path("/proc")):
+        if name.isdecimal() and (fields := _stat(int(name))) is not None:
+            found[int(name)] = Row(int(fields[1]), int(fields[2]), int(fields[19]), fields[0] in ("Z", "X"))
+    return found
 
 
 def _stat(pid: int) -> list[str] | None:

@@ -5,20 +5,31 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from axsched_hpc.core.metrics import Metrics
-from axsched_hpc.io import atomic, parameters
-from axsched_hpc.objectives import container_checks, engines, process, script, workspace
-from axsched_hpc.objectives.context import CHECKPOINT_DIR, RunContext, insist
+from axsched_hpc.io import atomic, claim, parameters
+from axsched_hpc.objectives import (
+    container_checks,
+    descendants,
+    engines,
+    guardian,
+    process,
+    results,
+    script,
+    workspace,
+)
+from axsched_hpc.objectives.context import CHECKPOINT_DIR, RunContext, account, insist
+from axsched_hpc.objectives.engine_mounts import INSIDE
 from axsched_hpc.objectives.engines import ContainerRun, Engine, Image, Mount, image_kind
 from axsched_hpc.objectives.kinds import ContainerObjective
 from axsched_hpc.objectives.placeholders import expand
 from axsched_hpc.objectives.workspace import Workspace
 
-#: Where the attempt's directory is seen in the container.
-INSIDE = "/axsched"
+if TYPE_CHECKING:
+    from axsched_hpc.objectives.prepare import Ready
 
 # ch-run mounts only on directories that the image has, since it does not write to the image; this one is part
 # of every usual tree.
@@ -28,6 +39,9 @@ _INSIDE_CHARLIECLOUD = "/mnt"
 _CH_ENVIRONMENT = "ch/environment"
 
 _KILL_SECONDS = 20.0
+
+# What podman has to do after a container's end takes a second on a busy node.
+_ENGINE_SECONDS = 10.0
 
 
 def run_container(container: ContainerObjective, files: Path, context: RunContext) -> Metrics:
@@ -45,7 +59,10 @@ def run_container(container: ContainerObjective, files: Path, context: RunContex
 
 
 def _run(container: ContainerObjective, files: Path, context: RunContext, place: Workspace) -> Metrics:
-    engine, program = container_checks.find(container)
+    given = container
+    engine, program = container_checks.find(given)
+    ready = _ready(given, engine, context)
+    container = given if ready is None else ready.used_by(given)
     # The checkpoint directory is mounted on it: engines would make it themselves, some of them as root's.
     saved = context.files.root / context.checkpoint.name
     insist(lambda: atomic.make_directory(saved), f"{saved} cannot be made")
@@ -54,33 +71,46 @@ def _run(container: ContainerObjective, files: Path, context: RunContext, place:
     run = container_run(container, engine, context, place.directory)
     container_checks.check(engine, run)
     environment = {**os.environ, **engines.client_environment(engine, run)}
-    environment.setdefault(
-        "USER", container_checks.user()
-    )  # ch-run asks for it, and not all batch systems set it
+    environment.setdefault("USER", account())  # ch-run asks for it, and not all batch systems set it
     command = script.Command(
         (program, *engine.argv(run)),
         environment,
         place.directory,
-        f"{engine.name} with image {container.image}",
+        f"{engine.name} with image {given.image}",
         container.timeout,
         "container_options",
         container.warning,
         container.warning_signal,
+        container.output_bytes,
     )
-    started = script.start_of_logs(context)
+    started, before = script.start_of_logs(context), results.before(container, context, place.directory)
 
     def kill() -> None:
-        if engine.outlives_client:
-            _kill(program, run.name, environment)
+        _kill(program, run.name, environment)
 
-    # A container that outlives its client has to be ended before the scheduler kills this process.
-    grace = process.GRACE if engine.outlives_client else None
-    ended = script.execute(command, context, grace=grace, on_kill=kill)
+    def run_it() -> process.Ended:
+        if engine.outlives_client:
+            return _watched(command, context, run.name, kill)
+        return script.execute(command, context)
+
+    ended = run_it()
+    if ready is not None and ready.fetched(ended.code, context.files.stderr, started):
+        started = script.start_of_logs(context)
+        ended = run_it()
     if ended.code and not ended.timed_out:
-        container_checks.raise_not_started(engine, run, container, ended.code, context.files.stderr, started)
+        container_checks.raise_not_started(engine, run, given, ended.code, context.files.stderr, started)
     if ended.code or ended.timed_out:
         raise script.ended_badly(ended, command, context, started)
-    return script.read_metrics(command.what, context)
+    return results.read(container, command.what, context, place.directory, before)
+
+
+def _ready(container: ContainerObjective, engine: Engine, context: RunContext) -> Ready | None:
+    """The image as it is run, prepared; None for one that runs as it is."""
+    if image_kind(container.image) is Image.PATH:
+        return None
+    from axsched_hpc.objectives import prepare  # most images are files
+
+    return prepare.in_job(container, engine, context)
 
 
 def own_values(container: ContainerObjective, engine: Engine, context: RunContext) -> dict[str, str]:
@@ -152,6 +182,21 @@ def _inside(engine: Engine, container: ContainerObjective) -> str:
     image = Path(container.image)
     prepared = image_kind(container.image) is Image.PATH and (image / INSIDE.lstrip("/")).is_dir()
     return INSIDE if prepared else _INSIDE_CHARLIECLOUD
+
+
+def _watched(
+    command: script.Command, context: RunContext, name: str, kill: Callable[[], None]
+) -> process.Ended:
+    """Run a container that outlives its client, and see to it that it does not outlive this process."""
+    worker = claim.process_name(os.getpid()) if context.in_job else ""
+    watch = guardian.Guardian(worker, (command.argv[0], name), dict(command.environment))
+    descendants.spare(watch.start())
+    try:
+        # It has to be ended before the scheduler kills this process. What the engine has beside it ends after
+        # it, when it has put things in order.
+        return script.execute(command, context, grace=process.GRACE, on_kill=kill, leave=_ENGINE_SECONDS)
+    finally:
+        watch.done()
 
 
 def _kill(program: str, name: str, environment: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io import access, outcome
 from axsched_hpc.objectives import engine_errors, engine_limits
-from axsched_hpc.objectives.context import failed
+from axsched_hpc.objectives.context import account, failed
 from axsched_hpc.objectives.engine_mounts import Mount, unmountable
 from axsched_hpc.objectives.engines import ContainerRun, Engine, Image, image_kind
 from axsched_hpc.objectives.kinds import ContainerObjective
@@ -83,14 +83,14 @@ def _reach(path: str, what: str, absent: str) -> None:
     try:
         Path(path).stat()
     except PermissionError:
-        problem = f"cannot be reached by {user()} on {node}: a directory above it may not be entered."
+        problem = f"cannot be reached by {account()} on {node}: a directory above it may not be entered."
         remedy = "Change the permissions, or choose another place."
     except OSError:
         problem, remedy = f"is not there on {node}.", absent
     else:
         if os.access(path, os.R_OK | (os.X_OK if Path(path).is_dir() else 0)):
             return
-        problem = f"cannot be read by {user()} on {node}."
+        problem = f"cannot be read by {account()} on {node}."
         remedy = "Change its permissions, or choose another."
     raise failed(FailureKind.CANNOT_RUN, f"{what} {problem} {remedy}")
 
@@ -146,13 +146,3 @@ def _head(log: Path, start: int) -> list[str]:
             return file.read(_HEAD_BYTES).decode(errors="replace").splitlines()
     except OSError:
         return []
-
-
-def user() -> str:
-    """The name of the calling user; the number of one who has none."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())

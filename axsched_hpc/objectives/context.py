@@ -135,6 +135,16 @@ def failed(
     )
 
 
+def account() -> str:
+    """The name of this process's user."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
 def size(path: Path) -> int:
     """A file's size; 0 where there is none."""
     try:

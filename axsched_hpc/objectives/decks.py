@@ -66,8 +66,8 @@ def check(template: Path, parameter_names: Sequence[str], own: Iterable[str]) ->
     for name in sorted(used - known) + sorted(str(key) for key in keys - set(parameter_names)):
         where = _line_of(text, name)
         raise ObjectiveError(
-            f"The template {template}{where} has the name {name!r}, which is neither a parameter nor one of "
-            f"{', '.join(sorted(own))}.{did_you_mean(name, sorted(known))} For text in double braces write "
+            f"The template {template}{where} has the name {name!r}, which nothing gives a value "
+            f"to.{did_you_mean(name, sorted(known))} For text in double braces write "
             "{% raw %}…{% endraw %} around it."
         )
     for name in sorted(used & own & set(parameter_names)):

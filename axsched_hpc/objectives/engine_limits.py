@@ -107,8 +107,9 @@ def _image(engine: Engine, image: str, directory: bool) -> Iterator[Refusal]:
     what, name = f"The container image is {image}", engine.name
     kind = image_kind(image)
     if kind not in engine.images:
-        wanted = "images by their names alone" if name == "docker" else "directories and squashfs archives"
-        yield Refusal(what, f"{name} runs {wanted}")
+        yield Refusal(what, f"{name} runs names and tar archives, and no such file")
+    elif kind is Image.URI and name not in _APPTAINER and not image.startswith("docker://"):
+        yield Refusal(what, f"{name} fetches docker:// alone")
     elif kind is Image.PATH and directory:
         if name == "podman" and ":" in image:
             yield Refusal(what, "podman takes the ':' in a path for a separator", "Use a link without it")

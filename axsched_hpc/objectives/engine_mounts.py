@@ -15,6 +15,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+#: Where the attempt's directory is seen in the container.
+INSIDE = "/axsched"
+
 
 @dataclass(frozen=True)
 class Mount:

@@ -35,11 +35,15 @@ FORWARDED = (
     "AXSCHED_MEMORY_MB",
 )
 
+#: How names of tar archives end.
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz")
+
 
 class Image(Enum):
     """What an image's name says of where it lies."""
 
-    PATH = auto()  #: a file or directory
+    PATH = auto()  #: a file or directory that runs as it is
+    ARCHIVE = auto()  #: a tar archive
     URI = auto()  #: ``docker://…`` and the like
     NAME = auto()  #: a name in the engine's own storage, or in a registry
 
@@ -115,7 +119,7 @@ class Engine:
 def image_kind(image: str) -> Image:
     """What an image's name says of where it lies; paths are absolute by now."""
     if image.startswith("/"):
-        return Image.PATH
+        return Image.ARCHIVE if image.endswith(ARCHIVES) else Image.PATH
     return Image.URI if "://" in image else Image.NAME
 
 
@@ -243,7 +247,7 @@ def _ch_run_value(value: str) -> str:
 
 # ---------------------------------------------------------------- the table
 
-_EVERY, _REGISTRY = frozenset(Image), frozenset({Image.URI, Image.NAME})
+_EVERY, _REGISTRY = frozenset(Image), frozenset({Image.URI, Image.NAME, Image.ARCHIVE})
 
 #: In the order in which they are looked for: first those that clusters are set up for, which run the image as
 #: the user and within the job. Then podman, which needs more from a node (ranges of ids, a storage on a local
@@ -262,7 +266,7 @@ ENGINES = {
             environment_prefixes=("SINGULARITYENV_", "APPTAINERENV_"),
         ),
         Engine("podman", "podman", _EVERY, _podman, outlives_client=True),
-        Engine("charliecloud", "ch-run", frozenset({Image.PATH, Image.NAME}), _charliecloud),
+        Engine("charliecloud", "ch-run", _EVERY, _charliecloud),
         Engine("docker", "docker", _REGISTRY, _docker, outlives_client=True),
     )
 }

@@ -1,10 +1,10 @@
-"""One child process with all its descendants: started in a process group of its own, ended as a group.
+"""One child process with all its descendants: started in a process group of its own, and ended with them.
 
 It stays in the worker's session, by which a local runner finds it when the worker itself was killed.
 
 A child that outlives its time, or whose worker is told to end, gets SIGTERM, a grace period, and SIGKILL,
-each with its whole process group. What a program leaves running in its group when it ends is killed, since
-nobody waits for it any more.
+each with its whole process group, and with what has left that. What a program leaves running when it ends is
+killed, since nobody waits for it any more.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import BinaryIO
 
-from axsched_hpc.io import access
-from axsched_hpc.objectives import warning
-from axsched_hpc.objectives.context import Terminated, insist
+from axsched_hpc.objectives import descendants, warning
+from axsched_hpc.objectives.capture import Output
+from axsched_hpc.objectives.context import Terminated
 
 #: Seconds between SIGTERM and SIGKILL; below the 30 s that Slurm itself leaves by default (KillWait).
 GRACE = 10.0
@@ -72,8 +71,11 @@ def run(
     grace: float = GRACE,
     warn: signal.Signals | None = None,
     on_kill: Callable[[], None] = lambda: None,
+    leave: float | None = None,
+    limit: int | None = None,
+    remedy: str = "",
 ) -> Ended:
-    """Run a program to its end.
+    """Run a program to its end, and that of all that it has started.
 
     Parameters
     ----------
@@ -85,14 +87,19 @@ def run(
         Seconds until the child is ended.
     signals
         Whether SIGTERM, SIGINT and the warning are handled here, which only the job's own process can do. The
-        first two are ignored afterwards.
+        first two are ignored afterwards. Only such a process looks for descendants outside of the group.
     grace
         Seconds between SIGTERM and SIGKILL.
     warn
         The signal that the child's group gets when the warning comes; None for a child that saves no
         checkpoints.
     on_kill
-        Called after the group was ended before its time, for what is not in the group.
+        Called after the group was ended before its time, for what is no descendant.
+    leave
+        Seconds for which descendants outside of the group are left alone once that has ended, since they end
+        by themselves; None: they are told to end along with it.
+    limit, remedy
+        Bytes of each output that are kept, and the option that says so; None: all of it.
 
     Raises
     ------
@@ -101,42 +108,42 @@ def run(
     Terminated
         The process got SIGTERM or SIGINT.
     """
-    with _log(stdout) as out, _log(stderr) as err, _Signals(signals) as gate:
+    with (
+        Output(stdout, limit, remedy) as out,
+        Output(stderr, limit, remedy) as err,
+        _Signals(signals) as gate,
+    ):
         child = subprocess.Popen(
             argv,
             env=environment,
             cwd=directory,
             stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
+            stdout=out.target,
+            stderr=err.target,
             process_group=0,
         )
+        out.release()
+        err.release()
+        tree = _Tree(child, adopts=signals and descendants.adopted(), leave=leave)
         forward = _Forward(child.pid, warn)
         try:
             with gate.open(), warning.telling(forward if warn else warning.ignore, enabled=signals):
-                in_time = _wait(child, timeout)
+                in_time = tree.wait(timeout)
         except BaseException:
             forward.stop()
-            _end(child, grace)
-            on_kill()
+            tree.end(grace, on_kill)
             raise
         forward.stop()
         if in_time:
-            _signal_group(child.pid, signal.SIGKILL)
-            child.wait()
+            tree.clear()
         else:
-            _end(child, grace)
-            on_kill()
+            tree.end(grace, on_kill)
         ended = Ended(child.returncode, timed_out=not in_time, warned=forward.done)
         if ended.code and in_time and signals:
             obeyed = ended.by(signal.SIGTERM) or ended.code == os.EX_TEMPFAIL
             with gate.open():
                 time.sleep(_LATE_SIGNAL_AFTER_TERM if obeyed else _LATE_SIGNAL)
         return ended
-
-
-def _log(path: Path) -> BinaryIO:
-    return os.fdopen(insist(lambda: access.open_append(path), f"{path} cannot be opened"), "ab")
 
 
 class _Signals:
@@ -209,29 +216,74 @@ class _Forward:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
-def _wait(child: subprocess.Popen[bytes], timeout: float | None) -> bool:
-    """Wait for the child's end without reaping it: its zombie keeps the group's number from others."""
-    if timeout is None:
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+class _Tree:
+    """A child and its descendants."""
+
+    def __init__(self, child: subprocess.Popen[bytes], *, adopts: bool, leave: float | None) -> None:
+        self._child = child
+        self._adopts = adopts
+        self._leave = leave
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait for the child's end without reaping it: its zombie keeps the group's number from others."""
+        if timeout is None:
+            while not self._ended(0):
+                pass
+            return True
+        deadline, nap = time.monotonic() + timeout, 0.001
+        while not self._ended(os.WNOHANG):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(nap, left))
+            nap = min(nap * 2, _LONGEST_NAP)
         return True
-    deadline, nap = time.monotonic() + timeout, 0.001
-    while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-        left = deadline - time.monotonic()
-        if left <= 0:
+
+    def _ended(self, option: int) -> bool:
+        options = os.WEXITED | os.WNOWAIT | option
+        if not self._adopts:
+            return os.waitid(os.P_PID, self._child.pid, options) is not None
+        # Orphans end here as well, and would stay zombies until the child's end.
+        found = os.waitid(os.P_ALL, 0, options)
+        if found is None or found.si_pid == self._child.pid:
+            return found is not None
+        os.waitpid(found.si_pid, 0)
+        return False
+
+    def end(self, grace: float, on_kill: Callable[[], None]) -> None:
+        """End all before their time."""
+        _signal_group(self._child.pid, signal.SIGTERM)
+        if self._adopts and self._leave is None:
+            descendants.tell(signal.SIGTERM, outside=self._child.pid)
+        deadline, nap = time.monotonic() + grace, _LONGEST_NAP / 2
+        while runs := self._runs():
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(nap)
+            nap = min(nap * 1.5, 4 * _LONGEST_NAP)
+        if runs:
+            _signal_group(self._child.pid, signal.SIGKILL)
+        on_kill()
+        self.clear()
+
+    def clear(self) -> None:
+        """Kill what is left."""
+        if self._child.returncode is None:
+            _signal_group(self._child.pid, signal.SIGKILL)
+            self._child.wait()
+        if self._adopts and (left := descendants.end(self._leave or 0.0)):
+            warning.note(f"the objective has left processes that could not be killed: {left}.")
+
+    def _runs(self) -> bool:
+        # The leader may go at once, and its children need the time.
+        if self._child.poll() is None:
+            return True
+        if not self._adopts:
+            return _signal_group(self._child.pid, 0)
+        if not descendants.reap():
             return False
-        time.sleep(min(nap, left))
-        nap = min(nap * 2, _LONGEST_NAP)
-    return True
-
-
-def _end(child: subprocess.Popen[bytes], grace: float) -> None:
-    _signal_group(child.pid, signal.SIGTERM)
-    deadline = time.monotonic() + grace
-    # The leader may go at once, and its children need the time: the group has ended when it has no member.
-    while time.monotonic() < deadline and not (child.poll() is not None and not _signal_group(child.pid, 0)):
-        time.sleep(_LONGEST_NAP / 2)
-    _signal_group(child.pid, signal.SIGKILL)
-    child.wait()
+        left = descendants.living()
+        return any(self._leave is None or each.group == self._child.pid for each in left)
 
 
 def _signal_group(group: int, number: int) -> bool:

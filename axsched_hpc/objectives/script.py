@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from axsched_hpc.core.errors import AxSchedError, MetricsError
-from axsched_hpc.core.metrics import Metrics, parse_text
+from axsched_hpc.core.errors import AxSchedError
+from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import FailureKind
-from axsched_hpc.io import atomic, cgroup, outcome, parameters, processes
-from axsched_hpc.objectives import process, workspace
+from axsched_hpc.io import cgroup, outcome, parameters, processes
+from axsched_hpc.objectives import process, results, workspace
 from axsched_hpc.objectives.context import ObjectiveFailed, RunContext, failed, insist, quoted, size
 from axsched_hpc.objectives.kinds import INTERPRETERS, ScriptObjective
 from axsched_hpc.objectives.placeholders import expand
@@ -34,6 +34,8 @@ class Command:
         Seconds before the end of the job's time at which it is told to save; None: it saves no checkpoints.
     warning_signal
         The signal that tells it, without ``SIG``.
+    output_limit
+        Bytes of each of its two outputs that are kept; None: all.
     """
 
     argv: tuple[str, ...]
@@ -44,6 +46,7 @@ class Command:
     options: str
     warning: int | None = None
     warning_signal: str = "USR1"
+    output_limit: int | None = None
 
     @property
     def warn(self) -> signal.Signals | None:
@@ -80,11 +83,11 @@ def run_script(script: ScriptObjective, files: Path, context: RunContext) -> Met
         own = own_values(context, parameters_file, place.directory)
         workspace.furnish(script, files, place, context, own)
         command = command_for(script, files, context, own, os.environ)
-        started = start_of_logs(context)
+        started, before = start_of_logs(context), results.before(script, context, place.directory)
         ended = execute(command, context)
         if ended.code or ended.timed_out:
             raise ended_badly(ended, command, context, started)
-        return read_metrics(command.what, context)
+        return results.read(script, command.what, context, place.directory, before)
 
 
 def write_parameters(context: RunContext, path: Path, form: str = "json") -> None:
@@ -143,6 +146,7 @@ def command_for(
         "script_options",
         script.warning,
         script.warning_signal,
+        script.output_bytes,
     )
 
 
@@ -168,6 +172,7 @@ def execute(
     *,
     grace: float | None = None,
     on_kill: Callable[[], None] = lambda: None,
+    leave: float | None = None,
 ) -> process.Ended:
     """Run a command with its output in the attempt's logs.
 
@@ -176,7 +181,7 @@ def execute(
     grace
         Seconds between SIGTERM and SIGKILL. By default a program that saves checkpoints has the time that it
         was to be warned before the end: a scheduler that grants less kills it, and the worker with it.
-    on_kill
+    on_kill, leave
         As of :func:`axsched_hpc.objectives.process.run`.
 
     Raises
@@ -197,6 +202,9 @@ def execute(
             grace=max(process.GRACE, command.warning or 0) if grace is None else grace,
             warn=command.warn,
             on_kill=on_kill,
+            leave=leave,
+            limit=command.output_limit,
+            remedy=f"{command.options}['output_limit']",
         )
     except OSError as error:
         raise failed(FailureKind.CANNOT_RUN, _cannot_start(error, command)) from None
@@ -267,35 +275,6 @@ def _out_of_memory(ended: process.Ended, command: Command, context: RunContext) 
         signal=signal.SIGKILL,
         tail=outcome.tail(context.files.stderr),
     )
-
-
-def read_metrics(what: str, context: RunContext) -> Metrics:
-    """Read what the program wrote to the metric file.
-
-    Raises
-    ------
-    ObjectiveFailed
-        It is missing or not valid.
-    """
-    path = context.files.metrics
-    # A program of several nodes may have written it on another one; the listing makes it visible over NFS.
-    if path.name not in atomic.listing(path.parent):
-        tail = outcome.tail(context.files.stderr)
-        message = (
-            f"{what} exited with code 0, but wrote no metrics file {path}; "
-            'write {"metric": value} to the path in AXSCHED_METRICS_FILE.'
-        )
-        raise failed(FailureKind.BAD_METRICS, message, exit_code=0, tail=tail)
-    try:
-        text = insist(lambda: atomic.read_text(path), f"{path} cannot be read", reading=True)
-        return parse_text(text, source=str(path))
-    except MetricsError as error:
-        message = str(error)
-    except UnicodeDecodeError:
-        message = f'{path} is not text. Write the metrics there as JSON: {{"metric": value}}.'
-    except OSError as error:
-        message = f"{path} cannot be read: {error.strerror}."
-    raise failed(FailureKind.BAD_METRICS, message, exit_code=0, tail=outcome.tail(context.files.stderr))
 
 
 def _interpreter(path: Path) -> Sequence[str]:

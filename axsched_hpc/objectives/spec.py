@@ -11,8 +11,9 @@ from typing import Any
 from axsched_hpc.core.errors import ConfigError, ObjectiveError, did_you_mean
 from axsched_hpc.io.parameters import FORMATS
 from axsched_hpc.objectives import checks, engine_limits
-from axsched_hpc.objectives.engines import ENGINES
-from axsched_hpc.objectives.kinds import INTERPRETERS, ContainerObjective, ScriptObjective
+from axsched_hpc.objectives.engines import ARCHIVES, ENGINES
+from axsched_hpc.objectives.extraction.options import extractions
+from axsched_hpc.objectives.kinds import INTERPRETERS, LOGS, ContainerObjective, ScriptObjective
 from axsched_hpc.objectives.placeholders import check_placeholders
 
 __all__ = ["WARNING", "check_placeholders", "container_objective", "script_objective", "warning_of"]
@@ -173,6 +174,13 @@ def _check_files(what: str, values: Mapping[str, Any]) -> None:
             f"{what}['{placed}'] belongs to the working directory that each attempt has of its own, and "
             f"{what}['{own}'] names one for all. Leave one of them out."
         )
+    for wanted in values.get("extract", ()):
+        if own and wanted.file not in LOGS:
+            raise ConfigError(
+                f"{what}['extract'] reads {wanted.metric!r} from {wanted.file} in the working directory, and "
+                f"{what}['{own}'] names one for all trials, which would overwrite each other's. Leave the "
+                "latter out, or write the metric to stdout."
+            )
 
 
 def _checked(what: str, known: Mapping[str, checks.Check], options: object) -> dict[str, Any]:
@@ -204,6 +212,7 @@ def _image(image: object, engine: str) -> str:
         raise checks.wrong("container_image", text, "an image's name or path, which does not start with '-'")
     path = Path(text).expanduser()
     looks_like_path = text.startswith(("/", "./", "../", "~")) or path.suffix in _IMAGE_SUFFIXES
+    looks_like_path |= text.endswith(ARCHIVES) and ":" not in text
     # A bare name may be a directory here by chance; where only paths or an own storage count, it is meant.
     if not looks_like_path and not (engine in ("apptainer", "singularity", "charliecloud") and path.exists()):
         return text
@@ -223,6 +232,7 @@ _CHECKPOINT_CHECKS: dict[str, checks.Check] = {
 _FILE_CHECKS: dict[str, checks.Check] = {
     "templates": checks.templates,
     "inputs": checks.paths,
+    "extract": extractions,
     "scratch": checks.yes_or_no,
     "stage_out": checks.patterns,
     "output_limit": checks.megabytes,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,8 +81,7 @@ def furnish(
     context: RunContext,
     own: Mapping[str, str],
 ) -> None:
-    """Put inputs, links and rendered decks into the working directory, and remove what an earlier execution
-    of a requeued job has left in the places of results.
+    """Put inputs, links and rendered decks into the working directory.
 
     Parameters
     ----------
@@ -99,9 +97,6 @@ def furnish(
     """
     directory = workspace.directory
     try:
-        for wanted in objective.extract:
-            if wanted.file not in ("stdout", "stderr"):
-                (directory / wanted.file).unlink(missing_ok=True)
         for place, source in enumerate(objective.inputs):
             name = Path(source).name
             _place(files / input_name(place), directory / name, Path(name), workspace.placed)
@@ -118,6 +113,8 @@ def furnish(
 
 
 def _place(source: Path, target: Path, name: Path, placed: dict[str, Stamp]) -> None:
+    import shutil  # it loads the compression modules, which most jobs can do without
+
     from axsched_hpc.objectives.scratch import stamp
 
     if source.is_dir():

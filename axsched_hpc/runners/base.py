@@ -116,6 +116,9 @@ class BaseRunner(ABC):
         Attempts that share a job: their places are free together, when the job has ended.
     asked
         What an attempt asks for where its batch requests nothing more; None where the runner does not know.
+    nearby
+        Whether all attempts run on the driver's machine: images that its container engine has need not be
+        kept for other nodes.
     """
 
     max_parallel: int = 1
@@ -123,6 +126,7 @@ class BaseRunner(ABC):
     settle: float = 0.0
     pack: int = 1
     asked: Asked = Asked()
+    nearby: bool = False
 
     @property
     def answer_time(self) -> float | None:

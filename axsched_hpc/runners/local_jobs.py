@@ -18,6 +18,7 @@ from axsched_hpc.core.errors import SubmissionError
 from axsched_hpc.core.states import JobState
 from axsched_hpc.io import access, atomic, claim, faults, processes
 from axsched_hpc.io.layout import AttemptFiles
+from axsched_hpc.objectives import guardian
 from axsched_hpc.runners.base import Batch, JobStatus
 from axsched_hpc.slurm.run import scrubbed
 
@@ -135,7 +136,10 @@ class LocalJobs:
     def _end_orphans(self, job: str, status: JobStatus) -> None:
         """Kill what a worker that did not end by itself has left running: its attempt is repeated."""
         place = _place(job)
-        if status.exit_code is None and place is not None and (left := processes.end_session(place[0])):
+        if status.exit_code is not None or place is None:
+            return
+        # Some may have left its session.
+        if left := processes.end_session(place[0]) + guardian.end_marked(job):
             log.info("Killed %d process(es) that the worker of job %s had left.", left, job)
 
     def _kill_if_due(self, job: str) -> None:

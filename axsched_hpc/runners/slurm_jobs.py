@@ -65,10 +65,11 @@ class SlurmJobs:
 
     def prepare(self, folder: Path) -> None:
         """Check that Slurm is there and answers, and that submitit knows the parameters."""
-        if re.search(r"%[0-9A-Za-z%]|\\", str(folder)):
+        if re.search(r"%[0-9A-Za-z%]|\\|[\r\n]", str(folder)):
             raise ConfigError(
-                "Slurm replaces % with a letter, %% and backslashes in the names of log files, so it cannot "
-                f"write to {folder}. Choose a job_output_dir without % and backslashes."
+                "Slurm replaces % with a letter, %% and backslashes in the names of log files, and takes a "
+                f"line break for their end, so it cannot write to {str(folder)!r}. Choose a job_output_dir "
+                "without %, backslashes and line breaks."
             )
         answer = self._execute(render.show_config())
         if answer.code != 0:

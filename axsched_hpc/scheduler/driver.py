@@ -21,7 +21,8 @@ from axsched_hpc.loop.loop import Goal, Loop, Stop
 from axsched_hpc.loop.progress import shown
 from axsched_hpc.loop.session import Session, summary
 from axsched_hpc.loop.signals import EXIT_AGAIN, Interrupts, watching
-from axsched_hpc.objectives import install, kinds
+from axsched_hpc.objectives import install, kinds, prepare
+from axsched_hpc.objectives.prepare import Stopped
 from axsched_hpc.runners.base import BaseRunner
 from axsched_hpc.scheduler.batch import BatchTrialContext
 from axsched_hpc.scheduler.calls import Call, Calls
@@ -50,6 +51,8 @@ class Driver:
         self._calls = Calls(session)
         self._loop: Loop | None = None
         self._objective_checked = False
+        self._image_of = ""
+        self._interrupts: Interrupts | None = None
 
     @classmethod
     def open(cls, layout: Layout, bridge: AxBridge, config: SchedulerConfig, runner: BaseRunner) -> Driver:
@@ -171,7 +174,8 @@ class Driver:
     # ------------------------------------------------------------ inside
 
     def _prepared(self) -> Loop:
-        """The loop; the runner is prepared before it is first needed, when nothing is submitted yet."""
+        """The loop; image and runner are prepared before they are first needed, when nothing is submitted."""
+        self._prepare_image()
         if self._loop is None:
             self._prepare()
             self._loop = Loop(self.session, self._runner)
@@ -194,6 +198,25 @@ class Driver:
                 log.warning("%s Trying again in %.0f s.", error, pause)
                 self._clock.wait(jittered(pause, random.random()))
 
+    def _prepare_image(self) -> None:
+        """Check and prepare the objective's container image, once for all jobs."""
+        session, known = self.session, self.session.ledger.objective
+        if known is None or known.objective == self._image_of:
+            return
+        objective = self._installed(known.objective)
+        if isinstance(objective, kinds.ContainerObjective):
+
+            def pause(seconds: float) -> None:
+                self._clock.wait(seconds)
+                if self._interrupts is not None and self._interrupts.first is not None:
+                    raise Stopped("The container image was not prepared.")
+
+            nearby = self._runner.nearby
+            session.patience.insist(
+                lambda: prepare.in_driver(objective, session.layout, nearby=nearby, pause=pause)
+            )
+        self._image_of = known.objective
+
     def _installed(self, name: str) -> Any:
         """An installed objective, checked to be whole."""
         session = self.session
@@ -206,10 +229,11 @@ class Driver:
         """
         session = self.session
         with watching(self._clock) as interrupts:
+            self._interrupts = interrupts
             session.patience.stop = lambda: self._must_stop(interrupts, deadline)
             try:
                 yield interrupts
-            except (StorageError, ClusterUnavailableError) as error:
+            except (StorageError, ClusterUnavailableError, Stopped) as error:
                 if interrupts.first is None:
                     raise
                 log.warning("%s", error)

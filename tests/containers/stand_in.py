@@ -251,8 +251,9 @@ def _docker(config: dict[str, Any], words: list[str]) -> NoReturn:
     name, *command = parsed.rest
     image = config["images"].get(name)
     if image is None:
-        if parsed.last("pull") != "never":
-            _say(f"Unable to find image '{name}' locally")
+        if parsed.last("pull") == "never":
+            _docker_error(f"No such image: {name}")
+        _say(f"Unable to find image '{name}' locally")
         _docker_error(
             f"pull access denied for {name.partition(':')[0]}, repository does not exist or may require "
             "'docker login'"
@@ -379,6 +380,8 @@ def _fatal(text: str) -> NoReturn:
 
 def _apptainer(config: dict[str, Any], words: list[str]) -> NoReturn:
     engine = config["engine"]
+    if words[:1] == ["pull"]:
+        _apptainer_pull(config, words[1:])
     if words[:1] != ["exec"]:
         _exit(1, f'Error for command "{engine}": unknown command "{" ".join(words[:1])}" for "{engine}"')
     try:
@@ -469,6 +472,20 @@ def _apptainer_image(config: dict[str, Any], name: str) -> dict[str, Any]:
     if known not in images:
         _fatal(f"could not open image {name}: image format not recognized")
     return dict(images[known])
+
+
+def _apptainer_pull(config: dict[str, Any], words: list[str]) -> NoReturn:
+    if len(words) != 2:
+        _exit(1, f'Error for command "pull": accepts between 1 and 2 arg(s), received {len(words)}')
+    file, uri = words
+    name = uri.removeprefix("docker://")
+    if name not in config["images"]:
+        _fatal(
+            "While making image from oci registry: error fetching image to cache: failed to get checksum for "
+            f"{uri}: reading manifest: requested access to the resource is denied"
+        )
+    Path(file).write_text(f"{name}\n")
+    sys.exit(0)
 
 
 def _apptainer_mounts(parsed: _Parsed) -> list[tuple[str, str, bool]]:

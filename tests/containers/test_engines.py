@@ -49,6 +49,9 @@ class Kit:
     def bench(self, root: Path, command: Any, parameters: Any = None, **options: Any) -> Bench:
         image = options.pop("image", self.image)
         root.mkdir(parents=True, exist_ok=True)
+        if self.name in ("podman", "docker"):
+            # Its images are on this machine: nothing has to be prepared, which is another matter.
+            options["extra_args"] = ["--pull=never", *options.get("extra_args", [])]
         objective = container_objective(image, command, {"engine": self.name, **options})
         return bench(root, objective, parameters)
 
@@ -66,7 +69,8 @@ def kits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Kit]]:
         },
     )
     make_podman_wrapper(place / "bin")
-    (place / "plain.sif").write_text("plain:1\n")
+    for name in ("plain", "other"):
+        (place / f"{name}.sif").write_text(f"{name}:1\n")
     images = {
         "podman": (
             import_podman(rootfs, plain),
@@ -74,8 +78,8 @@ def kits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Kit]]:
         ),
         "charliecloud": (str(rootfs), str(rootfs)),
         "docker": ("docker://plain:1", "other:1"),
-        "apptainer": (str(place / "plain.sif"), "docker://other:1"),
-        "singularity": (str(place / "plain.sif"), "docker://other:1"),
+        "apptainer": (str(place / "plain.sif"), str(place / "other.sif")),
+        "singularity": (str(place / "plain.sif"), str(place / "other.sif")),
     }
     path = f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}"
     yield {name: Kit(name, *images[name], path) for name in ENGINES}
@@ -179,7 +183,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/containers.md"
 def documented() -> dict[str, str]:
     """The table of the page: what happened, and what axsched says of it."""
     rows = re.findall(r"^\| (.+?) \| `` (.+?) `` \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    return dict(rows)
+    return {what: said.replace("\\|", "|") for what, said in rows}
 
 
 def plain(message: str, kit: Kit, b: Bench) -> str:
@@ -245,22 +249,29 @@ def test_bad_cases(kits: dict[str, Kit], tmp_path: Path, name: str, what: str) -
         assert without_engine_s_words(said) == without_engine_s_words(written)
 
 
-def test_an_image_that_no_registry_has(kits: dict[str, Kit], tmp_path: Path) -> None:
+def test_an_image_that_is_not_known(kits: dict[str, Kit], tmp_path: Path) -> None:
     for name, words in (
-        ("podman", "image localhost/axsched-no-such-image:1 on n1. It says: Error: "),
-        (
-            "docker",
-            "It says: docker: Error response from daemon: pull access denied for localhost/axsched-no",
-        ),
-        ("apptainer", "It says: FATAL: Unable to handle docker://localhost/axsched-no-such-image:1 uri"),
-        ("charliecloud", "It says: ch-run["),
+        ("podman", "It says: Error: localhost/axsched-none:1: image not known. Correct the image's name"),
+        ("docker", "It says: docker: Error response from daemon: No such image: localhost/axsched-none:1"),
     ):
         kit = kits[name]
-        never = {"extra_args": ["--pull=never"]} if name == "podman" else {}  # it tries the network for long
-        b = kit.bench(tmp_path / name, "true", image="localhost/axsched-no-such-image:1", **never)
+        b = kit.bench(tmp_path / name, "true", image="localhost/axsched-none:1")
         failure = b.failure(PATH=kit.path)
         assert failure.kind is FailureKind.CANNOT_RUN
         assert words in plain(failure.message, kit, b)
+
+
+def test_an_image_that_no_registry_has(kits: dict[str, Kit], tmp_path: Path) -> None:
+    kit = kits["apptainer"]
+    b = kit.bench(tmp_path, "true", image="site/solvr:1")
+    code, _ = b.run(PATH=kit.path)
+    failure = b.outcome().failure
+    assert code == 1 and failure is not None and failure.kind is FailureKind.CANNOT_RUN
+    said, written = (
+        re.sub(r"the last lines of .*\| FATAL", "the last lines of a log: FATAL", message)
+        for message in (plain(failure.message, kit, b), documented()["The image is not known to a registry"])
+    )
+    assert said == written
 
 
 def test_nothing_to_run_it_with(kits: dict[str, Kit], tmp_path: Path) -> None:

@@ -276,9 +276,9 @@ def test_the_directory_may_have_an_odd_name(name: str, tmp_path: Path, acct_clus
     assert log is not None and log.exists()
 
 
-@pytest.mark.parametrize("name", ["100%j", "a%%b", "back\\slash"])
+@pytest.mark.parametrize("name", ["100%j", "a%%b", "back\\slash", "two\nlines"])
 def test_names_that_slurm_changes_are_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="Choose a job_output_dir without % and backslashes"):
+    with pytest.raises(ConfigError, match="Choose a job_output_dir without %, backslashes and line breaks"):
         SlurmRunner().prepare(tmp_path / name)
 
 

@@ -234,7 +234,9 @@ def test_kinds_of_images(image: str, kind: Image) -> None:
         (asking("/images/a.sqfs"), False, ["apptainer", "singularity", "ch-run"]),
         (asking("/images/a"), True, ["apptainer", "singularity", "ch-run", "podman"]),
         (asking("/images/a:b"), True, ["apptainer", "singularity", "ch-run"]),
-        (asking("oras://a:1"), False, ["apptainer", "singularity", "podman", "docker"]),
+        (asking("oras://a:1"), False, ["apptainer", "singularity"]),
+        (asking("docker://a:1"), False, ["apptainer", "singularity", "podman", "ch-run", "docker"]),
+        (asking("/a/b.tar.gz"), False, ["apptainer", "singularity", "podman", "ch-run", "docker"]),
         (asking("a:1"), False, ["apptainer", "singularity", "podman", "ch-run", "docker"]),
         (asking("a:1", network="none"), False, ["apptainer", "singularity", "podman", "docker"]),
         (

@@ -119,7 +119,9 @@ def test_no_engine(tmp_path: Path, rootfs: Path) -> None:
     failure = b.failure(PATH=str(tmp_path))
     assert failure.kind is FailureKind.CANNOT_RUN
     assert "none of apptainer, singularity, ch-run, podman is on PATH" in failure.message
-    assert "Other engines do not fit: docker runs images by their names alone." in failure.message
+    assert (
+        "Other engines do not fit: docker runs names and tar archives, and no such file." in failure.message
+    )
     named = bench(tmp_path / "named", container_objective("a:1", "true", {"engine": "apptainer"}))
     assert (
         "container_options['engine'] is 'apptainer', and apptainer is not on PATH" in named.failure().message
@@ -159,7 +161,7 @@ class TestPodman:
         assert worker.returncode == 143
         assert not b.files.result.exists()
         running = subprocess.run(
-            ["podman", "ps", "--quiet", "--filter", "name=axsched-axs-test-1"],
+            ["podman", "ps", "--quiet", "--filter", f"name=axsched-axs-test-1-3-1-{worker.pid}"],
             check=True,
             capture_output=True,
             text=True,

@@ -71,7 +71,7 @@ def test_literals_of_a_namelist(template: Path, value: Any, literal: str) -> Non
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a\n{{ rat }}", "line 2, has the name 'rat', which is neither a parameter nor one of"),
+        ("a\n{{ rat }}", "line 2, has the name 'rat', which nothing gives a value to."),
         ("{{ rat }}", "Did you mean 'rate'?"),
         ("{% if stuff %}{{ rate }}{% endif %}", "has the name 'stuff'"),
         ("{{ params['rat'] }}", "has the name 'rat'"),

@@ -60,7 +60,7 @@ def test_a_name_without_a_value_is_told_before_anything_is_submitted(tmp_path: P
     objective = script_objective(script, {"templates": [files / "run.in.j2"]})
     assert objective.templates == ((str(files / "run.in.j2"), "run.in"),)
     check_placeholders(objective, ["x", "n"])
-    with pytest.raises(ObjectiveError, match=r"line 2, has the name 'n', which is neither a parameter"):
+    with pytest.raises(ObjectiveError, match=r"line 2, has the name 'n', which nothing gives"):
         check_placeholders(objective, ["x"])
 
 

@@ -128,3 +128,21 @@ def state(pid: int) -> str:
 def alive(pid: int) -> bool:
     """Whether a process runs; a zombie does not."""
     return state(pid) not in ("", "Z", "X")
+
+
+#: A variable by which a test knows all that one objective has started.
+MARKER = "TEST_OBJECTIVE"
+
+
+def started_with(value: str) -> list[int]:
+    """The living processes that have this value in a variable or on their command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) != os.getpid():
+            try:
+                texts = (entry / "environ").read_bytes(), (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if any(value.encode() in text for text in texts):
+                found.append(int(entry.name))
+    return found
