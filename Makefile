@@ -8,6 +8,8 @@ MINUTES ?= 20
 SEED ?= 1
 WHERE ?= local
 CHAOS_ARGS ?=
+NAME ?= function
+EXAMPLE_ARGS ?=
 
 BIN := $(VENV)/bin
 CONSTRAINTS := requirements/constraints.txt
@@ -23,7 +25,7 @@ INSTALL := $(PIP_INSTALL) --no-build-isolation -e
 # Two pips in one environment would undo each other's work.
 .NOTPARALLEL:
 
-.PHONY: help venv demo test chaos lint format docs build hooks constraints clean
+.PHONY: help venv demo example test chaos lint format docs build hooks constraints clean
 
 help:  ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -64,6 +66,9 @@ venv: $(VENV)/.runtime  ## make .venv with the package and what it needs to run
 
 demo: $(VENV)/.runtime  ## tune a real model on this machine, with live progress
 	@$(BIN)/python examples/demo/tune.py
+
+example: $(VENV)/.runtime  ## run examples/NAME.py, NAME=lammps for example; EXAMPLE_ARGS=--slurm
+	@$(BIN)/python examples/$(NAME).py $(EXAMPLE_ARGS)
 
 # Exit code 3 of install-system-packages: no test Slurm can be had here, and it has said so.
 # Most tests wait more than they compute, so four at a time suit two cores too; PYTEST_ARGS='-n 0' goes before.

@@ -4,6 +4,7 @@ It needs Slurm, and an MPI library with its compiler: on Debian mpich, libmpich-
 """
 
 import logging
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,7 +18,9 @@ logging.getLogger("axsched_hpc").setLevel(logging.INFO)
 source = Path(__file__).with_name("mpi")
 program = Path("outputs/mpi-program/integrate")
 program.parent.mkdir(parents=True, exist_ok=True)
-subprocess.run(["mpicc", "-O2", "-o", program, source / "integrate.c", "-lm"], check=True)
+# Where Debian has several MPI libraries, plain mpicc is the compiler of any of them.
+compiler = shutil.which("mpicc.mpich") or "mpicc"
+subprocess.run([compiler, "-O2", "-o", program, source / "integrate.c", "-lm"], check=True)
 
 client = Client(random_seed=1)
 client.configure_experiment(

@@ -21,7 +21,7 @@ from axsched_hpc.objectives import (
     script,
     workspace,
 )
-from axsched_hpc.objectives.context import CHECKPOINT_DIR, RunContext, account, insist
+from axsched_hpc.objectives.context import CHECKPOINT_DIR, PROGRESS_FILE, RunContext, account, insist
 from axsched_hpc.objectives.engine_mounts import INSIDE
 from axsched_hpc.objectives.engines import ContainerRun, Engine, Image, Mount, image_kind
 from axsched_hpc.objectives.kinds import ContainerObjective
@@ -147,6 +147,7 @@ def container_run(
         "AXSCHED_WORKDIR": own["workdir"],
         **context.variables,
         CHECKPOINT_DIR: checkpoint,
+        PROGRESS_FILE: f"{inside}/{context.files.progress.name}",
     }
     # On a disk of the node, the working directory is mounted where it is otherwise.
     scratch = [Mount(str(directory), f"{inside}/{context.files.work.name}")] if container.scratch else []

@@ -26,6 +26,9 @@ UNKILLABLE = 5.0
 
 _LONGEST_NAP = 0.05
 
+#: Looks at /proc without a find after which nothing is left.
+_LOOKS = 3
+
 _adopts = False
 _spared: set[int] = set()
 
@@ -60,7 +63,7 @@ def spare(pid: int) -> None:
 
 
 def below(table: Mapping[int, Row], root: int, spared: frozenset[int] = frozenset()) -> list[Process]:
-    """The living descendants of a process; those of which nothing is known are left out with theirs."""
+    """The living descendants of a process, without those that are spared, and theirs."""
     children: dict[int, list[int]] = {}
     for pid, row in table.items():
         children.setdefault(row.parent, []).append(pid)
@@ -70,7 +73,8 @@ def below(table: Mapping[int, Row], root: int, spared: frozenset[int] = frozense
             if pid in spared:
                 continue
             waiting.append(pid)
-            if not table[pid].ended:
+            # A child that seems to have ended, and cannot be taken note of, has threads that go on.
+            if not table[pid].ended or table[pid].parent == root:
                 found.append(Process(pid, table[pid].start, table[pid].group))
     return found
 
@@ -80,19 +84,18 @@ def living() -> list[Process]:
     return below(processes.table(), os.getpid(), frozenset(_spared))
 
 
-def reap(but: int | None = None) -> bool:
-    """Take note of the children that have ended, up to one that somebody waits for; whether there are more.
+def reap() -> bool:
+    """Take note of the children that have ended; whether there are more.
 
     A process that adopts orphans and has no child has no descendant.
     """
     while True:
         try:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            pid, _ = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             return False
-        if ended is None or ended.si_pid == but:
+        if pid == 0:
             return True
-        os.waitpid(ended.si_pid, 0)
 
 
 def tell(number: signal.Signals, *, outside: int) -> None:
@@ -132,18 +135,22 @@ def end(
         Those that cannot be killed: they belong to another user, or hang in the kernel.
     """
     kill_at = time.monotonic() + patience
-    nap = 0.001
+    nap, empty = 0.001, 0
     told: set[Process] = set()
     beyond: set[Process] = set()
     while reap():
-        left = [each for each in living() if not leave(each.pid)]
+        found = living()
+        left = [each for each in found if not leave(each.pid)]
+        # A look at /proc may miss a process that was started meanwhile by one that has ended. That there is
+        # no child is certain; where one is spared, several looks have to do.
+        empty = 0 if left or not (_spared or found) else empty + 1
         now = time.monotonic()
+        if now >= kill_at + UNKILLABLE or empty == _LOOKS or (left and beyond.issuperset(left)):
+            return [each.pid for each in left]
         if ask:
             for each in set(left) - told:
                 send(each, signal.SIGTERM)
             told.update(left)
-        if now >= kill_at + UNKILLABLE or beyond.issuperset(left):
-            return [each.pid for each in left]
         if now >= kill_at:
             # Again and again, since they may start others until they are dead.
             beyond.update(each for each in left if not send(each, signal.SIGKILL))

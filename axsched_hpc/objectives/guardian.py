@@ -26,6 +26,9 @@ _DONE = b"."
 #: Seconds between two looks for the worker, where nothing else tells of its end.
 _LOOK = 5.0
 
+#: Looks without a find after which nothing is left.
+_LOOKS = 3
+
 #: Seconds for which processes are killed until none is found, and for one command of an engine.
 _PATIENCE, _COMMAND_SECONDS = 10.0, 20.0
 
@@ -137,20 +140,22 @@ def end_marked(worker: str, patience: float = 1.0) -> int:
     Parameters
     ----------
     patience
-        Seconds for which that is repeated until none is found.
+        Seconds for which that is repeated until none is found, several times: one look may miss a process
+        that was started meanwhile by one that has ended.
 
     Returns
     -------
     int
         How many were killed.
     """
-    deadline, killed = time.monotonic() + patience, set[int]()
-    while found := [pid for pid in _pids() if _is_marked(pid, worker) and _kill(pid, worker)]:
+    deadline, killed, empty = time.monotonic() + patience, set[int](), 0
+    while True:
+        found = [pid for pid in _pids() if _is_marked(pid, worker) and _kill(pid, worker)]
         killed.update(found)
-        if time.monotonic() >= deadline:
-            break
+        empty = 0 if found else empty + 1
+        if empty == _LOOKS or time.monotonic() >= deadline:
+            return len(killed)
         time.sleep(0.01)
-    return len(killed)
 
 
 def _pids() -> list[int]:

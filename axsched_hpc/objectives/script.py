@@ -19,6 +19,9 @@ from axsched_hpc.objectives.context import ObjectiveFailed, RunContext, failed, 
 from axsched_hpc.objectives.kinds import INTERPRETERS, ScriptObjective
 from axsched_hpc.objectives.placeholders import expand
 
+#: Functions for objectives that are shell scripts.
+_SHELL_LIBRARY = Path(__file__).resolve().parents[1] / "slurm_templates" / "axsched.sh"
+
 
 @dataclass(frozen=True)
 class Command:
@@ -127,6 +130,7 @@ def command_for(
         "AXSCHED_PARAMETERS_FILE": own["parameters"],
         "AXSCHED_METRICS_FILE": own["metrics"],
         "AXSCHED_WORKDIR": own["workdir"],
+        "AXSCHED_SHELL_LIBRARY": str(_SHELL_LIBRARY),
         **context.variables,
     }
     path = Path(_on_path(script.script, variables)) if script.in_place else files / script.script

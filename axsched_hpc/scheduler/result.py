@@ -63,6 +63,8 @@ class Result:
         One row per trial, as Ax has it.
     failures
         The trials that were given up, with reasons.
+    stopped_early
+        The trials that were stopped early, by their curves.
     stopped
         Why the last call ended: "budget", "timeout", "exhausted", "interrupted", or "" before the first.
     """
@@ -73,6 +75,7 @@ class Result:
     front: dict[str, dict[str, Any]]
     trials: pd.DataFrame
     failures: tuple[FailedTrial, ...]
+    stopped_early: tuple[int, ...]
     seconds: Seconds
     stopped: str
 
@@ -101,6 +104,7 @@ def collect(ledger: Ledger, bridge: AxBridge, problem: Problem, *, generating: f
             for t in ledger.trials.values()
             if t.state in given_up
         ),
+        stopped_early=tuple(t.number for t in ledger.trials.values() if t.state is TrialState.EARLY_STOPPED),
         seconds=_seconds(ledger.trials.values(), generating),
         stopped=stopped,
     )

@@ -136,3 +136,13 @@ def import_podman(rootfs: Path, name: str, *changes: str) -> str:
         subprocess.run([podman, "import", "--quiet", *options, image, name], check=True, capture_output=True)
     # With a host's name in front, podman asks no registry for it.
     return f"localhost/{name}"
+
+
+def forget_podman(name: str) -> None:
+    """Remove an image, and what podman remembers of containers of it: all that is left where Slurm has killed
+    podman's monitor with the container.
+    """
+    known = ["podman", "ps", "--all", "--quiet", "--filter", f"ancestor={name}"]
+    found = subprocess.run(known, check=True, capture_output=True, text=True).stdout.split()
+    for command in (["rm", "--force", *found], ["rmi", "--force", name]):
+        subprocess.run(["podman", *command], check=False, capture_output=True)

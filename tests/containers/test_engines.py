@@ -101,6 +101,7 @@ sed -n 's/.*"x": \\([0-9.]*\\).*/{"loss": \\1}/p' "$AXSCHED_PARAMETERS_FILE" > "
 printf '%s|' "$1" "$TRICKY" "$EMPTY" "$CUDA_VISIBLE_DEVICES" "$AXSCHED_TRIAL"
 cat "/in, put/table"; pwd
 echo back > /vol/back; touch made-here; echo said >&2
+echo '{"step": 1, "loss": 3}' >> "$AXSCHED_PROGRESS_FILE"
 [ "$PWD" = "$AXSCHED_WORKDIR" ] && [ "$2" = "$AXSCHED_METRICS_FILE" ] && touch "$AXSCHED_CHECKPOINT_DIR/state"
 """
 
@@ -131,6 +132,7 @@ def test_everything_arrives_unchanged(kit: Kit, tmp_path: Path) -> None:
     assert b.outcome().metrics == {"loss": (0.5, None)}
     assert b.files.stdout.read_text() == f"{TRICKY}|{TRICKY}||1,3|3|from the volume\n/axsched/work\n"
     assert b.files.stderr.read_text().splitlines()[-1] == "said"
+    assert b.files.progress.read_text() == '{"step": 1, "loss": 3}\n'
     assert (place / "out" / "back").read_text() == "back\n"
     for made in (b.files.work / "made-here", b.layout.checkpoint(3) / "state", place / "out" / "back"):
         assert (made.stat().st_uid, made.stat().st_gid) == (os.getuid(), os.getgid())

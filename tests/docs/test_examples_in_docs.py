@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from axsched_hpc.io import progress
 from tests.slurm.harness import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,3 +120,19 @@ def test_the_objectives_of_the_page_on_checkpoints_run(outside: Path) -> None:
                 assert seen[mark] == pytest.approx((1 - scheduler.result.best_parameters["x"]) ** 100)
     assert seen.keys() == {"script", "function"}
     assert seen["script"] == sum(n * n for n in range(1, 21))
+
+
+def test_both_ways_to_report_are_read(outside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = outside / "progress.jsonl"
+    monkeypatch.setenv("AXSCHED_PROGRESS_FILE", str(file))
+    space: dict[str, Any] = {}
+    (_, function), *_ = _blocks("docs/curves.md")
+    _execute(function, "docs/curves.md", space)
+    final = space["train"]({"rate": 0.5})
+    page = (ROOT / "docs/curves.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    subprocess.run(["sh", "-euc", f"epoch=41 loss=0.25\n{line}"], check=True)
+    reports = progress.read(file, 0).reports
+    assert [report.step for report in reports] == list(range(1, 42))
+    assert reports[39].metrics == {"loss": (final["loss"], None)}
+    assert reports[40].metrics == {"loss": (0.25, None)}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import itertools
+import math
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from axsched_hpc.core.states import TrialState
+from axsched_hpc.reporting.curves import read_curves
 from axsched_hpc.reporting.reading import read_experiment
 from tests.slurm.fixtures import missing
 from tests.slurm.harness import Cluster
@@ -20,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: How many trials each runs, and a value of its metric that its best trial surely reaches.
 EXAMPLES = {"function": (8, 100.0), "script": (8, 10.0), "batch": (7, 40.0), "checkpoint": (8, 0.5)}
 CONTAINER = (7, 1000.0)
+TRAINING = 6
 
 
 @pytest.fixture
@@ -37,6 +40,17 @@ def _run(name: str, *arguments: str) -> str:
     assert "Traceback" not in ended.stderr
     assert "Warning" not in ended.stderr
     return ended.stdout
+
+
+def _run_at(name: str, slurm: bool, request: pytest.FixtureRequest, *arguments: str) -> str:
+    if slurm:
+        request.getfixturevalue("acct_cluster")
+    return _run(name, *arguments, *(["--slurm"] if slurm else []))
+
+
+def _need(program: str, package: str) -> None:
+    if shutil.which(program) is None:
+        missing(f"there is no {program} here: apt-get install --no-install-recommends {package}.")
 
 
 def _check(directory: Path, trials: int, printed: str, *, slurm: bool) -> None:
@@ -91,19 +105,81 @@ def test_the_container_example_runs_on_slurm(outside: Path, acct_cluster: Cluste
 
 
 @pytest.mark.slurm
-def test_the_mpi_example_runs_on_slurm(
-    outside: Path, acct_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compiler = shutil.which("mpicc.mpich")
-    if compiler is None:
+def test_the_mpi_example_runs_on_slurm(outside: Path, acct_cluster: Cluster) -> None:
+    if shutil.which("mpicc.mpich") is None:
         missing("there is no MPICH here: apt-get install mpich libmpich-dev gcc libc6-dev.")
-    # Where another MPI library is installed as well, plain mpicc may be its compiler.
-    (outside / "bin").mkdir()
-    (outside / "bin" / "mpicc").symlink_to(compiler)
-    monkeypatch.setenv("PATH", str(outside / "bin"), prepend=os.pathsep)
     printed = _run("mpi")
     _check(outside / "outputs/mpi", 8, printed, slurm=True)
     assert _value(printed) < 0.5
+
+
+def _check_training(outside: Path, printed: str) -> None:
+    counts = +read_experiment(outside / "outputs/training").ledger.counts
+    stopped = counts[TrialState.EARLY_STOPPED]
+    # Two Sobol points learn far more slowly than the two trials that end before them.
+    assert stopped >= 1
+    assert counts == {TrialState.COMPLETED: TRAINING - stopped, TrialState.EARLY_STOPPED: stopped}
+    assert _value(printed) < 0.2
+    said = re.search(
+        r"^(\d) of 6 trials were stopped early: (\d+) of 240 epochs were not run\.$", printed, re.M
+    )
+    assert said is not None
+    assert int(said[1]) == stopped
+    assert stopped <= int(said[2]) <= 35 * stopped
+    assert len(read_curves(outside / "outputs/training")) == TRAINING
+
+
+def test_the_training_example_stops_trials_here(outside: Path) -> None:
+    _check_training(outside, _run("training"))
+
+
+@pytest.mark.slurm
+def test_the_training_example_stops_trials_on_slurm(outside: Path, acct_cluster: Cluster) -> None:
+    _check_training(outside, _run("training", "--slurm"))
+
+
+@pytest.mark.parametrize("slurm", [False, pytest.param(True, marks=pytest.mark.slurm)], ids=["here", "slurm"])
+def test_the_fortran_example_runs(slurm: bool, outside: Path, request: pytest.FixtureRequest) -> None:
+    _need("gfortran", "gfortran")
+    printed = _run_at("fortran", slurm, request, "--short")
+    _check(outside / "outputs/fortran", 7, printed, slurm=slurm)
+    # What the best of all fins gives off, by the formula of docs/examples/fortran.md.
+    best = 80 * 50 * (3 * 200 * 1e-4 / 50) ** (1 / 3)
+    assert 0.95 * best < _value(printed) < best + 0.05
+
+
+@pytest.mark.parametrize("slurm", [False, pytest.param(True, marks=pytest.mark.slurm)], ids=["here", "slurm"])
+def test_the_lammps_example_runs(slurm: bool, outside: Path, request: pytest.FixtureRequest) -> None:
+    _need("lmp", "lammps")
+    # On Slurm each trial has two ranks.
+    printed = _run_at("lammps", slurm, request, "--short", *(["--mpi"] if slurm else []))
+    _check(outside / "outputs/lammps", 7, printed, slurm=slurm)
+    reading = read_experiment(outside / "outputs/lammps")
+    for number, trial in reading.ledger.trials.items():
+        work = reading.layout.attempt(number, len(trial.attempts)).work
+        log = (work / "log.lammps").read_text()
+        assert f"1 by 1 by {2 if slurm else 1} MPI processor grid" in log
+        assert "{{" not in (work / "in.copper").read_text()
+        assert trial.metrics is not None
+        metrics = {name: mean for name, (mean, _) in trial.metrics.items()}
+        for name in ("lattice_constant", "cohesive_energy", "bulk_modulus", "log_misfit"):
+            assert f"\n{name.upper():<16} = {metrics[name]!r:.12}" in log
+        # The parameters reached LAMMPS, and its results the trial.
+        energy = _morse_energy(metrics["lattice_constant"], **trial.parameters)
+        assert metrics["cohesive_energy"] == pytest.approx(-energy, rel=1e-6)
+
+
+def _morse_energy(lattice_constant: float, D: float, alpha: float, r0: float) -> float:
+    """The energy per atom of a face-centred cubic crystal, its pairs cut off at 10 Angstrom like the deck."""
+
+    def pair(r: float) -> float:
+        bond = math.exp(-alpha * (r - r0))
+        return D * (bond * bond - 2 * bond)
+
+    steps = range(-10, 11)
+    points = (p for p in itertools.product(steps, steps, steps) if sum(p) % 2 == 0 and any(p))
+    distances = (lattice_constant / 2 * math.hypot(*point) for point in points)
+    return sum(pair(r) - pair(10.0) for r in distances if r < 10.0) / 2
 
 
 def test_started_again_an_example_goes_on(outside: Path) -> None:
@@ -114,7 +190,7 @@ def test_started_again_an_example_goes_on(outside: Path) -> None:
 
 
 def test_the_two_versions_of_an_example_differ_in_the_runner_alone() -> None:
-    for name in (*EXAMPLES, "container"):
+    for name in (*EXAMPLES, "container", "fortran", "lammps", "training"):
         text = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
         lines = [line for line in text.splitlines() if re.search(r"\bslurm\b", line)]
         assert [line.split(" = ")[0] for line in lines if "=" in line] == ["slurm", "runner"]

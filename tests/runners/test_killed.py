@@ -23,7 +23,7 @@ from axsched_hpc.objectives.spec import container_objective, script_objective
 from axsched_hpc.runners.base import BaseRunner, Batch
 from axsched_hpc.runners.local_jobs import LocalJobs
 from axsched_hpc.testing.runner_contract import Task, Workshop
-from tests.containers.rootfs import import_podman, make_podman_wrapper, make_rootfs
+from tests.containers.rootfs import forget_podman, import_podman, make_podman_wrapper, make_rootfs
 from tests.slurm.harness import Cluster
 from tests.unit.worker_kit import MARKER, started_with, wait_for
 
@@ -106,7 +106,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     rootfs = make_rootfs(tmp_path_factory.mktemp("image") / "rootfs")
     name = import_podman(rootfs, f"axsched-killed-{uuid.uuid4().hex[:8]}:1")
     yield {"charliecloud": str(rootfs), "podman": name}
-    subprocess.run(["podman", "rmi", "--force", name], check=False, capture_output=True)
+    forget_podman(name)
 
 
 @pytest.mark.slurm

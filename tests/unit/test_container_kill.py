@@ -15,7 +15,7 @@ import pytest
 
 from axsched_hpc.core.states import FailureKind
 from axsched_hpc.objectives.spec import container_objective
-from tests.containers.rootfs import import_podman, make_podman_wrapper, make_rootfs
+from tests.containers.rootfs import forget_podman, import_podman, make_podman_wrapper, make_rootfs
 from tests.unit.worker_kit import MARKER, Bench, bench, started_with, wait_for
 
 pytestmark = pytest.mark.container
@@ -33,7 +33,7 @@ def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def image(rootfs: Path) -> Iterator[str]:
     name = import_podman(rootfs, f"axsched-kill-{uuid.uuid4().hex[:8]}:1")
     yield name
-    subprocess.run(["podman", "rmi", "--force", name], check=False, capture_output=True)
+    forget_podman(name)
 
 
 @pytest.fixture

@@ -115,6 +115,19 @@ class TestScript:
         assert failure is not None and failure.kind is FailureKind.OBJECTIVE_TIMEOUT
         assert started_with(tag) == []
 
+    def test_a_process_that_looks_like_a_zombie(self, tmp_path: Path) -> None:
+        # Its first thread has ended, another goes on.
+        text = (
+            f"setsid '{sys.executable}' -S -c 'import ctypes, os, threading, time\n"
+            'open("pid", "w").write(str(os.getpid()))\n'
+            "threading.Thread(target=time.sleep, args=(300,)).start()\n"
+            "ctypes.CDLL(None).pthread_exit(None)' &\n"
+            'until [ -s pid ] && grep -q "^State:.Z" /proc/$(cat pid)/status; do sleep 0.02; done\n'
+        )
+        b = script_bench(tmp_path, text + WRITE_METRICS)
+        assert b.run() == (0, "")
+        assert not Path("/proc", (b.files.work / "pid").read_text()).exists()
+
     def test_orphans_do_not_pile_up_as_zombies(self, tmp_path: Path) -> None:
         text = (
             "for i in $(seq 50); do (true &); done\n"
