@@ -57,6 +57,11 @@ _HINTS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (r"can't execve\(2\): .*Permission denied|permission denied", "It may not be executed, or not read."),
         (
+            r"rootfs-overlay: creating overlay failed",
+            "Podman runs a directory only for the user to whom it belongs, on a node that lets users make "
+            "overlays: copy it, or name charliecloud.",
+        ),
+        (
             r"newuidmap|subuid|insufficient UIDs|no subgid ranges",
             "Rootless podman needs a range of ids for the user in /etc/subuid and /etc/subgid on the node: "
             "ask its administrators.",

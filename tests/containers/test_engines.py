@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from axsched_hpc.core.states import FailureKind
+from axsched_hpc.objectives.engine_errors import hint, own_error
+from axsched_hpc.objectives.engines import ENGINES as TABLE
+from axsched_hpc.objectives.engines import ContainerRun, Mount
 from axsched_hpc.objectives.spec import container_objective
 from tests.containers.rootfs import import_podman, make_podman_wrapper, make_rootfs
 from tests.containers.stand_ins import StandInImage, make_stand_ins
@@ -174,6 +178,58 @@ def test_the_image_s_user_and_entry_point(kit: Kit, tmp_path: Path) -> None:
             workdir="/tmp",
         )
         assert b.failure(PATH=kit.path).message.endswith(f": {OTHER_USER.partition(':')[0]}")
+
+
+@pytest.mark.skipif(os.getuid() != 0 or bool(shutil.which("crun")), reason="needs root, and podman with runc")
+def test_podman_of_a_user_without_ranges_of_ids() -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
+        Path(place).chmod(0o755)
+        image = make_rootfs(Path(place) / "rootfs")
+        subprocess.run(["chown", "-R", "65534:65534", image], check=True)
+        for name in ("home", "run", "out"):
+            (Path(place) / name).mkdir(mode=0o700)
+            os.chown(Path(place) / name, 65534, 65534)
+        run = ContainerRun(
+            image=str(image),
+            command=("sh", "-c", "id -u; touch /axsched/made"),
+            name=f"axsched-test-{os.getpid()}",
+            mounts=(Mount(f"{place}/out", "/axsched"),),
+            environment=(),
+            workdir="/axsched",
+            network="none",
+            uid=65534,
+            gid=65534,
+            directory=True,
+        )
+        limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]
+        hints = {"auto": "", "self": "Rootless podman needs a range of ids", "other's": "name charliecloud"}
+        for user, code, said in (("auto", 0, "0\n"), ("self", 125, ""), ("other's", 126, "")):
+            if user == "other's":
+                os.chown(image, 0, 0)
+            argv = TABLE["podman"].argv(
+                replace(run, user="self" if user == "self" else "auto", extra=tuple(limits))
+            )
+            done = subprocess.run(
+                [
+                    *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+                    *("podman", "--log-level=error", "--storage-driver=vfs", *argv),
+                ],
+                cwd=place,
+                env={
+                    "PATH": os.environ["PATH"],
+                    "HOME": f"{place}/home",
+                    "XDG_RUNTIME_DIR": f"{place}/run",
+                },
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+            )
+            assert (done.returncode, done.stdout) == (code, said), done.stderr
+            if hints[user]:
+                line = own_error("podman", code, done.stderr.splitlines())
+                assert line is not None and hints[user] in hint(line)
+        assert (Path(place) / "out" / "made").stat().st_uid == 65534
 
 
 # ---------------------------------------------------------------- bad cases
