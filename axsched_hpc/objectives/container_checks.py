@@ -34,10 +34,10 @@ def find(container: ContainerObjective) -> tuple[Engine, str]:
     for engine in fit:
         if program := shutil.which(engine.program):
             return engine, program
-    left_out = f" Other engines cannot do what is asked ({engine_limits.reasons(unfit)})." if unfit else ""
+    left_out = f" Other engines do not fit: {engine_limits.reasons(unfit)}." if unfit else ""
     if not fit:
-        message = f"No container engine can run image {container.image} as asked.{left_out}"
-        raise failed(FailureKind.CANNOT_RUN, message)
+        message = f"No container engine can run image {container.image} as asked:"
+        raise failed(FailureKind.CANNOT_RUN, f"{message} {engine_limits.reasons(unfit)}.")
     programs = ", ".join(engine.program for engine in fit)
     if container.engine == "auto":
         found = f"none of {programs} is on PATH"
@@ -58,7 +58,6 @@ def check(engine: Engine, run: ContainerRun) -> None:
     ObjectiveFailed
         One is not there, or cannot be read or mounted.
     """
-    node = os.uname().nodename
     if image_kind(run.image) is Image.PATH:
         _reach(run.image, f"The container image {run.image}", "Put it on a file system that the nodes share.")
     own, checkpoint, *volumes = run.mounts
@@ -72,26 +71,28 @@ def check(engine: Engine, run: ContainerRun) -> None:
         _reach(
             mount.host,
             f"container_options['volumes'] names {mount.host}, which",
-            f"Correct the path, or see to it that the user can read it on {node}.",
+            "Correct the path, or mount its file system on the nodes.",
         )
         if mount.inside.rstrip("/") in (own.inside, checkpoint.inside):
             raise failed(FailureKind.CANNOT_RUN, _in_the_way(engine, mount))
 
 
-def _reach(path: str, what: str, remedy: str) -> None:
+def _reach(path: str, what: str, absent: str) -> None:
+    """Raise unless a file or directory can be read; `absent` says what to do where it is not there."""
     node = os.uname().nodename
     try:
         Path(path).stat()
     except PermissionError:
-        problem = f"cannot be reached by {account()} on {node}: a directory above may not be entered"
+        problem = f"cannot be reached by {account()} on {node}: a directory above it may not be entered."
+        remedy = "Change the permissions, or choose another place."
     except OSError:
-        problem = f"is not there on {node}"
+        problem, remedy = f"is not there on {node}.", absent
     else:
-        directory = Path(path).is_dir()
-        if os.access(path, os.R_OK | (os.X_OK if directory else 0)):
+        if os.access(path, os.R_OK | (os.X_OK if Path(path).is_dir() else 0)):
             return
-        problem = f"cannot be read by {account()} on {node}"
-    raise failed(FailureKind.CANNOT_RUN, f"{what} {problem}. {remedy}")
+        problem = f"cannot be read by {account()} on {node}."
+        remedy = "Change its permissions, or choose another."
+    raise failed(FailureKind.CANNOT_RUN, f"{what} {problem} {remedy}")
 
 
 def _in_the_way(engine: Engine, mount: Mount) -> str:
@@ -127,7 +128,7 @@ def raise_not_started(
         return
     parts = [
         f"{engine.name} could not run {run.command[0]} in image {container.image} on {os.uname().nodename}. "
-        f"It says: {said.rstrip('.')}.",
+        f"It says: {' '.join(said.split()).rstrip('.')}.",
         engine_errors.hint(said),
     ]
     if container.engine == "auto":

@@ -30,7 +30,7 @@ _OWN: dict[str, tuple[_Said, ...]] = {
     "podman": _OCI,
     "charliecloud": (
         (frozenset(range(1, 126)), re.compile(r"ch-run\[\d+\]: error: ")),
-        (frozenset({64}), re.compile(r"ch-run: ")),
+        (frozenset({64}), re.compile(r"\S*ch-run: ")),
     ),
     "docker": _OCI,
 }
@@ -50,7 +50,17 @@ _HINTS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "The image has no such program; give its full path in the image.",
         ),
         (r"FATAL: +stat /.*no such file", "The image has no such program; correct its path in the image."),
+        (
+            r"chdir to cwd .*permission denied",
+            "The user whom the image names may not enter it: leave out container_options['user'], or set "
+            "container_options['workdir'].",
+        ),
         (r"can't execve\(2\): .*Permission denied|permission denied", "It may not be executed, or not read."),
+        (
+            r"rootfs-overlay: creating overlay failed",
+            "Podman runs a directory only for the user to whom it belongs, on a node that lets users make "
+            "overlays: copy it, or name charliecloud.",
+        ),
         (
             r"newuidmap|subuid|insufficient UIDs|no subgid ranges",
             "Rootless podman needs a range of ids for the user in /etc/subuid and /etc/subgid on the node: "
@@ -76,12 +86,12 @@ _HINTS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "toolkit): ask its administrators.",
         ),
         (
-            r"unknown (shorthand )?flag|unrecognized option|flag needs an argument|invalid argument",
+            r'unknown (shorthand )?flag|unrecognized option|flag needs an argument|invalid argument "',
             "Correct container_options['extra_args'].",
         ),
         (
             r"short-name|repository does not exist|pull access denied|manifest unknown|no such image"
-            r"|image not known|Unable to find image|can't stat: ",
+            r"|image not known|Unable to find image|Unable to handle|can't stat: ",
             "Correct the image's name, or bring the image to the node.",
         ),
         (

@@ -75,7 +75,7 @@ def able(
 
 def reasons(unfit: Iterable[tuple[Engine, Refusal]]) -> str:
     """Why engines were left out, in words."""
-    return "; ".join(f"not {engine.name}: {found.asked}, but {found.why}" for engine, found in unfit)
+    return "; ".join(found.why for _, found in unfit)
 
 
 def _refusals(engine: Engine, container: ContainerObjective, directory: bool) -> Iterator[Refusal]:
@@ -108,8 +108,8 @@ def _image(engine: Engine, image: str, directory: bool) -> Iterator[Refusal]:
     kind = image_kind(image)
     if kind not in engine.images:
         yield Refusal(what, f"{name} runs names and tar archives, and no such file")
-    elif kind is Image.URI and name == "charliecloud" and not image.startswith("docker://"):
-        yield Refusal(what, "charliecloud fetches docker:// alone")
+    elif kind is Image.URI and name not in _APPTAINER and not image.startswith("docker://"):
+        yield Refusal(what, f"{name} fetches docker:// alone")
     elif kind is Image.PATH and directory:
         if name == "podman" and ":" in image:
             yield Refusal(what, "podman takes the ':' in a path for a separator", "Use a link without it")

@@ -211,8 +211,9 @@ class AxScheduler:
             ``{params_file}`` and ``{output_file}`` are replaced by the files' paths as seen inside.
         container_options
             ``engine`` ("auto", "apptainer", "singularity", "podman", "docker", "charliecloud"), ``volumes``
-            ({host path: container path}), ``env_vars``, ``gpus``, ``workdir``, ``extra_args``,
-            ``timeout`` (seconds), ``checkpointable``, ``warning`` (seconds), ``warning_signal``.
+            ({host path: container path}), ``env_vars``, ``gpus``, ``workdir``, ``extra_args``, ``network``
+            ("host", "none"), ``user`` ("auto", "self", "root", "image"), ``timeout`` (seconds),
+            ``checkpointable``, ``warning`` (seconds), ``warning_signal``.
 
         Raises
         ------

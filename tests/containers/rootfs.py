@@ -80,7 +80,7 @@ def make_podman_wrapper(directory: Path) -> Path:
         raise ContainerToolMissing("podman is not installed: apt-get install -y podman")
     # Podman takes crun where it finds both.
     crun = shutil.which("crun", path=_SYSTEM_PATH) is not None
-    run_options = ["--network=none", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]
+    run_options = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]
     if crun:
         run_options.append("--cgroups=disabled")
     command = shlex.quote(podman)
@@ -99,7 +99,10 @@ def make_podman_wrapper(directory: Path) -> Path:
 # podman for a machine with mixed cgroup versions and without network; written by the container tests.
 if [ "$1" = run ]; then
     shift
-    set -- run {shlex.join(run_options)} "$@"
+    case " $* " in
+        *" --network="*) set -- run {shlex.join(run_options)} "$@" ;;
+        *) set -- run --network=none {shlex.join(run_options)} "$@" ;;
+    esac
 fi
 {launch}
 """)
@@ -107,7 +110,7 @@ fi
     return wrapper
 
 
-def import_podman(rootfs: Path, name: str) -> str:
+def import_podman(rootfs: Path, name: str, *changes: str) -> str:
     """Make a podman image of a root file system and return its name, by which `podman run` finds it.
 
     Parameters
@@ -116,6 +119,8 @@ def import_podman(rootfs: Path, name: str) -> str:
         What `make_rootfs` returned.
     name : str
         Name and tag, for instance `axsched-test:1`.
+    changes : str
+        Lines as in a Dockerfile, such as `USER 5`.
 
     Raises
     ------
@@ -127,7 +132,8 @@ def import_podman(rootfs: Path, name: str) -> str:
         image = Path(scratch) / "rootfs.tar"
         with tarfile.open(image, "w") as archive:
             archive.add(rootfs, arcname=".")
-        subprocess.run([podman, "import", "--quiet", image, name], check=True, capture_output=True)
+        options = [word for change in changes for word in ("--change", change)]
+        subprocess.run([podman, "import", "--quiet", *options, image, name], check=True, capture_output=True)
     # With a host's name in front, podman asks no registry for it.
     return f"localhost/{name}"
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import itertools
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -148,6 +150,27 @@ def test_the_user_of_docker_and_podman() -> None:
     assert "--userns=keep-id" not in argv("podman", user="self", uid=0, gid=0)
 
 
+PAGE = Path(__file__).resolve().parents[2] / "docs/containers.md"
+
+
+def test_the_page_s_table_of_options() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    rows = re.findall(r'^\| `(network|user|gpus)="(\w+)"` \|(.*)\|$', text, re.MULTILINE)
+    assert len(rows) == 8
+    for option, value, cells in rows:
+        columns = [cell.strip() for cell in cells.split("|")]
+        for engine, cell in zip(("docker", "podman", "apptainer", "charliecloud"), columns, strict=True):
+            refused = refusal(ENGINES[engine], asking(**{option: value}), directory=False)
+            assert (cell == "refused") == (refused is not None), (engine, option, value)
+            if refused is None:
+                without = argv(engine, groups=(), user="image")
+                words = argv(engine, **{"groups": (), "user": "image", option: value})
+                added = [word for word in words if word not in without]
+                shown = cell.strip("`").replace("UID:GID", "1000:100").split() if "`" in cell else []
+                # A flag that the command line has anyway is no new word.
+                assert added == [word for word in shown if word not in without]
+
+
 AWKWARD = ["/a,b", "/a:b", '/a "b"', "/a\nb", "/a'b", "/-x", "/ü", "/a ", "/$(id)", "/a^b", "/a\\b", "/a=b"]
 
 
@@ -211,7 +234,7 @@ def test_kinds_of_images(image: str, kind: Image) -> None:
         (asking("/images/a.sqfs"), False, ["apptainer", "singularity", "ch-run"]),
         (asking("/images/a"), True, ["apptainer", "singularity", "ch-run", "podman"]),
         (asking("/images/a:b"), True, ["apptainer", "singularity", "ch-run"]),
-        (asking("oras://a:1"), False, ["apptainer", "singularity", "podman", "docker"]),
+        (asking("oras://a:1"), False, ["apptainer", "singularity"]),
         (asking("docker://a:1"), False, ["apptainer", "singularity", "podman", "ch-run", "docker"]),
         (asking("/a/b.tar.gz"), False, ["apptainer", "singularity", "podman", "ch-run", "docker"]),
         (asking("a:1"), False, ["apptainer", "singularity", "podman", "ch-run", "docker"]),
@@ -300,7 +323,7 @@ def test_auto_looks_for_what_can_do_it(
             "ch-run[7273]: error: can't mkdir: /rootfs/notthere: Read-only file system (ch_misc.c:409 30)",
             "make an empty directory",
         ),
-        ("charliecloud", 64, "ch-run: unrecognized option '--nope'", "Correct container_options"),
+        ("charliecloud", 64, "/usr/bin/ch-run: unrecognized option '--nope'", "Correct container_options"),
     ],
 )
 def test_an_engine_s_own_errors(engine: str, code: int, line: str, to_do: str) -> None:
