@@ -193,7 +193,7 @@ class TestScript:
         assert (b.layout.checkpoint(3) / "step").exists()
 
     def test_how_often_it_was_begun_before(self, tmp_path: Path) -> None:
-        # Without a limit the program writes to the log itself, and a worker that is killed loses nothing of it.
+        # Without a limit the program writes to the log itself: a killed worker loses nothing of it.
         b = script_bench(
             tmp_path,
             'echo "$AXSCHED_RESTART_COUNT"; kill -KILL $PPID; sleep 10\n',
