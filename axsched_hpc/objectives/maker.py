@@ -62,6 +62,8 @@ class Maker:
 
     def absent(self) -> list[str]:
         """The programs that it takes, and that this machine does not have."""
+        if self._need is Need.NOTHING:
+            return []
         needed = {self._engine.program}
         if self._need is Need.PRODUCT:
             needed = images.programs(self._engine, self._image)

@@ -5,7 +5,6 @@ the driver's machine has no engine. :mod:`axsched_hpc.objectives.images` says wh
 
 from __future__ import annotations
 
-import logging
 import shutil
 import signal
 import time
@@ -26,8 +25,6 @@ from axsched_hpc.objectives.kinds import ContainerObjective
 
 if TYPE_CHECKING:
     from axsched_hpc.objectives.maker import Maker
-
-log = logging.getLogger("axsched_hpc")
 
 _NAP = 0.2
 
@@ -94,9 +91,12 @@ def in_driver(
     """
     if image_kind(container.image) is Image.PATH:
         return
+    import logging  # a job has no use for it
+
     from axsched_hpc.objectives.maker import Maker
     from axsched_hpc.objectives.once import Failed, Waiting
 
+    log = logging.getLogger("axsched_hpc")
     fit, _ = engine_limits.able(container, directory=False)
     if not fit:
         return  # the job says why, and what its node has
