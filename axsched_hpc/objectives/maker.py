@@ -30,6 +30,9 @@ from axsched_hpc.objectives.once import Failed, Waiting, once
 #: How filesystems say that they have no hard links.
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK})
 
+#: How they say that a place is not this user's to write, or no directory.
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST})
+
 
 class Maker:
     """Prepares one image for one engine.
@@ -54,6 +57,7 @@ class Maker:
         self._engine = engine
         self._image = container.image
         self._waiting = waiting
+        self._own_cache = container.image_cache is None
         self._log, self._started = cache, 0
         self._need = images.need(engine, container.image, container.extra_args)
         self._seen = self._stamp()
@@ -291,7 +295,17 @@ class Maker:
 
     def _once(self, key: str, ready: Callable[[], bool], make: Callable[[Path], None]) -> None:
         what = f"The container image {self._image}"
-        once(self.cache, key, ready=ready, make=make, waiting=self._waiting, what=what)
+        try:
+            once(self.cache, key, ready=ready, make=make, waiting=self._waiting, what=what)
+        except OSError as error:
+            # The experiment directory could be written once, and is waited for.
+            if self._own_cache or error.errno not in _FORBIDDEN:
+                raise
+            raise Failed(
+                f"container_options['image_cache'] is {self.cache}, which cannot be written on "
+                f"{processes.hostname()}: {error.strerror} ({error.filename or self.cache}). Name a "
+                "directory of your own that the nodes share."
+            ) from None
 
     @contextlib.contextmanager
     def _noted(self, what: str) -> Iterator[None]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from axsched_hpc.core.errors import AxSchedError, ObjectiveError
 from axsched_hpc.core.states import FailureKind
-from axsched_hpc.io import outcome
+from axsched_hpc.io import access, outcome
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.objectives import engine_limits, images
 from axsched_hpc.objectives.context import ObjectiveFailed, RunContext, Terminated, failed, insist, say
@@ -171,7 +171,10 @@ def _made(maker: Maker, told: _Told) -> tuple[str, tuple[str, ...]]:
 
 
 def _cache(container: ContainerObjective, layout: Layout) -> Path:
-    return Path(container.image_cache) if container.image_cache else layout.images
+    if container.image_cache is not None:
+        return Path(container.image_cache)
+    access.require_inside(layout.root, layout.images)
+    return layout.images
 
 
 def _cannot_run(error: Exception) -> ObjectiveFailed:

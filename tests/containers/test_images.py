@@ -214,6 +214,17 @@ class TestCharliecloud:
         assert b.run() == (0, "")
         assert not b.layout.images.exists() and (tmp_path / "cache").is_dir()
 
+    def test_a_place_that_cannot_be_used(self, tmp_path: Path, archive: Path) -> None:
+        objective = container_objective(archive, WRITES, {**self.OPTIONS, "image_cache": archive / "cache"})
+        b = bench(tmp_path, objective)
+        with pytest.raises(ObjectiveError, match=r"'image_cache'\] is .* cannot be written .* of your own"):
+            drive(objective, b.layout)
+        assert "cannot be written" in b.failure().message
+        (tmp_path / "elsewhere").mkdir()
+        b = bench(tmp_path / "linked", container_objective(archive, WRITES, self.OPTIONS))
+        b.layout.images.symlink_to(tmp_path / "elsewhere")
+        assert "links inside an experiment directory are not followed" in b.failure().message
+
     def test_what_cannot_be_converted_is_refused_before_anything_is_submitted(
         self, tmp_path: Path, rootfs: Path
     ) -> None:
