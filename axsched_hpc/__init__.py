@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         SupersededError,
     )
     from axsched_hpc.objectives.checkpoint import ContinueLater, checkpoint_directory, warned
+    from axsched_hpc.objectives.progress import report
     from axsched_hpc.runners.base import BaseRunner
     from axsched_hpc.runners.local_runner import LocalRunner
     from axsched_hpc.runners.slurm_runner import SlurmRunner
@@ -61,6 +62,7 @@ _WHERE = {
     "SlurmRunner": "axsched_hpc.runners.slurm_runner",
     "SubmititRunner": "axsched_hpc.runners.submitit_runner",
     **dict.fromkeys(("ContinueLater", "checkpoint_directory", "warned"), "axsched_hpc.objectives.checkpoint"),
+    "report": "axsched_hpc.objectives.progress",
     **dict.fromkeys(_ERRORS, "axsched_hpc.core.errors"),
 }
 
@@ -87,6 +89,7 @@ __all__ = [
     "SupersededError",
     "__version__",
     "checkpoint_directory",
+    "report",
     "warned",
 ]
 

@@ -44,6 +44,8 @@ _TOGETHER = (
     "tests/lease/test_superseded.py",
     "tests/outages/",
     "tests/packaging/test_distributions.py",
+    "tests/runners/test_killed.py::TestOnSlurm",
+    "tests/unit/test_container_kill.py::TestPodman",
     "tests/unit/test_container_worker.py::TestPodman",
 )
 

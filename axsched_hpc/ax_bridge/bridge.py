@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ax.api.client import Client
 from ax.core.arm import Arm
+from ax.core.data import DataRow
 from ax.core.experiment import Experiment
 from ax.core.generator_run import GeneratorRun
 from ax.core.trial import Trial
@@ -25,15 +26,18 @@ from axsched_hpc.ax_bridge.parameters import validated
 from axsched_hpc.ax_bridge.problem import problem_of
 from axsched_hpc.ax_bridge.records import Reference, inherit, run_to_json
 from axsched_hpc.ax_bridge.replay import Replay, external_event
+from axsched_hpc.ax_bridge.stopping import Stopping, settle
 from axsched_hpc.ax_bridge.trials import (
     find,
     finish,
     has_observations,
+    last_step,
     observations,
     require_one_kind_of_sem,
     start,
 )
 from axsched_hpc.core.best import Problem
+from axsched_hpc.core.curve import Point
 from axsched_hpc.core.errors import ParameterError
 from axsched_hpc.core.events import Event, TrialAdded
 from axsched_hpc.core.metrics import Metrics
@@ -90,15 +94,22 @@ class Asked:
 class AxBridge:
     """An experiment, its generation strategy and its seed: the user's own objects, changed in place."""
 
-    def __init__(self, handles: Handles) -> None:
+    def __init__(self, handles: Handles, *, early_stopping: Any = None) -> None:
         self._handles = handles
+        strategy = settle(handles.client, handles.experiment, early_stopping)
+        self._stopping = None if strategy is None else Stopping(strategy)
         self._reference = Reference.of(handles.experiment)
         self._observed = Observed(handles.experiment)
         self._reason: str | None = None
 
     @classmethod
     def from_input(
-        cls, source: object, *, generation_strategy: GenerationStrategy | None = None, seed: int | None = None
+        cls,
+        source: object,
+        *,
+        generation_strategy: GenerationStrategy | None = None,
+        seed: int | None = None,
+        early_stopping: Any = None,
     ) -> AxBridge:
         """Take over an ``ax.Client``, an ``AxClient`` or an ``Experiment``.
 
@@ -108,16 +119,21 @@ class AxBridge:
             For an ``Experiment``; else the client's own is used.
         seed
             Seed of generation, where the client has none.
+        early_stopping
+            As :func:`axsched_hpc.ax_bridge.stopping.settle` takes it.
 
         Raises
         ------
         ConfigError
             It is something else, is not configured, or uses what is not supported.
         """
-        return cls(handles_from(source, generation_strategy=generation_strategy, seed=seed))
+        handles = handles_from(source, generation_strategy=generation_strategy, seed=seed)
+        return cls(handles, early_stopping=early_stopping)
 
     @classmethod
-    def from_text(cls, text: str, source: str, *, seed: int | None = None) -> AxBridge:
+    def from_text(
+        cls, text: str, source: str, *, seed: int | None = None, early_stopping: Any = None
+    ) -> AxBridge:
         """Read a definition, a snapshot or any file that :func:`axsched_hpc.ax_bridge.files.read_any` knows.
 
         Raises
@@ -125,7 +141,7 @@ class AxBridge:
         ConfigError
             It is none of them.
         """
-        return cls(files.read_any(text, source, seed=seed).handles)
+        return cls(files.read_any(text, source, seed=seed).handles, early_stopping=early_stopping)
 
     @property
     def experiment(self) -> Experiment:
@@ -231,12 +247,39 @@ class AxBridge:
 
     # ------------------------------------------------------------ outcomes
 
+    def report(self, trial: int, points: Iterable[Point]) -> None:
+        """Give Ax points of a running trial's curve, as :func:`axsched_hpc.core.curve.extend` takes them."""
+        there, rows = find(self.experiment, trial), list[DataRow]()
+        last = last_step(self._observed.of(trial))
+        for step, metrics in points:
+            if last is not None and step < last:
+                self._observed.attach(rows)
+                self._observed.cut(trial, step)
+                rows = []
+            rows += observations(self.experiment, there, metrics, step)
+            last = step
+        self._observed.attach(rows)
+
     def complete(self, trial: int, metrics: Metrics, *, time: float) -> None:
-        """Give Ax a trial's metrics, and mark it completed. Doing it again changes nothing."""
+        """Give Ax a trial's metrics, and mark it completed. Doing it again changes nothing.
+
+        They are the end of its curve, where it has one: they take the place of what was reported there.
+        """
         there = find(self.experiment, trial)
         changed = finish(there, TrialStatus.COMPLETED, time)
-        if changed or not has_observations(self._observed.of(trial), metrics):
-            self._observed.attach(observations(self.experiment, there, metrics))
+        rows = self._observed.of(trial)
+        if changed or not has_observations(rows, metrics):
+            self._observed.attach(observations(self.experiment, there, metrics, last_step(rows)))
+
+    def to_stop(self, trials: Collection[int]) -> dict[int, str]:
+        """Which of these running trials are to be stopped early, by their curves, with the reasons."""
+        if self._stopping is None:
+            return {}
+        return self._stopping.decide(self.experiment, self.generation_strategy, trials)
+
+    def stop(self, trial: int, reason: str, *, time: float) -> None:
+        """Mark a trial as stopped early; Ax keeps its curve, and will not suggest its arm again."""
+        finish(find(self.experiment, trial), TrialStatus.EARLY_STOPPED, time, reason)
 
     def fail(self, trial: int, reason: str, *, time: float) -> None:
         """Mark a trial failed; Ax may suggest its arm again."""

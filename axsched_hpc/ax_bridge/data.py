@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 from typing import Any
 
 from ax.core.data import Data, DataRow
@@ -26,17 +27,29 @@ class Observed:
         """Add rows, as ``experiment.attach_data`` does: one of the same trial, arm, metric and step replaces
         the one that is there.
 
-        That compares all rows there are, some 20 ms at 10,000 trials; where all trials are new to the data
-        there is nothing to compare with.
+        That compares all rows there are, some 20 ms at 10,000 rows; where none of them is replaced there is
+        nothing to compare.
         """
         if not rows:
             return
         self._follow()
-        if any(row.trial_index in self._by_trial for row in rows) or not _distinct(rows):
+        touched = {row.trial_index for row in rows}
+        there = {_key(row) for trial in touched for row in self._by_trial.get(trial, ())}
+        if len(there | set(map(_key, rows))) < len(there) + len(rows):
             self._experiment.attach_data(Data(data_rows=rows))
             return
         self._data = self._experiment.data = appended(self._experiment.data, rows)
         self._take(rows)
+
+    def cut(self, trial: int, step: int) -> None:
+        """Drop a trial's rows of this step and later ones."""
+        self._follow()
+        rows = self._by_trial.get(trial, [])
+        dropped = {id(row) for row in rows if row.step is not None and row.step >= step}
+        if dropped:
+            self._experiment.data = Data(
+                data_rows=[row for row in self._experiment.data._data_rows if id(row) not in dropped]
+            )
 
     def _follow(self) -> None:
         # Ax never changes a Data object: it makes a new one whenever something is attached.
@@ -63,5 +76,7 @@ def moment(value: Any) -> str | None:
     return str(value) if value == value else None
 
 
-def _distinct(rows: Sequence[DataRow]) -> bool:
-    return len({(row.trial_index, row.arm_name, row.metric_name) for row in rows}) == len(rows)
+def _key(row: DataRow) -> tuple[int, str, str, float | None]:
+    """What Ax tells rows apart by."""
+    step = None if row.step is None or isnan(row.step) else row.step
+    return row.trial_index, row.metric_name, row.arm_name, step

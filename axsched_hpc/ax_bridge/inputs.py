@@ -123,6 +123,8 @@ def _from_ax_client(ax_client: Any, seed: int | None) -> Handles:
     client = Client(random_seed=agreed)
     client.set_experiment(experiment)
     client.set_generation_strategy(strategy)
+    if ax_client.early_stopping_strategy is not None:
+        client.set_early_stopping_strategy(ax_client.early_stopping_strategy)
     global_stopping = ax_client.global_stopping_strategy
     stopping = None if global_stopping is None else global_stopping.should_stop_optimization
     return Handles(experiment, strategy, agreed, client, stopping)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from math import isfinite, isnan
+from math import isfinite
 from typing import Any
 
 from ax.core.data import DataRow
@@ -26,6 +26,7 @@ from axsched_hpc.ax_bridge.records import (
 )
 from axsched_hpc.ax_bridge.trials import (
     epoch,
+    final_values,
     find,
     finish,
     has_observations,
@@ -35,13 +36,23 @@ from axsched_hpc.ax_bridge.trials import (
     start,
     track,
 )
+from axsched_hpc.core.curve import extend
 from axsched_hpc.core.errors import ExperimentMismatchError
-from axsched_hpc.core.events import AttemptFailed, AttemptSucceeded, Event, TrialAbandoned, TrialAdded
+from axsched_hpc.core.events import (
+    AttemptFailed,
+    AttemptReported,
+    AttemptSucceeded,
+    Event,
+    TrialAbandoned,
+    TrialAdded,
+    TrialStopped,
+)
+from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import TrialState, Verdict
 
 _STATES = {
     TrialStatus.COMPLETED: TrialState.COMPLETED,
-    TrialStatus.EARLY_STOPPED: TrialState.COMPLETED,
+    TrialStatus.EARLY_STOPPED: TrialState.EARLY_STOPPED,
     TrialStatus.FAILED: TrialState.FAILED,
     TrialStatus.ABANDONED: TrialState.ABANDONED,
     TrialStatus.STALE: TrialState.ABANDONED,
@@ -58,7 +69,7 @@ def external_event(trial: Trial, rows: Iterable[DataRow], reference: Reference) 
         arm is not None and run is not None
     )  # check_trial saw the arm, and an arm comes with a generator run
     rows = list(rows)
-    values = {r.metric_name: [r.mean, None if isnan(r.se) else r.se] for r in rows if isfinite(r.mean)}
+    values = {name: list(pair) for name, pair in final_values(rows).items() if isfinite(pair[0])}
     payload = {
         "generator_run": run_to_json(run, reference),
         "trial": trial_fields_to_json(trial),
@@ -82,6 +93,7 @@ class Replay:
         self._new: dict[int, GeneratorRun] = {}
         # Attaching makes all data anew, so it is done once, at the end.
         self._rows: list[DataRow] = []
+        self._curves: dict[int, dict[int, Metrics]] = {}
 
     def run(self, events: Iterable[Event]) -> None:
         """Apply the events in their order.
@@ -96,6 +108,13 @@ class Replay:
                 handler = _HANDLERS.get(type(event))
                 if handler is not None:
                     handler(self, event)
+        for index, curve in self._curves.items():
+            trial = find(self._experiment, index)
+            if any(row.step is not None and row.step not in curve for row in self._observed.of(index)):
+                # An older copy of the experiment has points that were dropped since.
+                self._observed.cut(index, 0)
+            for step, metrics in curve.items():
+                self._rows += observations(self._experiment, trial, metrics, step)
         self._observed.attach(self._rows)
         trials = self._experiment._trials
         self._experiment._trials = dict(sorted(trials.items()))
@@ -180,11 +199,22 @@ class Replay:
         track(self._experiment, [row["metric_name"] for row in payload["rows"]])
         self._rows += [row_from_json(row, trial=trial.index, arm=event.arm) for row in payload["rows"]]
 
+    def _reported(self, event: AttemptReported) -> None:
+        track(self._experiment, [name for _, metrics in event.points for name in metrics])
+        extend(self._curves.setdefault(event.trial, {}), event.points)
+
     def _succeeded(self, event: AttemptSucceeded) -> None:
         trial = find(self._experiment, event.trial)
         changed = finish(trial, TrialStatus.COMPLETED, event.time)
+        if curve := self._curves.get(event.trial):
+            track(self._experiment, event.metrics)
+            extend(curve, [(next(reversed(curve)), event.metrics)])
+            return
         if changed or not has_observations(self._observed.of(event.trial), event.metrics):
             self._rows += observations(self._experiment, trial, event.metrics)
+
+    def _stopped(self, event: TrialStopped) -> None:
+        finish(find(self._experiment, event.trial), TrialStatus.EARLY_STOPPED, event.time, event.reason)
 
     def _failed(self, event: AttemptFailed) -> None:
         if event.verdict is Verdict.RETRY:
@@ -208,6 +238,8 @@ class Replay:
 
 _HANDLERS: dict[type[Event], Callable[[Replay, Any], None]] = {
     TrialAdded: Replay._added,
+    AttemptReported: Replay._reported,
+    TrialStopped: Replay._stopped,
     AttemptSucceeded: Replay._succeeded,
     AttemptFailed: Replay._failed,
     TrialAbandoned: Replay._abandoned,

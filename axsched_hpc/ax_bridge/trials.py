@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from math import isnan
+from math import inf, isfinite, isnan
 from typing import Any
 
 from ax.core.arm import Arm
@@ -95,6 +95,8 @@ def finish(trial: Trial, status: TrialStatus, time: float, reason: str | None = 
     if status is TrialStatus.COMPLETED:
         trial.mark_completed(unsafe=True)
         trial._status_reason = None
+    elif status is TrialStatus.EARLY_STOPPED:
+        trial.mark_early_stopped(reason=reason, unsafe=True)
     elif status is TrialStatus.FAILED:
         trial.mark_failed(reason=reason, unsafe=True)
     else:
@@ -103,8 +105,17 @@ def finish(trial: Trial, status: TrialStatus, time: float, reason: str | None = 
     return True
 
 
-def observations(experiment: Experiment, trial: Trial, metrics: Metrics) -> list[DataRow]:
-    """A trial's metrics as rows of data; those that are new to the experiment become tracking metrics."""
+def observations(
+    experiment: Experiment, trial: Trial, metrics: Metrics, step: int | None = None
+) -> list[DataRow]:
+    """A trial's metrics as rows of data; those that are new to the experiment become tracking metrics.
+
+    Parameters
+    ----------
+    step
+        That of a point of its curve; the final metrics are those of the curve's last step. None for a trial
+        without a curve.
+    """
     track(experiment, metrics)
     known, arm = experiment.metrics, trial.arm
     assert arm is not None  # every trial that is taken over has one
@@ -116,6 +127,7 @@ def observations(experiment: Experiment, trial: Trial, metrics: Metrics) -> list
             metric_signature=known[name].signature,
             mean=mean,
             se=float("nan") if sem is None else sem,
+            step=None if step is None else float(step),
         )
         for name, (mean, sem) in metrics.items()
     ]
@@ -124,15 +136,36 @@ def observations(experiment: Experiment, trial: Trial, metrics: Metrics) -> list
 def track(experiment: Experiment, names: Iterable[str]) -> None:
     """Add the metrics that the experiment does not know yet."""
     known = experiment.metrics
-    for name in names:
+    for name in dict.fromkeys(names):
         if name not in known:
             experiment.add_metric(Metric(name=name))
 
 
 def has_observations(rows: Iterable[DataRow], metrics: Mapping[str, tuple[float, float | None]]) -> bool:
-    """Whether rows of one trial hold exactly these values."""
-    there = {row.metric_name: (row.mean, None if isnan(row.se) else row.se) for row in rows}
+    """Whether rows of one trial end with exactly these values."""
+    there = final_values(rows)
     return all(there.get(name) == pair for name, pair in metrics.items())
+
+
+def final_values(rows: Iterable[DataRow]) -> Metrics:
+    """The last values of one trial's metrics, as Ax takes them: of the highest step, or without one."""
+    last: dict[str, DataRow] = {}
+    for row in rows:
+        there = last.get(row.metric_name)
+        if there is None or _step(row) >= _step(there):
+            last[row.metric_name] = row
+    return {name: (row.mean, None if isnan(row.se) else row.se) for name, row in last.items()}
+
+
+def last_step(rows: Iterable[DataRow]) -> int | None:
+    """The last step of one trial's curve; None where it has none."""
+    steps = [step for row in rows if isfinite(step := _step(row))]
+    return int(max(steps)) if steps else None
+
+
+def _step(row: DataRow) -> float:
+    # What has no step comes last: to Ax that is the end.
+    return inf if row.step is None or isnan(row.step) else row.step
 
 
 def require_one_kind_of_sem(experiment: Experiment) -> None:

@@ -56,6 +56,9 @@ class SchedulerConfig:
         Seconds for which a job may wait for a reason that does not pass by itself before that is reported.
     takeover_after : float
         Seconds without a sign of life of this driver after which one on another machine may take over.
+    early_stopping : bool, None or a strategy of Ax
+        Whether unpromising trials are stopped by their curves: None as the client does it, True by its
+        strategy or else Ax's default, False not at all.
     permissions : {"private", "group"}
         Who may read the experiment directory: its owner only, or his group as well. Nobody else can write.
     """
@@ -75,6 +78,7 @@ class SchedulerConfig:
     lost_after: float = 120.0
     stuck_after: float = 600.0
     takeover_after: float = 60.0
+    early_stopping: Any = None
     permissions: str = "private"
 
     @property
@@ -174,6 +178,11 @@ def _rate(name: str, value: Any) -> float:
     return value
 
 
+def _anything(name: str, value: Any) -> Any:
+    # Ax alone can tell whether it is one of its strategies.
+    return value
+
+
 def _retries(name: str, value: Any) -> RetryPolicy:
     if isinstance(value, RetryPolicy):
         return value
@@ -241,5 +250,6 @@ _CHECKS: dict[str, Check] = {
     "lost_after": _seconds(1),
     "stuck_after": _seconds(0, zero=True),
     "takeover_after": _seconds(3),
+    "early_stopping": _anything,
     "permissions": _choice("private", "group"),
 }

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from axsched_hpc.core import typed
+from axsched_hpc.core.curve import LARGEST_STEP
+from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import FailureKind, Verdict
 
 
@@ -218,6 +220,40 @@ class AttemptRequeued(TrialEvent):
 
 
 @dataclass(frozen=True)
+class AttemptReported(TrialEvent):
+    """The objective reported intermediate values: points of the trial's curve, as (step, metrics).
+
+    ``read``: bytes of the attempt's progress file that are taken in with them. Of many reports only some are
+    recorded (:mod:`axsched_hpc.core.curve`).
+    """
+
+    kind: ClassVar[str] = "attempt_reported"
+    attempt: int
+    points: tuple[tuple[int, dict[str, tuple[float, float | None]]], ...]
+    read: int
+
+
+@dataclass(frozen=True)
+class StopDecided(TrialEvent):
+    """The trial is unpromising by its curve, and its attempt is to be ended; ``reason`` is Ax's."""
+
+    kind: ClassVar[str] = "stop_decided"
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class TrialStopped(TrialEvent):
+    """The attempt that was to be ended has ended without metrics; the trial keeps its curve."""
+
+    kind: ClassVar[str] = "trial_stopped"
+    attempt: int
+    reason: str
+    started: float | None = None
+    ended: float | None = None
+
+
+@dataclass(frozen=True)
 class AttemptSucceeded(TrialEvent):
     """The objective reported valid metrics: name -> (mean, sem or null). ``started`` and ``ended`` are on the
     node's clock.
@@ -297,6 +333,9 @@ _EVENTS: dict[str, type[Event]] = {
         AttemptWaits,
         AttemptStarted,
         AttemptRequeued,
+        AttemptReported,
+        StopDecided,
+        TrialStopped,
         AttemptSucceeded,
         AttemptFailed,
         TrialAbandoned,
@@ -317,6 +356,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "format": (1, typed.LARGEST),
     "pid": (1, typed.LARGEST),
     "ordinal": (0, typed.LARGEST),
+    "read": (0, typed.LARGEST),
 }
 
 
@@ -368,9 +408,22 @@ def _check_parameters(event: TrialAdded) -> None:
 
 
 def _check_metrics(event: AttemptSucceeded) -> None:
-    if not event.metrics:
+    _check_values(event.metrics)
+
+
+def _check_points(event: AttemptReported) -> None:
+    if not event.points:
+        raise ValueError("has no point")
+    for step, metrics in event.points:
+        if not 0 <= step <= LARGEST_STEP:
+            raise ValueError(f"has a step that is out of range: {step}")
+        _check_values(metrics)
+
+
+def _check_values(metrics: Metrics) -> None:
+    if not metrics:
         raise ValueError("has no metric")
-    for name, (_, sem) in event.metrics.items():
+    for name, (_, sem) in metrics.items():
         if not name or (sem is not None and sem < 0):
             raise ValueError(f"has a metric {name!r:.80} with a standard error of {sem}")
 
@@ -385,5 +438,6 @@ _CHECKS: dict[type[Event], Callable[[Any], None]] = {
     DriverOpened: _check_sizes,
     BatchPlanned: _check_request,
     TrialAdded: _check_parameters,
+    AttemptReported: _check_points,
     AttemptSucceeded: _check_metrics,
 }

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from axsched_hpc.core.curve import Point, Reach, reached
 from axsched_hpc.core.events import (
     AttemptFailed,
+    AttemptReported,
     AttemptRequeued,
     AttemptStarted,
     AttemptSucceeded,
@@ -20,8 +22,10 @@ from axsched_hpc.core.events import (
     AttemptWithdrawn,
     Failure,
     Request,
+    StopDecided,
     TrialAbandoned,
     TrialEvent,
+    TrialStopped,
 )
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import TrialState, Verdict
@@ -37,6 +41,10 @@ class Attempt:
     ----------
     waits
         Why its job may never start, in the scheduler's words; empty where nothing is known to hinder it.
+    read
+        Bytes of its progress file that are taken in.
+    stop
+        Why it is to be ended early; empty where it is not.
     """
 
     number: int
@@ -45,6 +53,8 @@ class Attempt:
     planned: float
     request: Request = field(default_factory=Request)
     waits: str = ""
+    read: int = 0
+    stop: str = ""
     job: str | None = None
     node: str | None = None
     submitted: float | None = None
@@ -56,7 +66,13 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial: its parameters, where it stands, and all its attempts, oldest first."""
+    """One trial: its parameters, where it stands, and all its attempts, oldest first.
+
+    Attributes
+    ----------
+    reach
+        How far its curve has come; None where nothing was reported.
+    """
 
     number: int
     arm: str
@@ -65,6 +81,7 @@ class Trial:
     added: float
     state: TrialState = TrialState.WAITING
     attempts: tuple[Attempt, ...] = ()
+    reach: Reach | None = None
     metrics: Metrics | None = None
     ended: float | None = None
     reason: str = ""
@@ -118,6 +135,21 @@ class TellCompleted(Action):
 
 
 @dataclass(frozen=True)
+class TellReported(Action):
+    """Give Ax points of the trial's curve."""
+
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class TellStopped(Action):
+    """Tell Ax that the trial was stopped early."""
+
+    reason: str
+    time: float
+
+
+@dataclass(frozen=True)
 class TellFailed(Action):
     """Tell Ax that the trial failed; its arm may come again."""
 
@@ -135,7 +167,7 @@ class TellAbandoned(Action):
 
 @dataclass(frozen=True)
 class CleanUp(Action):
-    """Remove the working files of a completed attempt."""
+    """Remove the working files of an attempt that was completed or stopped early."""
 
     attempt: int
 
@@ -212,6 +244,29 @@ def _requeued(trial: Trial, event: AttemptRequeued) -> Step:
     return _with_attempt(trial, S.QUEUED, started=None), ()
 
 
+def _reported(trial: Trial, event: AttemptReported) -> Step:
+    after = replace(
+        _with_attempt(trial, trial.state, read=event.read), reach=reached(trial.reach, event.points)
+    )
+    return after, (TellReported(trial.number, event.points),)
+
+
+def _to_be_stopped(trial: Trial, event: StopDecided) -> Step:
+    return _with_attempt(trial, trial.state, stop=event.reason), ()
+
+
+def _stopped(trial: Trial, event: TrialStopped) -> Step:
+    latest = trial.attempts[-1]
+    after = _with_attempt(
+        trial, S.EARLY_STOPPED, started=event.started or latest.started, ended=event.ended or event.time
+    )
+    after = replace(after, reason=event.reason, ended=event.time)
+    return after, (
+        TellStopped(trial.number, event.reason, event.time),
+        CleanUp(trial.number, event.attempt),
+    )
+
+
 def _succeeded(trial: Trial, event: AttemptSucceeded) -> Step:
     latest = trial.attempts[-1]
     after = _with_attempt(
@@ -263,7 +318,11 @@ TRANSITIONS: dict[tuple[TrialState, type[TrialEvent]], Handler] = {
     (S.QUEUED, AttemptWaits): _waits,
     (S.QUEUED, AttemptStarted): _started,
     (S.RUNNING, AttemptRequeued): _requeued,
+    (S.RUNNING, StopDecided): _to_be_stopped,
+    # Slurm may have requeued the job that was to be ended.
+    **{(state, TrialStopped): _stopped for state in (S.QUEUED, S.RUNNING)},
     # A driver that died between the submission and its record learns of the end first.
+    **{(state, AttemptReported): _reported for state in (S.PLANNED, S.QUEUED, S.RUNNING)},
     **{(state, AttemptSucceeded): _succeeded for state in (S.PLANNED, S.QUEUED, S.RUNNING)},
     **{(state, AttemptFailed): _failed for state in (S.PLANNED, S.QUEUED, S.RUNNING)},
     **{(state, TrialAbandoned): _abandoned for state in (S.PLANNED, S.QUEUED, S.RUNNING)},

@@ -13,6 +13,7 @@ class TrialState(StrEnum):
     QUEUED = "queued"  #: the attempt's job is submitted
     RUNNING = "running"  #: the attempt's job has started
     COMPLETED = "completed"  #: its metrics are in Ax
+    EARLY_STOPPED = "early_stopped"  #: ended before its time, unpromising by its curve, which is in Ax
     FAILED = "failed"  #: given up; Ax may suggest its arm again
     ABANDONED = "abandoned"  #: given up; Ax will not suggest its arm again
 
@@ -27,7 +28,9 @@ class TrialState(StrEnum):
         return self in _ACTIVE_TRIAL
 
 
-_FINAL_TRIAL = frozenset({TrialState.COMPLETED, TrialState.FAILED, TrialState.ABANDONED})
+_FINAL_TRIAL = frozenset(
+    {TrialState.COMPLETED, TrialState.EARLY_STOPPED, TrialState.FAILED, TrialState.ABANDONED}
+)
 _ACTIVE_TRIAL = frozenset({TrialState.PLANNED, TrialState.QUEUED, TrialState.RUNNING})
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: Version of the formats of all files in an experiment directory. Since 2 documents have checksums; since 3
-#: jobs ask for more after a failure, go on from checkpoints, and share a job.
-FORMAT = 3
+#: jobs ask for more after a failure, go on from checkpoints, and share a job; since 4 there are curves, and
+#: trials that are stopped early.
+FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,11 @@ class AttemptFiles:
     def metrics(self) -> Path:
         """What the objective reported."""
         return self.root / "metrics.json"
+
+    @property
+    def progress(self) -> Path:
+        """What the objective reports on its way."""
+        return self.root / "progress.jsonl"
 
     @property
     def result(self) -> Path:

@@ -11,8 +11,8 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from axsched_hpc.io import atomic
 
@@ -113,8 +113,7 @@ def end_session(leader: int) -> int:
     return count
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """What is known of a process: its parent, process group, start in clock ticks since the boot, and whether
     it has ended, and only its parent has not taken note of that.
     """

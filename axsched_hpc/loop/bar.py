@@ -69,6 +69,8 @@ def _state(ledger: Ledger, incumbent: Incumbent) -> str:
     counts = ledger.counts
     queued = counts[TrialState.QUEUED] + counts[TrialState.PLANNED] + counts[TrialState.WAITING]
     text = f"{counts[TrialState.RUNNING]} running, {queued} queued"
+    if stopped := counts[TrialState.EARLY_STOPPED]:
+        text += f", {stopped} stopped early"
     if failed := counts[TrialState.FAILED] + counts[TrialState.ABANDONED]:
         text += f", [red]{failed} failed[/red]"
     if incumbent.value is not None:

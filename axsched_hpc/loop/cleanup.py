@@ -1,5 +1,5 @@
-"""Removing the working files of what is completed. Parameters, metrics, outcomes, claims, and all of failed
-trials stay.
+"""Removing the working files of what is completed or was stopped early. Parameters, metrics, curves,
+outcomes, claims, and all of failed trials stay.
 """
 
 from __future__ import annotations
@@ -17,9 +17,13 @@ from axsched_hpc.io.layout import Layout
 log = logging.getLogger("axsched_hpc")
 
 
+#: The trials whose working files are of no more use: their metrics, or curves, are in Ax.
+_DONE = (TrialState.COMPLETED, TrialState.EARLY_STOPPED)
+
+
 class Cleaner:
-    """Removes a completed attempt's logs and its trial's checkpoints, and a batch's files once all its trials
-    are completed.
+    """Removes the logs of an attempt that was completed or stopped early and its trial's checkpoints, and a
+    batch's files once all its trials have ended so.
 
     The objective's working directory stays where anything lies in it: it is the user's.
     """
@@ -28,7 +32,7 @@ class Cleaner:
         self._layout = layout
 
     def clean(self, ledger: Ledger, trial: int, attempt: int) -> None:
-        """Clean up after a completed attempt; what cannot be removed is logged and left."""
+        """Clean up after such an attempt; what cannot be removed is logged and left."""
         faults.reach("cleanup.before")
         files = self._layout.attempt(trial, attempt)
         for path in (files.stdout, files.stderr):
@@ -40,7 +44,7 @@ class Cleaner:
                 place.rmdir()
         _remove_tree(checkpoint)
         token = ledger.trials[trial].attempts[-1].token
-        if all(ledger.trials[number].state is TrialState.COMPLETED for number, _ in ledger.batches[token]):
+        if all(ledger.trials[number].state in _DONE for number, _ in ledger.batches[token]):
             _remove(self._layout.manifest(token))
             _remove_tree(self._layout.batch(token))
         faults.reach("cleanup.after")

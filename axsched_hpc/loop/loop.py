@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from axsched_hpc.core.errors import ClusterUnavailableError, FailureRateError, plural
-from axsched_hpc.core.events import TrialAbandoned
+from axsched_hpc.core.events import Event, TrialAbandoned, TrialStopped
 from axsched_hpc.core.plan import demand
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.io import faults
+from axsched_hpc.loop.curves import Curves
 from axsched_hpc.loop.observation import Observer
 from axsched_hpc.loop.session import Session
 from axsched_hpc.loop.signals import Interrupts
+from axsched_hpc.loop.stopping import Stopper
 from axsched_hpc.loop.submission import Submitter
 from axsched_hpc.runners.base import BaseRunner
 
@@ -69,9 +71,11 @@ class Loop:
         self._session = session
         self._runner = runner
         self._clock = session.clock
-        self._observer = Observer(session, runner)
+        self._curves = Curves(session)
+        self._observer = Observer(session, runner, self._curves)
+        self._stopper = Stopper(session, runner)
         self._submitter = Submitter(session, runner)
-        self._next_poll = 0.0
+        self._next_poll = self._next_curves = 0.0
         self._look = QUICK_LOOK
         self._told: str | None = None
         self._refused_at: int | None = None
@@ -127,6 +131,10 @@ class Loop:
         if self._runner.cheap_poll or now >= self._next_poll:
             happened += self._observer.poll()
             self._next_poll = self._clock.monotonic() + self._observer.pause
+        if now >= self._next_curves:
+            self._stopper.decide(self._curves.look())
+            self._next_curves = self._clock.monotonic() + self._session.config.monitoring_interval
+        self._stopper.end()
         return happened
 
     def submit_waiting(self) -> None:
@@ -172,9 +180,13 @@ class Loop:
                 self._clock.wait(pause)
                 # The cluster is shared: ask it at most once a second, however many jobs are being ended.
                 pause = min(2 * pause, 0.2 if self._runner.cheap_poll else 1.0)
-        self._session.record(
-            *(TrialAbandoned(self._clock.now(), number, reason) for number in list(ledger.active))
-        )
+        self._session.record(*(self._given_up(number, reason) for number in list(ledger.active)))
+
+    def _given_up(self, number: int, reason: str) -> Event:
+        attempt, now = self._session.ledger.trials[number].attempts[-1], self._clock.now()
+        if attempt.stop:
+            return TrialStopped(now, number, attempt.number, attempt.stop)
+        return TrialAbandoned(now, number, reason)
 
     # ------------------------------------------------------------ decisions
 
@@ -251,7 +263,8 @@ class Loop:
         return counts[TrialState.FAILED] + counts[TrialState.ABANDONED]
 
     def _ended(self) -> int:
-        return self._failed() + self._session.ledger.counts[TrialState.COMPLETED]
+        counts = self._session.ledger.counts
+        return self._failed() + counts[TrialState.COMPLETED] + counts[TrialState.EARLY_STOPPED]
 
     # ------------------------------------------------------------ waiting
 

@@ -18,6 +18,7 @@ from axsched_hpc.core.events import (
     Event,
     Failure,
     TrialAbandoned,
+    TrialStopped,
 )
 from axsched_hpc.core.hints import explained
 from axsched_hpc.core.ledger import arm_key
@@ -32,6 +33,7 @@ from axsched_hpc.io import atomic, checkpoint, claim, faults, outcome
 from axsched_hpc.io.layout import parse_notice_name
 from axsched_hpc.io.outcome import Outcome
 from axsched_hpc.io.storage import is_storage_error
+from axsched_hpc.loop.curves import Curves
 from axsched_hpc.loop.session import Session
 from axsched_hpc.loop.submission import batch_of
 from axsched_hpc.loop.waiting import Waiting
@@ -55,9 +57,10 @@ class Observer:
     failure. ``pause``: seconds until the jobs should be asked for again, by how long the answer took.
     """
 
-    def __init__(self, session: Session, runner: BaseRunner) -> None:
+    def __init__(self, session: Session, runner: BaseRunner, curves: Curves) -> None:
         self._session = session
         self._runner = runner
+        self._curves = curves
         self._watches: dict[str, Watch] = {}
         self._complained: set[str] = set()
         self._given_up: list[str] = []
@@ -160,9 +163,10 @@ class Observer:
                 failure = Failure(FailureKind.BAD_METRICS, str(error), node=found.host)
             else:
                 return [
+                    *self._curves.rest(trial),
                     AttemptSucceeded(
                         now, number, attempt, found.metrics, found.started, found.ended, found.host
-                    )
+                    ),
                 ]
         else:
             failure = found.failure or Failure(
@@ -170,7 +174,7 @@ class Observer:
             )
         used = None if found.max_rss_mb is None else found.max_rss_mb * _MB / _MIB
         failure = replace(failure, used_mb=failure.used_mb or used, elapsed_s=found.ended - found.started)
-        return [self._failed(trial, failure, started=found.started, ended=found.ended)]
+        return self._without_metrics(trial, failure, started=found.started, ended=found.ended)
 
     # ------------------------------------------------------------ the jobs
 
@@ -278,9 +282,10 @@ class Observer:
             return events
         if attempt.job is not None and failure.kind in _MAY_LIVE:
             self._given_up.append(attempt.job)
-        if self.stopping is not None and failure.kind in (FailureKind.CANCELLED, FailureKind.WORKER_KILLED):
+        cancelled = failure.kind in (FailureKind.CANCELLED, FailureKind.WORKER_KILLED)
+        if self.stopping is not None and cancelled and not attempt.stop:
             return [TrialAbandoned(self._session.clock.now(), trial.number, self.stopping)]
-        return [self._failed(trial, failure)]
+        return self._without_metrics(trial, failure)
 
     def _published(self, number: int, attempt: int) -> list[Event]:
         """The event of an attempt's outcome file, or nothing where there is none that can be used."""
@@ -325,6 +330,16 @@ class Observer:
 
     def _batch(self, attempt: Attempt) -> Batch:
         return batch_of(self._session.ledger, self._session.layout, attempt.token)
+
+    def _without_metrics(
+        self, trial: Trial, failure: Failure, *, started: float | None = None, ended: float | None = None
+    ) -> list[Event]:
+        """The end of an attempt without metrics: a failure, unless it was to be ended."""
+        attempt, rest = trial.attempts[-1], self._curves.rest(trial)
+        if attempt.stop:
+            now = self._session.clock.now()
+            return [*rest, TrialStopped(now, trial.number, attempt.number, attempt.stop, started, ended)]
+        return [*rest, self._failed(trial, failure, started=started, ended=ended)]
 
     def _failed(
         self, trial: Trial, failure: Failure, *, started: float | None = None, ended: float | None = None

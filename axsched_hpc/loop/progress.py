@@ -17,7 +17,9 @@ from axsched_hpc.core.events import (
     AttemptWithdrawn,
     BatchSubmitted,
     Event,
+    StopDecided,
     TrialAbandoned,
+    TrialStopped,
 )
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.states import FailureKind, TrialState, Verdict
@@ -53,9 +55,18 @@ def describe(event: Event, ledger: Ledger, incumbent: Incumbent) -> str | None:
                 Verdict.ABANDON: "the trial is abandoned",
             }[verdict]
             return f"trial {trial}, attempt {attempt}: {failure.text} ({failure.kind}; {then})"
+        case StopDecided(trial=trial, reason=reason):
+            return f"trial {trial} is to be stopped early{_after(ledger, trial)}: {reason}"
+        case TrialStopped(trial=trial):
+            return f"trial {trial} was stopped early{_after(ledger, trial)}{_standing(ledger, incumbent)}"
         case TrialAbandoned(trial=trial, reason=reason):
             return f"trial {trial} is abandoned: {reason}"
     return None
+
+
+def _after(ledger: Ledger, trial: int) -> str:
+    reach = ledger.trials[trial].reach
+    return f" after step {reach.last}" if reach is not None else ""
 
 
 def ranges(numbers: list[int]) -> str:
@@ -71,7 +82,10 @@ def ranges(numbers: list[int]) -> str:
 
 def _standing(ledger: Ledger, incumbent: Incumbent) -> str:
     counts = ledger.counts
-    text = f" ({counts[TrialState.COMPLETED]} completed, {len(ledger.active)} under way"
+    text = f" ({counts[TrialState.COMPLETED]} completed, "
+    if stopped := counts[TrialState.EARLY_STOPPED]:
+        text += f"{stopped} stopped early, "
+    text += f"{len(ledger.active)} under way"
     if incumbent.trial is not None and incumbent.value is not None:
         text += f"; best {incumbent.name} = {number(incumbent.value)} in trial {incumbent.trial.number}"
     return text + ")"

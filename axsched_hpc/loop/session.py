@@ -19,7 +19,15 @@ from axsched_hpc.core.config import SchedulerConfig
 from axsched_hpc.core.errors import AxSchedError, JournalError, StorageError, SupersededError
 from axsched_hpc.core.events import DriverClosed, DriverOpened, Event
 from axsched_hpc.core.ledger import Ledger
-from axsched_hpc.core.machine import Action, CleanUp, TellAbandoned, TellCompleted, TellFailed
+from axsched_hpc.core.machine import (
+    Action,
+    CleanUp,
+    TellAbandoned,
+    TellCompleted,
+    TellFailed,
+    TellReported,
+    TellStopped,
+)
 from axsched_hpc.io import faults, processes
 from axsched_hpc.io.layout import FORMAT, Layout
 from axsched_hpc.loop import opening
@@ -255,6 +263,12 @@ class Session:
             case TellCompleted(trial, metrics, time):
                 with _told():
                     self.bridge.complete(trial, metrics, time=time)
+            case TellReported(trial, points):
+                with _told():
+                    self.bridge.report(trial, points)
+            case TellStopped(trial, reason, time):
+                with _told():
+                    self.bridge.stop(trial, reason, time=time)
             case TellFailed(trial, reason, time):
                 with _told():
                     self.bridge.fail(trial, reason, time=time)

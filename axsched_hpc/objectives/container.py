@@ -17,10 +17,11 @@ from axsched_hpc.objectives import (
     engines,
     guardian,
     process,
+    results,
     script,
     workspace,
 )
-from axsched_hpc.objectives.context import CHECKPOINT_DIR, RunContext, account, insist
+from axsched_hpc.objectives.context import CHECKPOINT_DIR, PROGRESS_FILE, RunContext, account, insist
 from axsched_hpc.objectives.engine_mounts import INSIDE
 from axsched_hpc.objectives.engines import ContainerRun, Engine, Image, Mount, image_kind
 from axsched_hpc.objectives.kinds import ContainerObjective
@@ -82,7 +83,7 @@ def _run(container: ContainerObjective, files: Path, context: RunContext, place:
         container.warning_signal,
         container.output_bytes,
     )
-    started = script.start_of_logs(context)
+    started, before = script.start_of_logs(context), results.before(container, context, place.directory)
 
     def kill() -> None:
         _kill(program, run.name, environment)
@@ -100,7 +101,7 @@ def _run(container: ContainerObjective, files: Path, context: RunContext, place:
         container_checks.raise_not_started(engine, run, given, ended.code, context.files.stderr, started)
     if ended.code or ended.timed_out:
         raise script.ended_badly(ended, command, context, started)
-    return script.read_metrics(command.what, context)
+    return results.read(container, command.what, context, place.directory, before)
 
 
 def _ready(container: ContainerObjective, engine: Engine, context: RunContext) -> Ready | None:
@@ -146,6 +147,7 @@ def container_run(
         "AXSCHED_WORKDIR": own["workdir"],
         **context.variables,
         CHECKPOINT_DIR: checkpoint,
+        PROGRESS_FILE: f"{inside}/{context.files.progress.name}",
     }
     # On a disk of the node, the working directory is mounted where it is otherwise.
     scratch = [Mount(str(directory), f"{inside}/{context.files.work.name}")] if container.scratch else []

@@ -25,6 +25,9 @@ Result = TypeVar("Result")
 #: Names of the variables with the trial's checkpoint directory, and how often its objective was begun before.
 CHECKPOINT_DIR, RESTART_COUNT = "AXSCHED_CHECKPOINT_DIR", "AXSCHED_RESTART_COUNT"
 
+#: Name of the variable with the file for intermediate values.
+PROGRESS_FILE = "AXSCHED_PROGRESS_FILE"
+
 #: Seconds for which a job waits for its filesystem; what ends it is the job's own time limit.
 LIFETIME = 86_400.0
 
@@ -65,6 +68,7 @@ class RunContext:
         return {
             "AXSCHED_TRIAL": str(self.trial),
             "AXSCHED_ATTEMPT": str(self.attempt),
+            PROGRESS_FILE: str(self.files.progress),
             CHECKPOINT_DIR: str(self.checkpoint),
             RESTART_COUNT: str(self.restarts),
         }

@@ -12,8 +12,8 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from axsched_hpc.io import processes
 from axsched_hpc.io.processes import Row
@@ -30,8 +30,7 @@ _adopts = False
 _spared: set[int] = set()
 
 
-@dataclass(frozen=True)
-class Process:
+class Process(NamedTuple):
     """A process, told from a later one with the same number by its start."""
 
     pid: int

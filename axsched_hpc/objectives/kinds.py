@@ -12,6 +12,9 @@ from axsched_hpc.io import document
 #: What runs a script that is not executable, by the ending of its name; None: the worker's own Python.
 INTERPRETERS = {".py": None, ".sh": "bash", ".R": "Rscript", ".r": "Rscript", ".jl": "julia", ".pl": "perl"}
 
+#: What an extraction's ``file`` can name that is no file of the program's own.
+LOGS = ("stdout", "stderr")
+
 
 @dataclass(frozen=True)
 class FunctionObjective:
@@ -48,7 +51,7 @@ class Extraction:
     kind
         ``regex``, ``json``, ``csv``, ``hdf5``, ``netcdf`` or ``last_line``.
     address
-        The pattern, the path, the column or the variable; empty for the last line.
+        The pattern, the path, the column's name or number, or the variable; empty for the last line.
     file
         Relative to the working directory; or ``stdout`` or ``stderr``.
     which
@@ -61,10 +64,10 @@ class Extraction:
 
     metric: str
     kind: str
-    address: str = ""
+    address: str | int = ""
     file: str = "stdout"
     which: str | int = "last"
-    sem: str | None = None
+    sem: str | int | None = None
     separator: str | None = None
 
 

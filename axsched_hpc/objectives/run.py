@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from axsched_hpc.core.metrics import Metrics
+from axsched_hpc.io import progress
 from axsched_hpc.objectives.context import RunContext, insist
 from axsched_hpc.objectives.install import Installed
 from axsched_hpc.objectives.kinds import ContainerObjective, FunctionObjective, ScriptObjective
@@ -19,6 +20,8 @@ def run(installed: Installed, context: RunContext) -> Metrics:
     # What an earlier execution of a requeued job has left there is not this one's.
     metrics = context.files.metrics
     insist(lambda: metrics.unlink(missing_ok=True), f"{metrics} cannot be removed")
+    reports = context.files.progress
+    insist(lambda: progress.end_line(reports), f"{reports} cannot be written")
     # A job imports only what its kind needs.
     match installed.objective:
         case FunctionObjective():

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from axsched_hpc.core.errors import AxSchedError, MetricsError
-from axsched_hpc.core.metrics import Metrics, parse_text
+from axsched_hpc.core.errors import AxSchedError
+from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import FailureKind
-from axsched_hpc.io import atomic, cgroup, outcome, parameters, processes
-from axsched_hpc.objectives import process, workspace
+from axsched_hpc.io import cgroup, outcome, parameters, processes
+from axsched_hpc.objectives import process, results, workspace
 from axsched_hpc.objectives.context import ObjectiveFailed, RunContext, failed, insist, quoted, size
 from axsched_hpc.objectives.kinds import INTERPRETERS, ScriptObjective
 from axsched_hpc.objectives.placeholders import expand
@@ -83,11 +83,11 @@ def run_script(script: ScriptObjective, files: Path, context: RunContext) -> Met
         own = own_values(context, parameters_file, place.directory)
         workspace.furnish(script, files, place, context, own)
         command = command_for(script, files, context, own, os.environ)
-        started = start_of_logs(context)
+        started, before = start_of_logs(context), results.before(script, context, place.directory)
         ended = execute(command, context)
         if ended.code or ended.timed_out:
             raise ended_badly(ended, command, context, started)
-        return read_metrics(command.what, context)
+        return results.read(script, command.what, context, place.directory, before)
 
 
 def write_parameters(context: RunContext, path: Path, form: str = "json") -> None:
@@ -275,35 +275,6 @@ def _out_of_memory(ended: process.Ended, command: Command, context: RunContext) 
         signal=signal.SIGKILL,
         tail=outcome.tail(context.files.stderr),
     )
-
-
-def read_metrics(what: str, context: RunContext) -> Metrics:
-    """Read what the program wrote to the metric file.
-
-    Raises
-    ------
-    ObjectiveFailed
-        It is missing or not valid.
-    """
-    path = context.files.metrics
-    # A program of several nodes may have written it on another one; the listing makes it visible over NFS.
-    if path.name not in atomic.listing(path.parent):
-        tail = outcome.tail(context.files.stderr)
-        message = (
-            f"{what} exited with code 0, but wrote no metrics file {path}; "
-            'write {"metric": value} to the path in AXSCHED_METRICS_FILE.'
-        )
-        raise failed(FailureKind.BAD_METRICS, message, exit_code=0, tail=tail)
-    try:
-        text = insist(lambda: atomic.read_text(path), f"{path} cannot be read", reading=True)
-        return parse_text(text, source=str(path))
-    except MetricsError as error:
-        message = str(error)
-    except UnicodeDecodeError:
-        message = f'{path} is not text. Write the metrics there as JSON: {{"metric": value}}.'
-    except OSError as error:
-        message = f"{path} cannot be read: {error.strerror}."
-    raise failed(FailureKind.BAD_METRICS, message, exit_code=0, tail=outcome.tail(context.files.stderr))
 
 
 def _interpreter(path: Path) -> Sequence[str]:

@@ -12,7 +12,8 @@ from axsched_hpc.core.errors import ConfigError, ObjectiveError, did_you_mean
 from axsched_hpc.io.parameters import FORMATS
 from axsched_hpc.objectives import checks, engine_limits
 from axsched_hpc.objectives.engines import ARCHIVES, ENGINES
-from axsched_hpc.objectives.kinds import INTERPRETERS, ContainerObjective, ScriptObjective
+from axsched_hpc.objectives.extraction.options import extractions
+from axsched_hpc.objectives.kinds import INTERPRETERS, LOGS, ContainerObjective, ScriptObjective
 from axsched_hpc.objectives.placeholders import check_placeholders
 
 __all__ = ["WARNING", "check_placeholders", "container_objective", "script_objective", "warning_of"]
@@ -173,6 +174,13 @@ def _check_files(what: str, values: Mapping[str, Any]) -> None:
             f"{what}['{placed}'] belongs to the working directory that each attempt has of its own, and "
             f"{what}['{own}'] names one for all. Leave one of them out."
         )
+    for wanted in values.get("extract", ()):
+        if own and wanted.file not in LOGS:
+            raise ConfigError(
+                f"{what}['extract'] reads {wanted.metric!r} from {wanted.file} in the working directory, and "
+                f"{what}['{own}'] names one for all trials, which would overwrite each other's. Leave the "
+                "latter out, or write the metric to stdout."
+            )
 
 
 def _checked(what: str, known: Mapping[str, checks.Check], options: object) -> dict[str, Any]:
@@ -224,6 +232,7 @@ _CHECKPOINT_CHECKS: dict[str, checks.Check] = {
 _FILE_CHECKS: dict[str, checks.Check] = {
     "templates": checks.templates,
     "inputs": checks.paths,
+    "extract": extractions,
     "scratch": checks.yes_or_no,
     "stage_out": checks.patterns,
     "output_limit": checks.megabytes,

@@ -81,8 +81,7 @@ def furnish(
     context: RunContext,
     own: Mapping[str, str],
 ) -> None:
-    """Put inputs, links and rendered decks into the working directory, and remove what an earlier execution
-    of a requeued job has left in the places of results.
+    """Put inputs, links and rendered decks into the working directory.
 
     Parameters
     ----------
@@ -98,9 +97,6 @@ def furnish(
     """
     directory = workspace.directory
     try:
-        for wanted in objective.extract:
-            if wanted.file not in ("stdout", "stderr"):
-                (directory / wanted.file).unlink(missing_ok=True)
         for place, source in enumerate(objective.inputs):
             name = Path(source).name
             _place(files / input_name(place), directory / name, Path(name), workspace.placed)

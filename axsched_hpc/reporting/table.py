@@ -105,7 +105,11 @@ def duration(seconds: float) -> str:
 
 def _row(trial: Trial, now: float) -> tuple[str, ...]:
     attempt = trial.attempt
-    metrics = ", ".join(f"{name}={number(pair[0])}" for name, pair in (trial.metrics or {}).items())
+    values, reach = trial.metrics, trial.reach
+    at = ""
+    if values is None and reach is not None:
+        values, at = reach.metrics, f" at step {reach.last}"
+    metrics = ", ".join(f"{name}={number(pair[0])}" for name, pair in (values or {}).items()) + at
     since = trial.ended or trial.added
     if attempt is not None and not trial.state.final:
         since = attempt.started or attempt.submitted or attempt.planned

@@ -81,7 +81,10 @@ class AxScheduler:
         self._runner = runner
         self._layout = Layout.at(self._config.job_output_dir)
         self._bridge = AxBridge.from_input(
-            ax_client_or_experiment, generation_strategy=generation_strategy, seed=self._config.seed
+            ax_client_or_experiment,
+            generation_strategy=generation_strategy,
+            seed=self._config.seed,
+            early_stopping=self._config.early_stopping,
         )
         self._objective: Any = None
         self._driver: Driver | None = None
@@ -116,8 +119,12 @@ class AxScheduler:
                 f"{layout.root} holds no experiment (no definition.json and journal/). Check the path; "
                 "to start a new experiment, pass an Ax client to AxScheduler."
             )
-        bridge = AxBridge.from_text(read_definition(layout), str(layout.definition))
         options = {**(config or {}), "job_output_dir": str(layout.root), "resume": "must"}
+        bridge = AxBridge.from_text(
+            read_definition(layout),
+            str(layout.definition),
+            early_stopping=SchedulerConfig.from_dict(options).early_stopping,
+        )
         scheduler = cls(bridge.client, runner, options)
         scheduler._bridge = bridge
         scheduler._opened(need_objective=False)
@@ -336,7 +343,7 @@ class AxScheduler:
             loaded = read_any(text, str(source), seed=self._config.seed)
         except ConfigError as error:
             raise ConfigError(f"{error} Nothing changed.") from None
-        bridge = AxBridge(loaded.handles)
+        bridge = AxBridge(loaded.handles, early_stopping=self._config.early_stopping)
         self.close()
         self._bridge = bridge
         log.info("Loaded %s from %s: %d trial(s).", loaded.kind, source, len(bridge.experiment.trials))

@@ -3,7 +3,7 @@ found: ``python tests/data/make_experiment.py DIRECTORY``.
 
 One driver runs a batch and part of an optimisation, and is killed between the intent of a batch and its
 submission; a second one goes on to the end; its last line is torn. There are trials that are completed,
-failed, abandoned, retried and withdrawn. What tells of the machine is then replaced, and the checksums
+failed, abandoned, stopped early, retried and withdrawn, and most have curves. What tells of the machine is then replaced, and the checksums
 are made anew.
 """
 
@@ -20,10 +20,15 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-#: Fails below x = 0.3; between 0.3 and 0.5 the first two attempts kill their worker, and are repeated.
+#: Fails below x = 0.3; between 0.3 and 0.5 the first two attempts kill their worker, and are repeated. Trial 9
+#: is not coming to an end.
 OBJECTIVE = """\
 #!/bin/sh
 . "$AXSCHED_PARAMETERS_FILE"
+report() { echo "{\\"step\\": $1, \\"loss\\": $2}" >>"$AXSCHED_PROGRESS_FILE"; }
+report 1 1
+report "$((AXSCHED_ATTEMPT + 1))" 0.5
+if [ "$AXSCHED_TRIAL" = 9 ]; then report 3 [9.5,0.25]; sleep 60; fi
 below() { awk "BEGIN { exit !($x < $1) }"; }
 if below 0.5 && ! below 0.3 && [ "$AXSCHED_ATTEMPT" -lt 3 ]; then kill -9 $PPID; fi
 if below 0.3; then echo "no value at x = $x" >&2; exit 3; fi
@@ -35,6 +40,7 @@ def drive(directory: str, last: int) -> None:
     """Run the experiment; ``last``: the trial whose first attempt is never submitted: this process dies."""
     from ax.api.client import Client
     from ax.api.configs import RangeParameterConfig
+    from ax.early_stopping.strategies import ThresholdEarlyStoppingStrategy
 
     from axsched_hpc import AxScheduler, LocalRunner
 
@@ -50,7 +56,15 @@ def drive(directory: str, last: int) -> None:
     )
     client.configure_optimization(objective="-loss")
     client.configure_generation_strategy(initialization_budget=20)
-    config = {"job_output_dir": directory, "monitoring_interval": 1, "failure_rate": 1.0}
+    config = {
+        "job_output_dir": directory,
+        "monitoring_interval": 1,
+        "takeover_after": 3,  # the tests wait for a third of it
+        "failure_rate": 1.0,
+        "early_stopping": ThresholdEarlyStoppingStrategy(
+            metric_threshold=5.0, min_progression=3, min_curves=0
+        ),
+    }
     with AxScheduler(client, Dying(2), config) as scheduler:
         scheduler.set_script_objective("objective.sh", {"parameters_format": "env"})
         with scheduler.batch_trial_context() as batch:

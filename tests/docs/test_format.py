@@ -45,6 +45,7 @@ WORDS: dict[Any, str] = {
     tuple[tuple[int, int], ...]: "list of pairs of whole numbers",
     dict[str, tuple[float, float | None]]: "object of pairs",
     dict[str, tuple[float, float | None]] | None: "object of pairs or null",
+    tuple[tuple[int, dict[str, tuple[float, float | None]]], ...]: "list of points",
     Failure: "object",
     Failure | None: "object or null",
     Request: "object",

@@ -134,6 +134,8 @@ def _ends(state: TrialState, event: type[TrialEvent]) -> set[str]:
         "job": "1",
         "reason": "",
         "metrics": {"loss": (1.0, None)},
+        "points": ((1, {"loss": (1.0, None)}),),
+        "read": 20,
         "failure": Failure(FailureKind.EXIT_CODE, "it failed"),
     }
     names = {field.name for field in fields(event)} - {"time", "trial", "node", "started", "ended", "request"}

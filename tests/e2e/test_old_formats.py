@@ -10,7 +10,9 @@ from click.testing import CliRunner
 
 from axsched_hpc import AxScheduler, LocalRunner
 from axsched_hpc.cli import cli
+from axsched_hpc.core.curve import Reach
 from axsched_hpc.core.errors import JournalError
+from axsched_hpc.core.states import TrialState
 from axsched_hpc.reporting.reading import read_experiment
 from axsched_hpc.store import repair as mending
 
@@ -48,10 +50,12 @@ def test_there_is_one_of_the_first_format() -> None:
 
 def test_status_and_best(old: Path) -> None:
     status = axsched("status", old)
-    assert status.startswith(f"{old}: 10 trials (6 completed, 3 failed, 1 abandoned)\ndriver: process ")
+    curves = (old / "trials/00009/attempt-1/progress.jsonl").exists()
+    counts = "1 early_stopped, 2 failed" if curves else "3 failed"
+    assert status.startswith(f"{old}: 10 trials (6 completed, {counts}, 1 abandoned)\ndriver: process ")
     assert "\nbest: loss = 0.00484797 in trial 7\n" in status
     rows = [line.split() for line in status.partition("\n\n")[2].splitlines()[1:]]
-    assert [row[1] for row in rows] == [*STATES, "failed"]
+    assert [row[1] for row in rows] == [*STATES, "early_stopped" if curves else "failed"]
     assert [row[2] for row in rows] == ["1", "1", "1", "1", "2", "3", "1", "1", "1", "1"]
     assert axsched("best", old).splitlines() == [
         "trial 7 (arm 7_0)",
@@ -66,6 +70,19 @@ def test_the_story_is_whole(old: Path) -> None:
     assert [attempt.withdrawn for attempt in fifth.attempts] == [True, False, False]
     assert [str(failure.kind) for failure in fifth.failures()] == ["worker_killed"]
     assert [trial.origin for trial in ledger.trials.values()] == ["batch"] * 4 + ["ax"] * 6
+
+
+def test_curves_are_there_from_format_4_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = Path(shutil.copytree(DATA / "format-4", tmp_path / "run"))
+    trials = read_experiment(old).ledger.trials
+    assert trials[9].reach == Reach(1, 3, {"loss": (9.5, 0.25)})
+    with AxScheduler.resume(old, LocalRunner(2), {"failure_rate": 1.0}) as scheduler:
+        scheduler.wait()
+        frame = scheduler.experiment.data.full_df
+    # Its third attempt was the one that came to an end.
+    assert trials[5].state is TrialState.COMPLETED
+    assert list(frame[frame.trial_index == 5]["step"]) == [1, 4]
+    assert list(frame[frame.trial_index == 9]["mean"]) == [1.0, 0.5, 9.5]
 
 
 def test_a_new_driver_goes_on(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:

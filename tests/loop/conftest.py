@@ -41,7 +41,8 @@ def made(tmp_path: Path) -> Iterator[Made]:
     ) -> tuple[Session, Loop, SimulatedRunner, VirtualClock]:
         clock = clock or VirtualClock()
         config = SchedulerConfig.from_dict({"poll_interval": 1, "monitoring_interval": 10, **options})
-        session = Session.open(Layout.at(tmp_path / "run"), AxBridge.from_input(client()), config, clock)
+        bridge = AxBridge.from_input(client(), early_stopping=config.early_stopping)
+        session = Session.open(Layout.at(tmp_path / "run"), bridge, config, clock)
         sessions.append(session)
         session.record(ObjectiveSet(clock.now(), "none", "simulated"))
         runner = SimulatedRunner(clock, fate, slots)

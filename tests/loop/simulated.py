@@ -10,13 +10,14 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from axsched_hpc.core.errors import ClusterUnavailableError, SubmissionError
 from axsched_hpc.core.events import Failure
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import JobState
-from axsched_hpc.io import claim, manifest, outcome
+from axsched_hpc.io import claim, manifest, outcome, progress
 from axsched_hpc.io.claim import Claimer
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.io.outcome import Outcome
@@ -71,6 +72,8 @@ class Fate:
     requeues: int = 0
     node: str = "node"
     reason: str = ""
+    #: (seconds after its start, line of its progress file), in each of its executions.
+    reports: tuple[tuple[float, str], ...] = ()
 
 
 FateOf = Callable[[int, int, Mapping[str, object]], Fate]
@@ -147,7 +150,13 @@ class SimulatedRunner(BaseRunner):
                     self.states[job] = JobState.SUCCEEDED
                     return
                 self.executed.append((item.trial, item.attempt))
+            for delay, line in fate.reports:
+                self.clock.at(delay, partial(report, restarts, line))
             self.clock.at(fate.runs, end)
+
+        def report(execution: int, line: str) -> None:
+            if execution == restarts and self.states[job] is JobState.RUNNING:
+                progress.append(files.progress, f"{line}\n")
 
         def end() -> None:
             nonlocal restarts

@@ -68,8 +68,8 @@ def begin(b: Bench, tag: str, grace: float, **environment: str) -> subprocess.Po
     return worker
 
 
-def ends(b: Bench, tag: str, how: str, **environment: str) -> None:
-    """End a running container's worker in some way, and see that nothing is left."""
+def ends(b: Bench, tag: str, how: str, **environment: str) -> int:
+    """End a running container's worker in some way, and see that nothing is left; the worker's pid."""
     worker = begin(b, tag, 0.5, **environment)
     if how != "timeout":
         worker.send_signal(getattr(signal, how))
@@ -85,6 +85,7 @@ def ends(b: Bench, tag: str, how: str, **environment: str) -> None:
         wait_for(lambda: not started_with(tag), "nothing is left of the container")
     else:
         assert started_with(tag) == []
+    return worker.pid
 
 
 class TestCharliecloud:
@@ -95,7 +96,6 @@ class TestCharliecloud:
         ends(b, tag, how, **({"SLURM_JOB_ID": "4711"} if how == "SIGKILL" else {}))
 
 
-# A container is named after its batch, which is the same in all of these, and podman has one for each name.
 class TestPodman:
     @pytest.fixture
     def path(self, tmp_path: Path) -> str:
@@ -105,8 +105,8 @@ class TestPodman:
     @pytest.mark.parametrize("how", ["timeout", "SIGTERM", "SIGKILL"])
     def test_nothing_survives(self, tmp_path: Path, image: str, path: str, tag: str, how: str) -> None:
         b = container(tmp_path, image, "podman", tag, **({"timeout": 3} if how == "timeout" else {}))
-        ends(b, tag, how, PATH=path)
-        known = ["podman", "ps", "--all", "--quiet", "--filter", "name=axsched-axs-test-1"]
+        name = f"axsched-axs-test-1-3-1-{ends(b, tag, how, PATH=path)}"
+        known = ["podman", "ps", "--all", "--quiet", "--filter", f"name={name}"]
 
         def removed() -> bool:
             return not subprocess.run(known, check=True, capture_output=True, text=True).stdout

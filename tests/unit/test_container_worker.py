@@ -102,6 +102,12 @@ class TestCharliecloud:
         assert failure.message.startswith(f"charliecloud with image {rootfs} exited with code 3; ")
         assert failure.message.endswith("no convergence")
 
+    def test_it_reports_on_its_way(self, tmp_path: Path, rootfs: Path) -> None:
+        line = r"""echo '{"step": 1, "loss": 3}' >> "$AXSCHED_PROGRESS_FILE"; """
+        b = charliecloud(tmp_path, rootfs, ["sh", "-c", line + 'echo "loss 2" > "$AXSCHED_METRICS_FILE"'])
+        assert b.run()[0] == 0
+        assert b.files.progress.read_text() == '{"step": 1, "loss": 3}\n'
+
     def test_no_metrics(self, tmp_path: Path, rootfs: Path) -> None:
         b = charliecloud(tmp_path, rootfs, "true")
         failure = b.failure()
@@ -236,7 +242,7 @@ class TestPodman:
         assert worker.returncode == 143
         assert not b.files.result.exists()
         running = subprocess.run(
-            ["podman", "ps", "--quiet", "--filter", "name=axsched-axs-test-1"],
+            ["podman", "ps", "--quiet", "--filter", f"name=axsched-axs-test-1-3-1-{worker.pid}"],
             check=True,
             capture_output=True,
             text=True,

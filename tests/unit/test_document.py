@@ -21,7 +21,7 @@ def test_round_trip() -> None:
     text = document.encode(FIELDS)
     assert document.decode(text, source="here") == FIELDS
     assert list(json.loads(text)) == ["format", *FIELDS, "crc"]
-    assert json.loads(text)["format"] == FORMAT == 3
+    assert json.loads(text)["format"] == FORMAT == 4
 
 
 def test_an_empty_document() -> None:

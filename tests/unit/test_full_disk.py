@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from axsched_hpc.io import claim, document, outcome
+from axsched_hpc.objectives import process
 from axsched_hpc.objectives.spec import script_objective
 from tests.unit.worker_kit import Bench, bench, state, wait_for
 
@@ -288,3 +289,35 @@ def test_told_to_end_while_the_disk_is_full(tmp_path: Path, disk: Disk, kind: An
     assert (found.trial, found.attempt, found.metrics) == (3, 1, {"loss": (0.25, None)})
     assert not b.files.result.exists()
     whole(b)
+
+
+class TestLimitedOutput:
+    """A program's output that is limited: it neither waits for the disk nor fails with it."""
+
+    def run(self, disk: Disk, code: str) -> process.Ended:
+        return process.run(
+            [sys.executable, "-c", code],
+            environment=dict(os.environ),
+            directory=disk.root,
+            stdout=disk.root / "out",
+            stderr=disk.root / "err",
+            signals=False,
+            limit=1_000_000,
+            remedy="script_options['output_limit']",
+        )
+
+    def test_what_was_kept_is_written_when_there_is_room(self, disk: Disk) -> None:
+        (disk.root / "out").write_text("earlier\n")
+        (disk.root / "err").touch()
+        disk.fill()
+        code = f"import os; os.write(1, b'x' * 9999 + b'\\n'); os.unlink({str(disk.filler)!r}); print('end')"
+        assert self.run(disk, code).code == 0
+        assert (disk.root / "out").read_text() == "earlier\n" + "x" * 9999 + "\nend\n"
+
+    def test_a_disk_that_stays_full(self, disk: Disk) -> None:
+        (disk.root / "out").write_text("earlier\n")
+        (disk.root / "err").touch()
+        disk.fill()
+        code = "import os, sys\nfor _ in range(100): os.write(1, b'x' * 100_000)\nsys.exit(3)"
+        assert self.run(disk, code).code == 3
+        assert (disk.root / "out").read_text().startswith("earlier\nxxx")

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from axsched_hpc.core.curve import Reach
 from axsched_hpc.core.events import (
     AttemptFailed,
+    AttemptReported,
     AttemptRequeued,
     AttemptStarted,
     AttemptSucceeded,
@@ -28,9 +30,11 @@ from axsched_hpc.core.events import (
     Event,
     Failure,
     ObjectiveSet,
+    StopDecided,
     TrialAbandoned,
     TrialAdded,
     TrialEvent,
+    TrialStopped,
     decode,
     encode,
 )
@@ -46,6 +50,8 @@ from axsched_hpc.core.machine import (
     TellAbandoned,
     TellCompleted,
     TellFailed,
+    TellReported,
+    TellStopped,
     Trial,
     step,
 )
@@ -61,6 +67,9 @@ EVENTS: dict[type[TrialEvent], TrialEvent] = {
     AttemptWithdrawn: AttemptWithdrawn(2.0, 0, 1, "never submitted"),
     AttemptStarted: AttemptStarted(2.0, 0, 1, "n1"),
     AttemptRequeued: AttemptRequeued(2.0, 0, 1, "preempted"),
+    AttemptReported: AttemptReported(2.0, 0, 1, ((3, METRICS), (4, METRICS)), 60),
+    StopDecided: StopDecided(2.0, 0, 1, "it is worse than the others"),
+    TrialStopped: TrialStopped(2.0, 0, 1, "it is worse than the others"),
     AttemptSucceeded: AttemptSucceeded(2.0, 0, 1, METRICS, 1.0, 1.5, "n1"),
     AttemptFailed: AttemptFailed(2.0, 0, 1, FAILURE, Verdict.RETRY),
     TrialAbandoned: TrialAbandoned(2.0, 0, "time over"),
@@ -95,6 +104,32 @@ def test_a_success_tells_ax_and_cleans_up() -> None:
     assert actions == (TellCompleted(0, METRICS, 2.0), CleanUp(0, 1))
 
 
+def test_reports_are_told_to_ax_and_remembered_as_far_as_they_go() -> None:
+    after, actions = step(trial(TrialState.RUNNING), EVENTS[AttemptReported])
+    assert after.state is TrialState.RUNNING
+    assert after.reach == Reach(3, 4, METRICS)
+    assert after.attempts[-1].read == 60
+    assert actions == (TellReported(0, ((3, METRICS), (4, METRICS))),)
+
+
+def test_a_trial_that_is_to_be_stopped_is_stopped_once_its_attempt_has_ended() -> None:
+    decided, actions = step(trial(TrialState.RUNNING), EVENTS[StopDecided])
+    assert decided.state is TrialState.RUNNING
+    assert decided.attempts[-1].stop == "it is worse than the others"
+    assert actions == ()
+    stopped, actions = step(decided, EVENTS[TrialStopped])
+    assert stopped.state is TrialState.EARLY_STOPPED
+    assert stopped.metrics is None
+    assert stopped.failures() == ()
+    assert actions == (TellStopped(0, "it is worse than the others", 2.0), CleanUp(0, 1))
+
+
+def test_metrics_count_more_than_a_decision_to_stop() -> None:
+    decided, _ = step(trial(TrialState.RUNNING), EVENTS[StopDecided])
+    after, _ = step(decided, EVENTS[AttemptSucceeded])
+    assert after.state is TrialState.COMPLETED
+
+
 @pytest.mark.parametrize(
     ("verdict", "state", "action"),
     [
@@ -123,12 +158,20 @@ ALL_EVENTS: list[Event] = [
     BatchPlanned(2.0, "tok", ((0, 1), (1, 1))),
     BatchSubmitted(2.0, "tok", {0: "9_0", 1: "9_1"}),
     AttemptStarted(3.0, 0, 1, "n1"),
+    AttemptReported(3.5, 0, 1, ((0, {"loss": (0.75, None)}), (7, {"loss": (0.5, 0.1)})), 44),
+    StopDecided(3.75, 0, 1, "worse"),
     AttemptRequeued(3.0, 0, 1, "x"),
     AttemptSucceeded(4.0, 0, 1, {"loss": (0.5, 0.1), "b": (1.0, None)}, 1.0, 2.0, "n1"),
     AttemptFailed(4.0, 1, 1, FAILURE, Verdict.RETRY, 1.0, 2.0),
     BatchPlanned(5.0, "tok2", ((1, 2),)),
     AttemptWithdrawn(6.0, 1, 2, "never submitted"),
     TrialAbandoned(7.0, 1, "time over"),
+    TrialAdded(7.0, 2, "2_0", {"x": 2.0}, "ax"),
+    BatchPlanned(7.0, "tok3", ((2, 1),)),
+    BatchSubmitted(7.0, "tok3", {0: "10"}),
+    AttemptStarted(7.0, 2, 1),
+    StopDecided(7.0, 2, 1, "worse"),
+    TrialStopped(7.5, 2, 1, "worse", 7.0, 7.25),
     CallEnded(8.0, 1, "budget"),
     DriverClosed(9.0),
 ]
@@ -162,6 +205,32 @@ def test_every_kind_of_event_survives_json() -> None:
         },
         {"kind": "attempt_succeeded", "time": 1, "trial": 0, "attempt": 1, "metrics": {"a": [1, -1]}},
         {"kind": "attempt_succeeded", "time": 1, "trial": 0, "attempt": 1, "metrics": {}},
+        {"kind": "attempt_reported", "time": 1, "trial": 0, "attempt": 1, "points": [], "read": 1},
+        {
+            "kind": "attempt_reported",
+            "time": 1,
+            "trial": 0,
+            "attempt": 1,
+            "points": [[-1, {"a": [1, None]}]],
+            "read": 1,
+        },
+        {"kind": "attempt_reported", "time": 1, "trial": 0, "attempt": 1, "points": [[1, {}]], "read": 1},
+        {
+            "kind": "attempt_reported",
+            "time": 1,
+            "trial": 0,
+            "attempt": 1,
+            "points": [[1.5, {"a": [1, None]}]],
+            "read": 1,
+        },
+        {
+            "kind": "attempt_reported",
+            "time": 1,
+            "trial": 0,
+            "attempt": 1,
+            "points": [[1, {"a": [1, None]}]],
+            "read": -1,
+        },
         {"kind": "attempt_started", "time": 1, "trial": -1, "attempt": 1},
         {"kind": "attempt_started", "time": 1, "trial": 0, "attempt": 0},
         {"kind": "attempt_started", "time": 1, "trial": 0, "attempt": True},
@@ -224,7 +293,8 @@ def test_a_whole_story_folds() -> None:
     assert ledger.trials[0].state is TrialState.COMPLETED
     assert ledger.trials[1].state is TrialState.ABANDONED
     assert [a.number for a in ledger.trials[1].attempts] == [1, 2]
-    assert ledger.own == 2
+    assert ledger.trials[2].state is TrialState.EARLY_STOPPED
+    assert ledger.own == 3
     assert ledger.closed
     assert ledger.interrupted() is None
 
@@ -287,6 +357,12 @@ def _legal(ledger: Ledger, number: int) -> list[Event]:
                 events += [AttemptFailed(number, index, attempt, FAILURE, verdict) for verdict in Verdict]
             elif kind is AttemptWithdrawn:
                 events.append(AttemptWithdrawn(number, index, attempt, "r"))
+            elif kind is AttemptReported:
+                events.append(AttemptReported(number, index, attempt, ((number, METRICS),), number))
+            elif kind is StopDecided:
+                events.append(StopDecided(number, index, attempt, "r"))
+            elif kind is TrialStopped:
+                events.append(TrialStopped(number, index, attempt, "r"))
             elif kind is AttemptStarted:
                 events.append(AttemptStarted(number, index, attempt))
             else:

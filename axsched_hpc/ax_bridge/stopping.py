@@ -1,0 +1,129 @@
+"""Which running trials are to be stopped early: Ax's decision, by the curves that it has."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ax.api.client import Client
+from ax.core.experiment import Experiment
+from ax.early_stopping.strategies import BaseEarlyStoppingStrategy
+from ax.generation_strategy.generation_strategy import GenerationStrategy
+
+from axsched_hpc.core.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+#: The option, as messages call it.
+OPTION = "config['early_stopping']"
+
+#: Of what a strategy says, this much is kept; the rest of it is tables.
+_LONGEST = 300
+
+
+def settle(client: Client, experiment: Experiment, option: Any) -> BaseEarlyStoppingStrategy | None:
+    """The strategy by which trials are stopped, which the client then has as well; None for no stopping.
+
+    Parameters
+    ----------
+    option
+        ``None``: the client's own, if it has one. ``True``: that, or else the one that ``ax.Client`` takes by
+        default. ``False``: none. Or a strategy.
+
+    Raises
+    ------
+    ConfigError
+        It is no strategy, the client has another one, or there is no default for several objectives.
+    """
+    own = client._maybe_early_stopping_strategy
+    if option is False:
+        return None
+    if option is None or (option is True and own is not None):
+        return own
+    if option is True:
+        config = experiment.optimization_config
+        if config is not None and not config.objective.is_single_objective:
+            raise ConfigError(
+                f"{OPTION} is True, but Ax's default strategy looks at one metric, and this experiment has "
+                "several. Pass a strategy that names its metric, such as "
+                "PercentileEarlyStoppingStrategy(metric_signatures=['loss']), or leave the option out."
+            )
+        return client._early_stopping_strategy_or_choose()
+    if not isinstance(option, BaseEarlyStoppingStrategy):
+        forgotten = inspect.isclass(option) and issubclass(option, BaseEarlyStoppingStrategy)
+        raise ConfigError(
+            f"{OPTION} is the class {option.__name__}; write {option.__name__}() with parentheses."
+            if forgotten
+            else f"{OPTION} is {option!r} ({type(option).__name__}), but takes True, False, None or a "
+            "strategy of ax.early_stopping.strategies."
+        )
+    if own is not None and own is not option:
+        raise ConfigError(
+            f"{OPTION} is a {type(option).__name__}, and the client has a {type(own).__name__} of its own. "
+            "Give one of them."
+        )
+    client.set_early_stopping_strategy(option)
+    return option
+
+
+class _Quiet(logging.Filter):
+    """Lets a line of Ax's code say once what is wrong, and nothing else: it is asked again and again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[tuple[str, int]] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        place = (record.pathname, record.lineno)
+        if record.levelno < logging.WARNING or place in self._said:
+            return False
+        self._said.add(place)
+        return True
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        """Applied to what Ax's strategies log."""
+        names = [name for name in logging.root.manager.loggerDict if name.startswith("ax.early_stopping")]
+        for name in names:
+            logging.getLogger(name).addFilter(self)
+        try:
+            yield
+        finally:
+            for name in names:
+                logging.getLogger(name).removeFilter(self)
+
+
+class Stopping:
+    """Asks a strategy, and survives it: an error in it stops no trial, and no run."""
+
+    def __init__(self, strategy: BaseEarlyStoppingStrategy) -> None:
+        self._strategy = strategy
+        self._complained: set[str] = set()
+        self._quiet = _Quiet()
+
+    def decide(
+        self, experiment: Experiment, generation: GenerationStrategy, trials: Collection[int]
+    ) -> dict[int, str]:
+        """Which of these running trials to stop, with Ax's reason in a sentence."""
+        try:
+            with self._quiet.on():
+                found = self._strategy.should_stop_trials_early(
+                    trial_indices=set(trials), experiment=experiment, current_node=generation._curr
+                )
+        except Exception as error:  # a strategy may be anybody's
+            text = f"{type(error).__name__}: {error}"
+            if text not in self._complained:
+                self._complained.add(text)
+                logger.warning(
+                    "No trial is stopped early, since %s fails: %s.", type(self._strategy).__name__, text
+                )
+            return {}
+        return {trial: _sentence(reason) for trial, reason in found.items() if trial in trials}
+
+
+def _sentence(reason: str | None) -> str:
+    lines = (reason or "").strip().splitlines()
+    return " ".join(lines[0].split())[:_LONGEST] if lines else "Ax gave no reason"
