@@ -52,11 +52,20 @@ class Maker:
         It cannot be looked at.
     """
 
-    def __init__(self, container: ContainerObjective, engine: Engine, cache: Path, waiting: Waiting) -> None:
+    def __init__(
+        self,
+        container: ContainerObjective,
+        engine: Engine,
+        cache: Path,
+        waiting: Waiting,
+        *,
+        in_job: bool = False,
+    ) -> None:
         self.cache = cache
         self._engine = engine
         self._image = container.image
         self._waiting = waiting
+        self._in_job = in_job
         self._own_cache = container.image_cache is None
         self._log, self._started = cache, 0
         self._need = images.need(engine, container.image, container.extra_args)
@@ -355,10 +364,14 @@ class Maker:
         program = self._engine.program
         if self._need is Need.STORED or image_kind(self._image) is not Image.ARCHIVE:
             advice = (
-                "Check the image's name, and that this machine reaches its registry and may read there. "
-                f"Where only the driver's machine does, make {program} available there: the driver then "
-                "fetches the image. Or fetch it by hand, and give the path of the file."
+                "Check the image's name, and that this machine reaches its registry and may read there; or "
+                "fetch the image by hand, and give its path."
             )
+            if self._in_job:
+                advice += (
+                    f" Where only the driver's machine reaches it, make {program} available there: the driver "
+                    "then fetches the image before the first submission."
+                )
         else:
             advice = "Check the archive, and that there is enough space."
         return Failed(

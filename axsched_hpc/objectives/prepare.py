@@ -137,7 +137,7 @@ def in_job(container: ContainerObjective, engine: Engine, context: RunContext) -
     cache = _cache(container, context.files.experiment)
     try:
         maker = insist(
-            lambda: Maker(container, engine, cache, Waiting(told.pause, say)),
+            lambda: Maker(container, engine, cache, Waiting(told.pause, say), in_job=True),
             f"{container.image} cannot be read",
             reading=True,
         )
