@@ -30,6 +30,9 @@ from axsched_hpc.objectives.once import Failed, Waiting, once
 #: How filesystems say that they have no hard links.
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK})
 
+#: How they say that a place is not this user's to write, or no directory.
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST})
+
 
 class Maker:
     """Prepares one image for one engine.
@@ -49,11 +52,21 @@ class Maker:
         It cannot be looked at.
     """
 
-    def __init__(self, container: ContainerObjective, engine: Engine, cache: Path, waiting: Waiting) -> None:
+    def __init__(
+        self,
+        container: ContainerObjective,
+        engine: Engine,
+        cache: Path,
+        waiting: Waiting,
+        *,
+        in_job: bool = False,
+    ) -> None:
         self.cache = cache
         self._engine = engine
         self._image = container.image
         self._waiting = waiting
+        self._in_job = in_job
+        self._own_cache = container.image_cache is None
         self._log, self._started = cache, 0
         self._need = images.need(engine, container.image, container.extra_args)
         self._seen = self._stamp()
@@ -62,6 +75,8 @@ class Maker:
 
     def absent(self) -> list[str]:
         """The programs that it takes, and that this machine does not have."""
+        if self._need is Need.NOTHING:
+            return []
         needed = {self._engine.program}
         if self._need is Need.PRODUCT:
             needed = images.programs(self._engine, self._image)
@@ -289,7 +304,17 @@ class Maker:
 
     def _once(self, key: str, ready: Callable[[], bool], make: Callable[[Path], None]) -> None:
         what = f"The container image {self._image}"
-        once(self.cache, key, ready=ready, make=make, waiting=self._waiting, what=what)
+        try:
+            once(self.cache, key, ready=ready, make=make, waiting=self._waiting, what=what)
+        except OSError as error:
+            # The experiment directory could be written once, and is waited for.
+            if self._own_cache or error.errno not in _FORBIDDEN:
+                raise
+            raise Failed(
+                f"container_options['image_cache'] is {self.cache}, which cannot be written on "
+                f"{processes.hostname()}: {error.strerror} ({error.filename or self.cache}). Name a "
+                "directory of your own that the nodes share."
+            ) from None
 
     @contextlib.contextmanager
     def _noted(self, what: str) -> Iterator[None]:
@@ -339,10 +364,14 @@ class Maker:
         program = self._engine.program
         if self._need is Need.STORED or image_kind(self._image) is not Image.ARCHIVE:
             advice = (
-                "Check the image's name, and that this machine reaches its registry and may read there. "
-                f"Where only the driver's machine does, make {program} available there: the driver then "
-                "fetches the image. Or fetch it by hand, and give the path of the file."
+                "Check the image's name, and that this machine reaches its registry and may read there; or "
+                "fetch the image by hand, and give its path."
             )
+            if self._in_job:
+                advice += (
+                    f" Where only the driver's machine reaches it, make {program} available there: the "
+                    "driver then fetches the image before the first submission."
+                )
         else:
             advice = "Check the archive, and that there is enough space."
         return Failed(

@@ -5,7 +5,6 @@ the driver's machine has no engine. :mod:`axsched_hpc.objectives.images` says wh
 
 from __future__ import annotations
 
-import logging
 import shutil
 import signal
 import time
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from axsched_hpc.core.errors import AxSchedError, ObjectiveError
 from axsched_hpc.core.states import FailureKind
-from axsched_hpc.io import outcome
+from axsched_hpc.io import access, outcome
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.objectives import engine_limits, images
 from axsched_hpc.objectives.context import ObjectiveFailed, RunContext, Terminated, failed, insist, say
@@ -26,8 +25,6 @@ from axsched_hpc.objectives.kinds import ContainerObjective
 
 if TYPE_CHECKING:
     from axsched_hpc.objectives.maker import Maker
-
-log = logging.getLogger("axsched_hpc")
 
 _NAP = 0.2
 
@@ -94,9 +91,12 @@ def in_driver(
     """
     if image_kind(container.image) is Image.PATH:
         return
+    import logging  # a job has no use for it
+
     from axsched_hpc.objectives.maker import Maker
     from axsched_hpc.objectives.once import Failed, Waiting
 
+    log = logging.getLogger("axsched_hpc")
     fit, _ = engine_limits.able(container, directory=False)
     if not fit:
         return  # the job says why, and what its node has
@@ -137,7 +137,7 @@ def in_job(container: ContainerObjective, engine: Engine, context: RunContext) -
     cache = _cache(container, context.files.experiment)
     try:
         maker = insist(
-            lambda: Maker(container, engine, cache, Waiting(told.pause, say)),
+            lambda: Maker(container, engine, cache, Waiting(told.pause, say), in_job=True),
             f"{container.image} cannot be read",
             reading=True,
         )
@@ -171,7 +171,10 @@ def _made(maker: Maker, told: _Told) -> tuple[str, tuple[str, ...]]:
 
 
 def _cache(container: ContainerObjective, layout: Layout) -> Path:
-    return Path(container.image_cache) if container.image_cache else layout.images
+    if container.image_cache is not None:
+        return Path(container.image_cache)
+    access.require_inside(layout.root, layout.images)
+    return layout.images
 
 
 def _cannot_run(error: Exception) -> ObjectiveFailed:

@@ -24,6 +24,7 @@ from axsched_hpc.objectives import prepare
 from axsched_hpc.objectives.kinds import ContainerObjective
 from axsched_hpc.objectives.prepare import Stopped
 from axsched_hpc.objectives.spec import container_objective
+from tests.containers.pulling import make_apptainer, make_docker, make_docker_without_daemon
 from tests.containers.registry import (
     Registry,
     flat_archive,
@@ -212,6 +213,17 @@ class TestCharliecloud:
         b = bench(tmp_path, container_objective(archive, WRITES, options))
         assert b.run() == (0, "")
         assert not b.layout.images.exists() and (tmp_path / "cache").is_dir()
+
+    def test_a_place_that_cannot_be_used(self, tmp_path: Path, archive: Path) -> None:
+        objective = container_objective(archive, WRITES, {**self.OPTIONS, "image_cache": archive / "cache"})
+        b = bench(tmp_path, objective)
+        with pytest.raises(ObjectiveError, match=r"'image_cache'\] is .* cannot be written .* of your own"):
+            drive(objective, b.layout)
+        assert "cannot be written" in b.failure().message
+        (tmp_path / "elsewhere").mkdir()
+        b = bench(tmp_path / "linked", container_objective(archive, WRITES, self.OPTIONS))
+        b.layout.images.symlink_to(tmp_path / "elsewhere")
+        assert "links inside an experiment directory are not followed" in b.failure().message
 
     def test_what_cannot_be_converted_is_refused_before_anything_is_submitted(
         self, tmp_path: Path, rootfs: Path
@@ -499,3 +511,74 @@ class TestPodman:
         drive(objective, b.layout, nearby=False)
         assert [path.rpartition(".")[2] for path in content(b.layout)] == ["json", "log", "tar"]
         assert nodes.registry.pulls() == 2
+
+
+class TestDocker:
+    OPTIONS = {"engine": "docker"}  # noqa: RUF012
+
+    def test_one_pull_for_all_nodes(
+        self, tmp_path: Path, rootfs: Path, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make_docker(tmp_path / "bin")
+        name = nodes.registry.push(rootfs, "solver", "1")
+        objective = container_objective(f"docker://{name}", WRITES, self.OPTIONS)
+        b = bench(tmp_path, objective)
+        with monkeypatch.context() as patch:
+            for variable, value in nodes.node("login").items():
+                patch.setenv(variable, value)
+            drive(objective, b.layout)
+        assert b.run(**nodes.node("n1")) == (0, "")
+        assert b.files.stdout.read_text() == WROTE
+        assert "docker takes into its storage" in b.files.stderr.read_text()
+        assert nodes.registry.pulls() == 2
+
+    def test_without_a_daemon_it_is_left_to_the_jobs(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        make_docker_without_daemon(tmp_path / "bin")
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+        objective = container_objective("solver:1", "true", self.OPTIONS)
+        b = bench(tmp_path, objective)
+        drive(objective, b.layout)
+        assert "Cannot connect to the Docker daemon" in caplog.text
+        assert "It is left to the first job." in caplog.text
+        failure = b.failure()
+        assert failure.kind is FailureKind.CANNOT_RUN
+        assert "docker could not prepare the container image solver:1 on " in failure.message
+
+
+@pytest.mark.parametrize("engine", ["apptainer", "singularity"])
+class TestApptainer:
+    @pytest.fixture
+    def program(self, tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+        program = make_apptainer(tmp_path / "bin", engine)
+        monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+        return program
+
+    def test_a_name_is_pulled_once(self, tmp_path: Path, engine: str, program: Path) -> None:
+        layout = Layout(tmp_path / "run")
+        for image in ("ghcr.io/me/solver:1", "docker://ghcr.io/me/solver:1", "oras://ghcr.io/me/solver:1"):
+            for _ in range(2):
+                drive(container_objective(image, "true", {"engine": engine}), layout)
+        made = sorted(layout.images.glob("solver-1-*.sif"))
+        assert sorted(path.read_text() for path in made) == [
+            "docker://ghcr.io/me/solver:1\n",
+            "oras://ghcr.io/me/solver:1\n",
+        ]
+        assert len(Path(f"{program}.calls").read_text().splitlines()) == 2
+
+    def test_what_cannot_be_pulled_is_refused(self, tmp_path: Path, engine: str, program: Path) -> None:
+        objective = container_objective("nosuch:1", "true", {"engine": engine})
+        with pytest.raises(ObjectiveError, match=rf"{engine} could not prepare .* manifest unknown"):
+            drive(objective, Layout(tmp_path / "run"))
+
+    def test_an_archive_is_built_once(self, tmp_path: Path, engine: str, program: Path, rootfs: Path) -> None:
+        (tmp_path / "layers").mkdir()
+        (tmp_path / "layers" / "manifest.json").write_text("[]")
+        saved = flat_archive(tmp_path / "layers", tmp_path / "saved.tar")
+        layout = Layout(tmp_path / "run")
+        drive(container_objective(saved, "true", {"engine": engine}), layout)
+        assert next(layout.images.glob("saved-*.sif")).read_text() == f"docker-archive:{saved}\n"
+        flat = flat_archive(rootfs, tmp_path / "flat.tar")
+        with pytest.raises(ObjectiveError, match=rf"cannot be run with {engine}: it holds a file system"):
+            drive(container_objective(flat, "true", {"engine": engine}), layout)
