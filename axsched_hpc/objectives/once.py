@@ -9,7 +9,6 @@ on a machine that has died, whose lock can stay for ever on NFS v3, is not waite
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import stat
@@ -20,15 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from axsched_hpc.io import atomic, processes
+from axsched_hpc.io.flock import Flock
 
 #: Seconds between two signs of life of a maker, and without one after which it is not waited for.
 BEAT, SILENCE = 20.0, 180.0
 
 #: The most seconds between two looks at what another one makes.
 LONGEST_PAUSE = 2.0
-
-#: How filesystems say that they have no locks, or that their lock service does not run.
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 
 
 class Failed(Exception):
@@ -147,32 +144,22 @@ def _wait(directory: Path, guard: _Guard, ready: Callable[[], bool], waiting: Wa
 
 
 class _Guard:
-    """The lock, held where it can be had."""
+    """The lock, and the signs of life of its holder."""
 
     def __init__(self, path: Path) -> None:
-        from filelock import UnixFileLock  # most jobs find all they need
-
         # Made here, since filelock would make missing directories too, and try for ever where it may not.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, atomic.FILE_MODE))
         self._path = path
-        self._lock = UnixFileLock(path, mode=atomic.FILE_MODE, fallback_to_soft=False, thread_local=False)
-        self.held = False
+        self._lock = Flock(path)
+
+    @property
+    def held(self) -> bool:
+        """Whether this process has it; not so where there are no locks."""
+        return self._lock.held
 
     def take(self) -> bool:
-        """Take it; whether nobody else has it. Where there are no locks, nobody has."""
-        from filelock import Timeout
-
-        try:
-            self._lock.acquire(timeout=0)
-            self.held = True
-        except Timeout:
-            return False
-        except NotImplementedError:
-            return True
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-        return True
+        """Take it; whether nobody else has it."""
+        return not self._lock.taken_by_another()
 
     def beat(self) -> None:
         """Show a sign of life."""
@@ -190,8 +177,7 @@ class _Guard:
 
     def close(self) -> None:
         """Give it back."""
-        with contextlib.suppress(OSError):
-            self._lock.release(force=True)
+        self._lock.release()
 
 
 class _Beats(threading.Thread):

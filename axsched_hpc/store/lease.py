@@ -13,30 +13,23 @@ a file are never freed on NFS, and are not used.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import getpass
 import os
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
-
-from filelock import Timeout, UnixFileLock
 
 from axsched_hpc.core.errors import AxSchedError, SupersededError
 from axsched_hpc.core.events import LeaseTaken
 from axsched_hpc.core.lease import BEATS, Judgement, Sighting, judge
 from axsched_hpc.io import atomic, faults, processes
+from axsched_hpc.io.flock import Flock
 from axsched_hpc.io.layout import FORMAT, Layout
 from axsched_hpc.store.holder import TAKEOVER, Holder, holder, locked_error
 from axsched_hpc.store.writer import JournalWriter
 
 #: Seconds between two looks at a holder that is being watched.
 LOOK = 0.5
-
-#: How filesystems say that they have no locks, or that their lock service does not run.
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 
 
 class Lease:
@@ -48,7 +41,7 @@ class Lease:
         The journal's segment of this driver.
     """
 
-    def __init__(self, writer: JournalWriter, lock: Lock, takeover: float) -> None:
+    def __init__(self, writer: JournalWriter, lock: Flock, takeover: float) -> None:
         self.writer = writer
         self._lock = lock
         self._beats = _Beats(writer, takeover / BEATS)
@@ -83,7 +76,7 @@ class Lease:
         OSError
             The directory cannot be written or read.
         """
-        lock = Lock(layout.lock)
+        lock = Flock(layout.lock)
         try:
             epoch = _watch(layout, lock, say, wait, monotonic)
             faults.reach("open.before")
@@ -109,7 +102,7 @@ class Lease:
 
 def _watch(
     layout: Layout,
-    lock: Lock,
+    lock: Flock,
     say: Callable[[str], None],
     wait: Callable[[float], None],
     monotonic: Callable[[], float],
@@ -190,34 +183,6 @@ def _now(layout: Layout) -> float:
         return os.fstat(handle).st_mtime
     finally:
         os.close(handle)
-
-
-class Lock:
-    """The flock on ``driver.lock``, held where it can be had."""
-
-    def __init__(self, path: Path) -> None:
-        self._lock = UnixFileLock(path, mode=atomic.FILE_MODE, fallback_to_soft=False, thread_local=False)
-
-    def taken_by_another(self) -> bool:
-        """Take it, if it is free; whether somebody else has it."""
-        if self._lock.is_locked:
-            return False
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            return True
-        except NotImplementedError:
-            return False  # a filesystem without flock: the journal's segments decide alone
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            return False
-        return False
-
-    def release(self) -> None:
-        """Give it back."""
-        with contextlib.suppress(OSError):
-            self._lock.release(force=True)
 
 
 class _Beats(threading.Thread):

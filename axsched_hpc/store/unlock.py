@@ -6,9 +6,10 @@ import time
 
 from axsched_hpc.core.events import DriverClosed
 from axsched_hpc.io import atomic
+from axsched_hpc.io.flock import Flock
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.store.holder import TAKEOVER, Holder
-from axsched_hpc.store.lease import Lock, first_record
+from axsched_hpc.store.lease import first_record
 from axsched_hpc.store.writer import JournalWriter
 
 
@@ -31,7 +32,7 @@ def unlock(layout: Layout, who: Holder) -> None:
         writer.append([DriverClosed(time.time(), finished=False)])
     finally:
         writer.close()
-    lock = Lock(layout.lock)
+    lock = Flock(layout.lock)
     if lock.taken_by_another():
         atomic.write(layout.lock, "")
     lock.release()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from axsched_hpc.objectives.spec import script_objective
+from tests.slurm.fixtures import missing
 from tests.unit.worker_kit import bench
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "languages.md"
@@ -55,7 +56,7 @@ def _value(root: Path, path: Path, script: str) -> float:
 def test_compiled_programs(tmp_path: Path, language: str) -> None:
     source, compiler = COMPILED[language]
     if shutil.which(compiler[0]) is None:
-        pytest.skip(f"{compiler[0]} is not here")
+        missing(f"there is no {compiler[0]} here; tests/install-system-packages installs it.")
     (tmp_path / source).write_text(_program(language))
     subprocess.run([*compiler, "-o", "quadratic", source], cwd=tmp_path, check=True)
     assert _value(tmp_path, tmp_path / "quadratic", "./quadratic") == pytest.approx(VALUE, rel=1e-15)
@@ -66,6 +67,6 @@ def test_compiled_programs(tmp_path: Path, language: str) -> None:
 )
 def test_scripts(tmp_path: Path, language: str, script: str, program: str) -> None:
     if shutil.which(program) is None:
-        pytest.skip(f"{program} is not here")
+        missing(f"there is no {program} here; tests/install-system-packages installs it.")
     (tmp_path / script).write_text(_program(language))
     assert _value(tmp_path, tmp_path / script, script) == pytest.approx(VALUE, rel=1e-15)

@@ -86,7 +86,8 @@ def test_a_script_that_is_missing_or_cannot_be_executed(make: Make, tmp_path: Pa
     scheduler = make()
     missing = tmp_path / "train.py"
     assert said(ObjectiveError, lambda: scheduler.set_script_objective(missing)) == (
-        f"The script {missing} does not exist. Give its path from the current directory, or in full."
+        f"The script {missing} does not exist. Give its path from the current directory, or in full; for a "
+        "program that is on PATH on the nodes alone, set script_options['in_place'] to True."
     )
     assert said(ObjectiveError, lambda: scheduler.set_script_objective(tmp_path)) == (
         f"The script {tmp_path} is not a file."

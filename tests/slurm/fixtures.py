@@ -13,10 +13,10 @@ import pytest
 from tests.slurm.harness import JOB_VARIABLES, Cluster, ClusterMissing, ensure_up
 
 
-def missing(reason: str) -> NoReturn:
-    """Skip the test, or fail it where Slurm is required."""
-    if os.environ.get("AXSCHED_REQUIRE_SLURM") == "1":
-        pytest.fail(f"AXSCHED_REQUIRE_SLURM=1, but {reason}", pytrace=False)
+def missing(reason: str, variable: str = "AXSCHED_REQUIRE_SLURM") -> NoReturn:
+    """Skip the test, or fail it where Slurm, or what another variable names, is required."""
+    if os.environ.get(variable) == "1":
+        pytest.fail(f"{variable}=1, but {reason}", pytrace=False)
     pytest.skip(reason)
 
 
