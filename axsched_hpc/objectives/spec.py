@@ -49,9 +49,13 @@ def script_objective(
     script = checks.absolute("script_path", text)
     path = Path(script)
     if not path.exists():
+        hint = (
+            f" If {text} is a program that only the nodes have on PATH, set script_options['in_place'] to True."
+            if "/" not in text and path.suffix not in INTERPRETERS
+            else ""
+        )
         raise ObjectiveError(
-            f"The script {script} does not exist. Give its path from the current directory, or in full; for "
-            "a program that is on PATH on the nodes alone, set script_options['in_place'] to True."
+            f"The script {script} does not exist. Give its path from the current directory, or in full.{hint}"
         )
     if not path.is_file():
         raise ObjectiveError(f"The script {script} is not a file.")

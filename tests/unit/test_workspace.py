@@ -126,9 +126,10 @@ class TestInPlace:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        for name in ("train.py", "no-such-program"):
-            with pytest.raises(ObjectiveError, match="does not exist"):
+        for name, hinted in (("train.py", False), ("no-such-program", True)):
+            with pytest.raises(ObjectiveError, match="does not exist") as caught:
                 script_objective(name)
+            assert ("a program that only the nodes have on PATH" in str(caught.value)) == hinted
 
     def test_a_program_that_the_node_has_not(self, tmp_path: Path) -> None:
         b = bench(tmp_path, script_objective("no-such-program", {"in_place": True}))
