@@ -50,7 +50,8 @@ def script_objective(
     path = Path(script)
     if not path.exists():
         hint = (
-            f" If {text} is a program that only the nodes have on PATH, set script_options['in_place'] to True."
+            f" If {text} is a program that only the nodes have on PATH, set script_options['in_place'] to "
+            "True."
             if "/" not in text and path.suffix not in INTERPRETERS
             else ""
         )

@@ -95,8 +95,8 @@ def test_a_script_that_is_missing_or_cannot_be_executed(make: Make, tmp_path: Pa
     plain.write_text("#!/bin/sh\n")
     plain.chmod(0o600)
     assert said(ObjectiveError, lambda: scheduler.set_script_objective(plain)) == (
-        f"The script {plain} is neither executable nor a file of a known kind (.py, .sh, .R, .r, .jl, .pl). Make it "
-        "executable (chmod +x), or name the program that runs it in script_options['interpreter']."
+        f"The script {plain} is neither executable nor a file of a known kind (.py, .sh, .R, .r, .jl, .pl). "
+        "Make it executable (chmod +x), or name the program that runs it in script_options['interpreter']."
     )
     assert not (tmp_path / "run").exists()
 
