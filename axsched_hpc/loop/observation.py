@@ -44,6 +44,12 @@ log = logging.getLogger("axsched_hpc")
 #: Ends after which the scheduler may start the same job again, or after which it may be alive unseen.
 _MAY_LIVE = frozenset({FailureKind.NODE_FAILED, FailureKind.PREEMPTED, FailureKind.LOST})
 
+#: Ends for which a job's use of memory and time is of interest.
+_OF_INTEREST = frozenset({JobState.OUT_OF_MEMORY, JobState.TIMED_OUT, JobState.FAILED})
+
+#: Seconds for which a record of that is waited for: a busy database is later than its controller.
+_RECORDS = 10.0
+
 #: What the worker counts in, and what Slurm and failures do.
 _MB, _MIB = 1e6, 2.0**20
 
@@ -257,6 +263,8 @@ class Observer:
                 return [AttemptStarted(clock.now(), trial.number, attempt.number, status.node)]
             case Sight.REQUEUED:
                 return [AttemptRequeued(clock.now(), trial.number, attempt.number, status.reason)]
+            case Sight.ENDED if self._records_missing(job, status):
+                return []
             case Sight.ENDED:
                 return self._settle(trial, attempt, lambda: self._diagnose(job, trial, attempt, status))
             case Sight.LOST:
@@ -321,6 +329,14 @@ class Observer:
             used_mb=used.used_mb,
             elapsed_s=used.elapsed_s,
         )
+
+    def _records_missing(self, job: str, status: JobStatus) -> bool:
+        """Whether the scheduler may soon tell more of a job that has ended."""
+        since = self._watches[job].ended_since
+        if status.state not in _OF_INTEREST or since is None:
+            return False
+        left = since + self._runner.settle + _RECORDS - self._session.clock.monotonic()
+        return left > 0 and not self._used(job).complete
 
     def _used(self, job: str) -> Usage:
         """What a job has used: asked for in one query for all that this look has found ended."""

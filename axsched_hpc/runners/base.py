@@ -92,11 +92,14 @@ class Usage:
         Seconds that it ran.
     out_of_memory
         Whether the job or a step of it was killed for its memory, whatever its state says.
+    complete
+        Whether no more is expected: a scheduler's records may come some seconds after the end of a job.
     """
 
     used_mb: float | None = None
     elapsed_s: float | None = None
     out_of_memory: bool = False
+    complete: bool = True
 
 
 class BaseRunner(ABC):

@@ -187,9 +187,14 @@ class SlurmJobs:
         """One sacct for what jobs that have ended have used; nothing where it does not answer."""
         asked = [job for job in jobs if parse.JOB_ID.fullmatch(job)]
         found = self._recorded(render.sacct_usage(asked), parse.usage) if asked else None
+        if found is None:
+            return {}
+        # The record of a step, which has its memory, is written after the job is seen ended.
         return {
-            job: Usage(each.used_mb, each.elapsed_s, each.out_of_memory)
-            for job, each in (found or {}).items()
+            job: Usage(each.used_mb, each.elapsed_s, each.out_of_memory, complete=each.used_mb is not None)
+            if (each := found.get(job)) is not None
+            else Usage(complete=False)
+            for job in asked
         }
 
     def log(self, batch: Batch, index: int, job: str) -> Path:

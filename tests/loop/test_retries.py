@@ -93,6 +93,27 @@ def test_without_a_rule_a_lack_fails_the_trial_and_says_what_to_do(made: Made) -
     )
 
 
+def test_records_that_come_late_are_waited_for(made: Made) -> None:
+    late = always(state=JobState.OUT_OF_MEMORY)
+    session, loop, runner, _ = made(late, slots=1, failure_rate=1.0, monitoring_interval=4)
+    runner.late_records = 2
+    loop.run(Goal(1, synchronous=True), Interrupts())
+    assert (failure(session).used_mb, failure(session).elapsed_s) == (3993.6, 3600)
+
+
+@pytest.mark.parametrize(
+    ("state", "looks"), [(JobState.OUT_OF_MEMORY, 3), (JobState.CANCELLED, 1), (JobState.PREEMPTED, 1)]
+)
+def test_records_that_never_come_are_waited_for_ten_seconds_at_most(
+    made: Made, state: JobState, looks: int
+) -> None:
+    fate, options = until(2, state=state), {"failure_rate": 1.0, "monitoring_interval": 4}
+    session, loop, runner, _ = made(fate, slots=1, **options)
+    runner.late_records = 99
+    loop.run(Goal(1, synchronous=True), Interrupts())
+    assert (failure(session).used_mb, len(runner.usages)) == (None, looks)
+
+
 def test_one_question_for_the_usage_of_all_that_failed(made: Made) -> None:
     session, loop, runner, _ = made(until(2, state=JobState.NODE_FAILED), slots=4)
     loop.run(Goal(4, synchronous=True), Interrupts())
