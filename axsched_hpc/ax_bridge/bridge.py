@@ -26,7 +26,7 @@ from axsched_hpc.ax_bridge.parameters import validated
 from axsched_hpc.ax_bridge.problem import problem_of
 from axsched_hpc.ax_bridge.records import Reference, inherit, run_to_json
 from axsched_hpc.ax_bridge.replay import Replay, external_event
-from axsched_hpc.ax_bridge.stopping import Stopping, settle
+from axsched_hpc.ax_bridge.stopping import GlobalStopping, Stopping, settle, settle_global
 from axsched_hpc.ax_bridge.trials import (
     find,
     finish,
@@ -94,10 +94,12 @@ class Asked:
 class AxBridge:
     """An experiment, its generation strategy and its seed: the user's own objects, changed in place."""
 
-    def __init__(self, handles: Handles, *, early_stopping: Any = None) -> None:
+    def __init__(self, handles: Handles, *, early_stopping: Any = None, global_stopping: Any = None) -> None:
         self._handles = handles
         strategy = settle(handles.client, handles.experiment, early_stopping)
         self._stopping = None if strategy is None else Stopping(strategy)
+        whole = settle_global(handles.global_stopping, global_stopping)
+        self._global_stopping = None if whole is None else GlobalStopping(whole)
         self._reference = Reference.of(handles.experiment)
         self._observed = Observed(handles.experiment)
         self._reason: str | None = None
@@ -110,6 +112,7 @@ class AxBridge:
         generation_strategy: GenerationStrategy | None = None,
         seed: int | None = None,
         early_stopping: Any = None,
+        global_stopping: Any = None,
     ) -> AxBridge:
         """Take over an ``ax.Client``, an ``AxClient`` or an ``Experiment``.
 
@@ -119,8 +122,8 @@ class AxBridge:
             For an ``Experiment``; else the client's own is used.
         seed
             Seed of generation, where the client has none.
-        early_stopping
-            As :func:`axsched_hpc.ax_bridge.stopping.settle` takes it.
+        early_stopping, global_stopping
+            As :func:`axsched_hpc.ax_bridge.stopping.settle` and ``settle_global`` take them.
 
         Raises
         ------
@@ -128,11 +131,17 @@ class AxBridge:
             It is something else, is not configured, or uses what is not supported.
         """
         handles = handles_from(source, generation_strategy=generation_strategy, seed=seed)
-        return cls(handles, early_stopping=early_stopping)
+        return cls(handles, early_stopping=early_stopping, global_stopping=global_stopping)
 
     @classmethod
     def from_text(
-        cls, text: str, source: str, *, seed: int | None = None, early_stopping: Any = None
+        cls,
+        text: str,
+        source: str,
+        *,
+        seed: int | None = None,
+        early_stopping: Any = None,
+        global_stopping: Any = None,
     ) -> AxBridge:
         """Read a definition, a snapshot or any file that :func:`axsched_hpc.ax_bridge.files.read_any` knows.
 
@@ -141,7 +150,8 @@ class AxBridge:
         ConfigError
             It is none of them.
         """
-        return cls(files.read_any(text, source, seed=seed).handles, early_stopping=early_stopping)
+        handles = files.read_any(text, source, seed=seed).handles
+        return cls(handles, early_stopping=early_stopping, global_stopping=global_stopping)
 
     @property
     def experiment(self) -> Experiment:
@@ -180,6 +190,11 @@ class AxBridge:
     def next_trial(self) -> int:
         """The index that the next trial will have."""
         return max(self.experiment.trials, default=-1) + 1
+
+    @property
+    def stops_between_rounds(self) -> bool:
+        """Whether the strategy that ends the whole run acts only while no trial is running."""
+        return self._global_stopping is not None and self._global_stopping.waits
 
     def problem(self) -> Problem:
         """What is optimised, without Ax."""
@@ -342,11 +357,10 @@ class AxBridge:
         return self.experiment.to_df()
 
     def _generate(self) -> GeneratorRun:
-        stopping = self._handles.stopping
-        if stopping is not None:
-            stop, message = stopping(self.experiment)
-            if stop:
-                raise OptimizationShouldStop(message)
+        if self._global_stopping is not None:
+            reason = self._global_stopping.reason(self.experiment)
+            if reason is not None:
+                raise OptimizationShouldStop(reason)
         with with_rng_seed(self.seed):
             return self.generation_strategy.gen_single_trial(experiment=self.experiment, n=1)
 

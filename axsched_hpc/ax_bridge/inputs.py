@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +13,9 @@ from ax.core.multi_type_experiment import MultiTypeExperiment
 from ax.core.trial import Trial
 from ax.exceptions.core import UnsupportedError
 from ax.generation_strategy.generation_strategy import GenerationStrategy
+from ax.global_stopping.strategies.base import BaseGlobalStoppingStrategy
 
 from axsched_hpc.core.errors import ConfigError
-
-#: Says whether generation should stop, and why: the global stopping strategy of an AxClient.
-Stopping = Callable[[Experiment], tuple[bool, str]]
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class Handles:
     ----------
     seed
         The random seed within which points are generated, as Ax's own clients do it; None for no seed.
-    stopping
+    global_stopping
         The global stopping strategy of an AxClient that has one.
     """
 
@@ -37,7 +34,7 @@ class Handles:
     generation_strategy: GenerationStrategy
     seed: int | None
     client: Client
-    stopping: Stopping | None = None
+    global_stopping: BaseGlobalStoppingStrategy | None = None
 
 
 def handles_from(
@@ -125,9 +122,7 @@ def _from_ax_client(ax_client: Any, seed: int | None) -> Handles:
     client.set_generation_strategy(strategy)
     if ax_client.early_stopping_strategy is not None:
         client.set_early_stopping_strategy(ax_client.early_stopping_strategy)
-    global_stopping = ax_client.global_stopping_strategy
-    stopping = None if global_stopping is None else global_stopping.should_stop_optimization
-    return Handles(experiment, strategy, agreed, client, stopping)
+    return Handles(experiment, strategy, agreed, client, ax_client.global_stopping_strategy)
 
 
 def _is_ax_client(source: object) -> bool:

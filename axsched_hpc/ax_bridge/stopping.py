@@ -1,4 +1,4 @@
-"""Which running trials are to be stopped early: Ax's decision, by the curves that it has."""
+"""Which running trials are to be stopped early, and when the whole run is: Ax's decisions."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from ax.api.client import Client
 from ax.core.experiment import Experiment
 from ax.early_stopping.strategies import BaseEarlyStoppingStrategy
 from ax.generation_strategy.generation_strategy import GenerationStrategy
+from ax.global_stopping.strategies.base import BaseGlobalStoppingStrategy
 
 from axsched_hpc.core.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-#: The option, as messages call it.
+#: The options, as messages call them.
 OPTION = "config['early_stopping']"
+GLOBAL = "config['global_stopping']"
 
 #: Of what a strategy says, this much is kept; the rest of it is tables.
 _LONGEST = 300
@@ -52,20 +54,50 @@ def settle(client: Client, experiment: Experiment, option: Any) -> BaseEarlyStop
                 "PercentileEarlyStoppingStrategy(metric_signatures=['loss']), or leave the option out."
             )
         return client._early_stopping_strategy_or_choose()
-    if not isinstance(option, BaseEarlyStoppingStrategy):
-        forgotten = inspect.isclass(option) and issubclass(option, BaseEarlyStoppingStrategy)
+    takes = "True, False, None or a strategy of ax.early_stopping.strategies"
+    strategy: BaseEarlyStoppingStrategy = _checked(OPTION, option, own, BaseEarlyStoppingStrategy, takes)
+    client.set_early_stopping_strategy(strategy)
+    return strategy
+
+
+def settle_global(own: BaseGlobalStoppingStrategy | None, option: Any) -> BaseGlobalStoppingStrategy | None:
+    """The strategy by which the whole run is stopped; None for none.
+
+    Parameters
+    ----------
+    own
+        That of an ``AxClient``.
+    option
+        ``None``: the client's own, if it has one. ``False``: none. Or a strategy.
+
+    Raises
+    ------
+    ConfigError
+        It is no strategy, or the client has another one.
+    """
+    if option is False:
+        return None
+    if option is None:
+        return own
+    takes = "False, None or a strategy of ax.global_stopping.strategies"
+    strategy: BaseGlobalStoppingStrategy = _checked(GLOBAL, option, own, BaseGlobalStoppingStrategy, takes)
+    return strategy
+
+
+def _checked(name: str, option: Any, own: Any, kind: Any, takes: str) -> Any:
+    """The strategy that was given, where it is one and the client has no other."""
+    if not isinstance(option, kind):
+        forgotten = inspect.isclass(option) and issubclass(option, kind)
         raise ConfigError(
-            f"{OPTION} is the class {option.__name__}; write {option.__name__}() with parentheses."
+            f"{name} is the class {option.__name__}; write {option.__name__}() with parentheses."
             if forgotten
-            else f"{OPTION} is {option!r} ({type(option).__name__}), but takes True, False, None or a "
-            "strategy of ax.early_stopping.strategies."
+            else f"{name} is {option!r} ({type(option).__name__}), but takes {takes}."
         )
     if own is not None and own is not option:
         raise ConfigError(
-            f"{OPTION} is a {type(option).__name__}, and the client has a {type(own).__name__} of its own. "
+            f"{name} is a {type(option).__name__}, and the client has a {type(own).__name__} of its own. "
             "Give one of them."
         )
-    client.set_early_stopping_strategy(option)
     return option
 
 
@@ -127,3 +159,32 @@ class Stopping:
 def _sentence(reason: str | None) -> str:
     lines = (reason or "").strip().splitlines()
     return " ".join(lines[0].split())[:_LONGEST] if lines else "Ax gave no reason"
+
+
+class GlobalStopping:
+    """Asks a strategy whether the run should end, and survives it: an error in it ends nothing."""
+
+    def __init__(self, strategy: BaseGlobalStoppingStrategy) -> None:
+        self._strategy = strategy
+        self._complained: set[str] = set()
+
+    @property
+    def waits(self) -> bool:
+        """Whether it says nothing while trials are running."""
+        return bool(getattr(self._strategy, "inactive_when_pending_trials", False))
+
+    def reason(self, experiment: Experiment) -> str | None:
+        """Why no more points should be generated; None where they should."""
+        try:
+            stop, message = self._strategy.should_stop_optimization(experiment)
+        except Exception as error:  # a strategy may be anybody's
+            text = f"{type(error).__name__}: {error}"
+            if text not in self._complained:
+                self._complained.add(text)
+                logger.warning(
+                    "The run is not stopped, since %s fails: %s.", type(self._strategy).__name__, text
+                )
+            return None
+        return (
+            (_sentence(message) if message else f"{type(self._strategy).__name__} says so") if stop else None
+        )

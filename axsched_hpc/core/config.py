@@ -59,6 +59,8 @@ class SchedulerConfig:
     early_stopping : bool, None or a strategy of Ax
         Whether unpromising trials are stopped by their curves: None as the client does it, True by its
         strategy or else Ax's default, False not at all.
+    global_stopping : False, None or a strategy of Ax
+        Whether the whole run ends before its budget is spent: None as an AxClient does it, False never.
     permissions : {"private", "group"}
         Who may read the experiment directory: its owner only, or his group as well. Nobody else can write.
     """
@@ -79,7 +81,13 @@ class SchedulerConfig:
     stuck_after: float = 600.0
     takeover_after: float = 60.0
     early_stopping: Any = None
+    global_stopping: Any = None
     permissions: str = "private"
+
+    @property
+    def stopping(self) -> dict[str, Any]:
+        """The options that only Ax understands."""
+        return {"early_stopping": self.early_stopping, "global_stopping": self.global_stopping}
 
     @property
     def failure_limit(self) -> FailureLimit:
@@ -251,5 +259,6 @@ _CHECKS: dict[str, Check] = {
     "stuck_after": _seconds(0, zero=True),
     "takeover_after": _seconds(3),
     "early_stopping": _anything,
+    "global_stopping": _anything,
     "permissions": _choice("private", "group"),
 }

@@ -10,6 +10,7 @@ from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.core.waiting import stuck
 from axsched_hpc.reporting.reading import Reading
+from axsched_hpc.reporting.savings import saved, saved_text
 
 _HEAD = ("trial", "state", "attempt", "job", "metrics", "age", "reason")
 
@@ -35,6 +36,9 @@ def status_text(reading: Reading, *, now: float, width: int) -> str:
         lines.append(f"best: {objective.name} = {value} in trial {found[0].number}")
     elif found:
         lines.append(f"best: a front of {len(found)} trials; see axsched best")
+    spared = saved_text(saved(ledger.trials.values()))
+    if spared is not None:
+        lines.append(spared)
     if ledger.trials:
         lines += ["", *table([_HEAD, *(_row(t, now) for t in ledger.trials.values())], width)]
     return "\n".join(lines)

@@ -103,6 +103,11 @@ class Driver:
         deadline = None if limit is None else self._clock.monotonic() + limit
         with self._interruptible(deadline) as interrupts:
             session.adopt()
+            if session.bridge.stops_between_rounds and not synchronous:
+                log.warning(
+                    "The global stopping strategy acts only while no trial is running, and an asynchronous "
+                    "run keeps its slots full. Make the strategy with inactive_when_pending_trials=False."
+                )
             loop = self._prepared()
             call = self._calls.begin_run(max_trials, synchronous=synchronous)
             if call.done:

@@ -11,6 +11,7 @@ from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import TrialState
+from axsched_hpc.reporting.savings import Saved, saved
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,6 +66,8 @@ class Result:
         The trials that were given up, with reasons.
     stopped_early
         The trials that were stopped early, by their curves.
+    saved
+        What they have not spent, in hours of jobs and of nodes.
     stopped
         Why the last call ended: "budget", "timeout", "exhausted", "interrupted", or "" before the first.
     """
@@ -76,6 +79,7 @@ class Result:
     trials: pd.DataFrame
     failures: tuple[FailedTrial, ...]
     stopped_early: tuple[int, ...]
+    saved: Saved
     seconds: Seconds
     stopped: str
 
@@ -105,6 +109,7 @@ def collect(ledger: Ledger, bridge: AxBridge, problem: Problem, *, generating: f
             if t.state in given_up
         ),
         stopped_early=tuple(t.number for t in ledger.trials.values() if t.state is TrialState.EARLY_STOPPED),
+        saved=saved(ledger.trials.values()),
         seconds=_seconds(ledger.trials.values(), generating),
         stopped=stopped,
     )

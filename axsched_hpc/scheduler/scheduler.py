@@ -84,7 +84,7 @@ class AxScheduler:
             ax_client_or_experiment,
             generation_strategy=generation_strategy,
             seed=self._config.seed,
-            early_stopping=self._config.early_stopping,
+            **self._config.stopping,
         )
         self._objective: Any = None
         self._driver: Driver | None = None
@@ -123,7 +123,7 @@ class AxScheduler:
         bridge = AxBridge.from_text(
             read_definition(layout),
             str(layout.definition),
-            early_stopping=SchedulerConfig.from_dict(options).early_stopping,
+            **SchedulerConfig.from_dict(options).stopping,
         )
         scheduler = cls(bridge.client, runner, options)
         scheduler._bridge = bridge
@@ -344,7 +344,7 @@ class AxScheduler:
             loaded = read_any(text, str(source), seed=self._config.seed)
         except ConfigError as error:
             raise ConfigError(f"{error} Nothing changed.") from None
-        bridge = AxBridge(loaded.handles, early_stopping=self._config.early_stopping)
+        bridge = AxBridge(loaded.handles, **self._config.stopping)
         self.close()
         self._bridge = bridge
         log.info("Loaded %s from %s: %d trial(s).", loaded.kind, source, len(bridge.experiment.trials))
