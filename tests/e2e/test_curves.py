@@ -16,7 +16,6 @@ from ax.early_stopping.strategies import ThresholdEarlyStoppingStrategy
 
 from axsched_hpc import AxScheduler
 from axsched_hpc.core.states import TrialState
-from axsched_hpc.io import processes
 from axsched_hpc.reporting.reading import read_experiment
 from tests.e2e.kit import client, runner
 from tests.slurm.harness import Cluster
@@ -116,11 +115,11 @@ def test_a_bad_trial_is_stopped_on_slurm(
 DRIVER = """\
 import os, sys
 from ax.early_stopping.strategies import ThresholdEarlyStoppingStrategy
-from axsched_hpc import AxScheduler, LocalRunner
+from axsched_hpc import AxScheduler, SlurmRunner
 from tests.e2e.kit import client
 from tests.e2e.test_curves import STRATEGY
 
-class Dying(LocalRunner):
+class Dying(SlurmRunner):
     def cancel(self, jobs):
         if len(sys.argv) == 2:
             os.kill(os.getpid(), 9)
@@ -130,15 +129,18 @@ config = {
     "job_output_dir": sys.argv[1], "monitoring_interval": 0.5, "poll_interval": 0.1,
     "early_stopping": ThresholdEarlyStoppingStrategy(**STRATEGY),
 }
-with AxScheduler(client(), Dying(2), config) as scheduler:
+with AxScheduler(client(), Dying(memory="100M", time_limit=10, max_parallel=2), config) as scheduler:
     scheduler.set_script_objective("train.sh", {"parameters_format": "env"})
     with scheduler.batch_trial_context() as batch:
         batch.add_trial({"x": 0.75, "y": 0.5})
+    frame = scheduler.experiment.data.full_df
+    print("in Ax:", *(int(step) for step in frame[frame.metric_name == "loss"]["step"]))
 """
 
 
+@pytest.mark.slurm
 def test_a_driver_that_is_killed_before_it_ends_the_job_is_followed_by_one_that_does(
-    tmp_path: Path,
+    acct_cluster: Cluster, tmp_path: Path
 ) -> None:
     (tmp_path / "driver.py").write_text(DRIVER)
     (tmp_path / "train.sh").write_text(SCRIPT)
@@ -147,7 +149,7 @@ def test_a_driver_that_is_killed_before_it_ends_the_job_is_followed_by_one_that_
     def drive(*arguments: str) -> subprocess.CompletedProcess[str]:
         argv = [sys.executable, "driver.py", "run", *arguments]
         return subprocess.run(
-            argv, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+            argv, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
         )
 
     assert drive().returncode == -signal.SIGKILL
@@ -155,15 +157,21 @@ def test_a_driver_that_is_killed_before_it_ends_the_job_is_followed_by_one_that_
     attempt = ledger.trials[0].attempts[-1]
     assert ledger.trials[0].state is TrialState.RUNNING
     assert attempt.stop.startswith("Trial objective value 0.75 is worse than the metric threshold 0.5")
-    steps = ledger.trials[0].reach
+    before = ledger.trials[0].reach
     ended = drive("live")
     assert ended.returncode == 0, ended.stderr
     (trial,) = read_experiment(tmp_path / "run").ledger.trials.values()
     assert trial.state is TrialState.EARLY_STOPPED
     assert len(trial.attempts) == 1
     assert trial.reach is not None
-    assert steps is not None
+    assert before is not None
     # It went on running until the next driver came, and what it reported in between is not lost.
-    assert steps.last < trial.reach.last < 599
-    pid, _, start = (attempt.job or "").partition("@")[0].partition(".")
-    assert not processes.alive(processes.hostname(), int(pid), int(start), processes.boot_id())
+    assert before.last < trial.reach.last < 599
+    curve = [int(word) for word in ended.stdout.partition("in Ax:")[2].split()]
+    assert curve[0] == 0
+    assert curve[-1] == trial.reach.last
+    assert len(curve) > before.last
+    answer = acct_cluster.run("sacct", "-nPX", "-j", attempt.job or "", "-o", "State,ElapsedRaw").stdout
+    state, elapsed = answer.strip().split("|")
+    assert state.startswith("CANCELLED")
+    assert int(elapsed) < 60
