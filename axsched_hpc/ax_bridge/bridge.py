@@ -31,7 +31,6 @@ from axsched_hpc.ax_bridge.trials import (
     find,
     finish,
     has_observations,
-    last_step,
     observations,
     require_one_kind_of_sem,
     start,
@@ -262,17 +261,23 @@ class AxBridge:
 
     # ------------------------------------------------------------ outcomes
 
-    def report(self, trial: int, points: Iterable[Point]) -> None:
-        """Give Ax points of a running trial's curve, as :func:`axsched_hpc.core.curve.extend` takes them."""
-        there, rows = find(self.experiment, trial), list[DataRow]()
-        last = last_step(self._observed.of(trial))
-        for step, metrics in points:
-            if last is not None and step < last:
-                self._observed.attach(rows)
-                self._observed.cut(trial, step)
-                rows = []
-            rows += observations(self.experiment, there, metrics, step)
-            last = step
+    def report(self, curves: Iterable[tuple[int, Iterable[Point]]]) -> None:
+        """Give Ax points of running trials' curves, as :func:`axsched_hpc.core.curve.extend` takes them.
+
+        All in one call, since Ax makes its data anew whenever some is attached.
+        """
+        rows = list[DataRow]()
+        last: dict[int, int | None] = {}
+        for trial, points in curves:
+            there = find(self.experiment, trial)
+            for step, metrics in points:
+                before = last.get(trial, self._observed.last_step(trial))
+                if before is not None and step < before:
+                    self._observed.attach(rows)
+                    self._observed.cut(trial, step)
+                    rows = []
+                rows += observations(self.experiment, there, metrics, step)
+                last[trial] = step
         self._observed.attach(rows)
 
     def complete(self, trial: int, metrics: Metrics, *, time: float) -> None:
@@ -284,7 +289,9 @@ class AxBridge:
         changed = finish(there, TrialStatus.COMPLETED, time)
         rows = self._observed.of(trial)
         if changed or not has_observations(rows, metrics):
-            self._observed.attach(observations(self.experiment, there, metrics, last_step(rows)))
+            self._observed.attach(
+                observations(self.experiment, there, metrics, self._observed.last_step(trial))
+            )
 
     def to_stop(self, trials: Collection[int]) -> dict[int, str]:
         """Which of these running trials are to be stopped early, by their curves, with the reasons."""

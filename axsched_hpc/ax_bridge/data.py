@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isnan
+from math import isfinite, isnan
 from typing import Any
 
 from ax.core.data import Data, DataRow
 from ax.core.experiment import Experiment
+
+#: What Ax tells rows apart by: trial, metric, arm and step.
+_Key = tuple[int, str, str, float | None]
 
 
 class Observed:
@@ -17,11 +20,18 @@ class Observed:
         self._experiment = experiment
         self._data: Data | None = None
         self._by_trial: dict[int, list[DataRow]] = {}
+        self._keys: set[_Key] = set()
+        self._last: dict[int, int] = {}
 
     def of(self, trial: int) -> Sequence[DataRow]:
         """The rows of one trial."""
         self._follow()
         return self._by_trial.get(trial, ())
+
+    def last_step(self, trial: int) -> int | None:
+        """The last step of a trial's curve; None where it has none."""
+        self._follow()
+        return self._last.get(trial)
 
     def attach(self, rows: Sequence[DataRow]) -> None:
         """Add rows, as ``experiment.attach_data`` does: one of the same trial, arm, metric and step replaces
@@ -33,9 +43,8 @@ class Observed:
         if not rows:
             return
         self._follow()
-        touched = {row.trial_index for row in rows}
-        there = {_key(row) for trial in touched for row in self._by_trial.get(trial, ())}
-        if len(there | set(map(_key, rows))) < len(there) + len(rows):
+        keys = set(map(_key, rows))
+        if len(keys) < len(rows) or not keys.isdisjoint(self._keys):
             self._experiment.attach_data(Data(data_rows=rows))
             return
         self._data = self._experiment.data = appended(self._experiment.data, rows)
@@ -55,12 +64,15 @@ class Observed:
         # Ax never changes a Data object: it makes a new one whenever something is attached.
         if self._experiment.data is not self._data:
             self._data = self._experiment.data
-            self._by_trial = {}
+            self._by_trial, self._keys, self._last = {}, set(), {}
             self._take(self._data._data_rows)
 
     def _take(self, rows: Sequence[DataRow]) -> None:
         for row in rows:
             self._by_trial.setdefault(row.trial_index, []).append(row)
+            self._keys.add(_key(row))
+            if row.step is not None and isfinite(row.step):
+                self._last[row.trial_index] = max(self._last.get(row.trial_index, 0), int(row.step))
 
 
 def appended(data: Data, rows: Sequence[DataRow]) -> Data:
@@ -76,7 +88,6 @@ def moment(value: Any) -> str | None:
     return str(value) if value == value else None
 
 
-def _key(row: DataRow) -> tuple[int, str, str, float | None]:
-    """What Ax tells rows apart by."""
+def _key(row: DataRow) -> _Key:
     step = None if row.step is None or isnan(row.step) else row.step
     return row.trial_index, row.metric_name, row.arm_name, step

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from math import inf, isfinite, isnan
+from math import inf, isnan
 from typing import Any
 
 from ax.core.arm import Arm
@@ -155,12 +155,6 @@ def final_values(rows: Iterable[DataRow]) -> Metrics:
         if there is None or _step(row) >= _step(there):
             last[row.metric_name] = row
     return {name: (row.mean, None if isnan(row.se) else row.se) for name, row in last.items()}
-
-
-def last_step(rows: Iterable[DataRow]) -> int | None:
-    """The last step of one trial's curve; None where it has none."""
-    steps = [step for row in rows if isfinite(step := _step(row))]
-    return int(max(steps)) if steps else None
 
 
 def _step(row: DataRow) -> float:

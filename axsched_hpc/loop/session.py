@@ -236,8 +236,14 @@ class Session:
             for listener in self.listeners:
                 listener(event, self.ledger)
         while self._actions:
-            self._act(self._actions[0])
-            self._actions.popleft()
+            reports = self._reports()
+            if reports:
+                with _told():
+                    self.bridge.report((each.trial, each.points) for each in reports)
+            else:
+                self._act(self._actions[0])
+            for _ in range(len(reports) or 1):
+                self._actions.popleft()
 
     def check(self) -> None:
         """Make sure that this is still the driver, before anything is done that the journal does not guard.
@@ -258,14 +264,20 @@ class Session:
             self._superseded = True
             raise
 
+    def _reports(self) -> list[TellReported]:
+        """The points of curves with which the actions begin: Ax gets them in one call."""
+        reports = list[TellReported]()
+        for action in self._actions:
+            if not isinstance(action, TellReported):
+                break
+            reports.append(action)
+        return reports
+
     def _act(self, action: Action) -> None:
         match action:
             case TellCompleted(trial, metrics, time):
                 with _told():
                     self.bridge.complete(trial, metrics, time=time)
-            case TellReported(trial, points):
-                with _told():
-                    self.bridge.report(trial, points)
             case TellStopped(trial, reason, time):
                 with _told():
                     self.bridge.stop(trial, reason, time=time)

@@ -26,7 +26,7 @@ class Reporting(Driver):
     def report(self, trial: int, points: Iterable[Point], *, attempt: int = 1) -> None:
         event = AttemptReported(self.tick(), trial, attempt, tuple(points), 1)
         self.record(event)
-        self.bridge.report(trial, event.points)
+        self.bridge.report([(trial, event.points)])
 
     def stop(self, trial: int, reason: str = "worse") -> None:
         self.record(StopDecided(self.tick(), trial, 1, reason))

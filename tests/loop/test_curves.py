@@ -385,3 +385,20 @@ def test_a_decision_that_takes_long_is_taken_less_often(made: Made, monkeypatch:
     loop.run(Goal(2, synchronous=True), Interrupts())
     # Five seconds for a decision, and no other for 50; the trials report for 800.
     assert 12 <= len(asked) <= 16
+
+
+def test_what_was_read_is_not_read_again(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, loop, _, _ = made(always(runs=100.0, reports=reports(40)), slots=2)
+    read, begun = progress.read, dict[Path, int]()
+
+    def counted(path: Path, start: int) -> progress.Chunk:
+        chunk = read(path, start)
+        # Each look begins where the one before has ended.
+        assert start == begun.get(path, 0)
+        begun[path] = chunk.end
+        return chunk
+
+    monkeypatch.setattr(progress, "read", counted)
+    loop.run(Goal(2, synchronous=True), Interrupts())
+    assert list(begun.values()) == [path.stat().st_size for path in begun]
+    assert len(begun) == 2
