@@ -65,7 +65,7 @@ class DriverOpened(Event):
     ``previous`` maps the names of the segments that it has read to their sizes in bytes: what a superseded
     driver appends later lies beyond that size and does not count. ``run`` is the same for all drivers of one
     submission by ``axsched submit``, null for others: they are one run of the script, also where one of them
-    died when it had just closed in good order.
+    died when it had just closed in good order. ``provenance`` is what :mod:`axsched_hpc.io.provenance` finds.
     """
 
     kind: ClassVar[str] = "driver_opened"
@@ -77,6 +77,7 @@ class DriverOpened(Event):
     versions: dict[str, str] = field(default_factory=dict)
     previous: dict[str, int] = field(default_factory=dict)
     run: str | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,13 +118,14 @@ class ObjectiveSet(Event):
     """What the attempts planned from here on run: a directory below ``objective/``.
 
     ``warning``: seconds before the end of its job at which an objective that saves checkpoints is told to;
-    null for one that does not.
+    null for one that does not. ``repository``: the git commit that its source is from, where there is one.
     """
 
     kind: ClassVar[str] = "objective_set"
     objective: str
     what: str
     warning: int | None = None
+    repository: dict[str, Any] | None = None
 
 
 # ---------------------------------------------------------------- a trial's life

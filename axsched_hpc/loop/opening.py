@@ -171,7 +171,7 @@ def _digest(text: str) -> str:
 def versions() -> dict[str, str]:
     """What this driver runs with, for the record."""
     found = {"axsched_hpc": __version__, "python": platform.python_version()}
-    for package in ("ax-platform", "submitit"):
+    for package in ("ax-platform", "botorch", "gpytorch", "torch", "submitit"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

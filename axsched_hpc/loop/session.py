@@ -28,7 +28,7 @@ from axsched_hpc.core.machine import (
     TellReported,
     TellStopped,
 )
-from axsched_hpc.io import faults, processes
+from axsched_hpc.io import faults, processes, provenance
 from axsched_hpc.io.layout import FORMAT, Layout
 from axsched_hpc.loop import opening
 from axsched_hpc.loop.cleanup import Cleaner
@@ -167,6 +167,7 @@ class Session:
                 versions=opening.versions(),
                 previous=journal.sizes(segments),
                 run=os.environ.get(RUN_VARIABLE) or None,
+                provenance=provenance.of_driver(os.environ),
             )
         )
         faults.reach("open.recorded")

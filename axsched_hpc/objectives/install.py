@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import json
 import os
 import sys
@@ -22,7 +23,7 @@ from axsched_hpc.core.errors import ObjectiveError
 from axsched_hpc.io import access, atomic, document, owner, storage
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.objectives import kinds
-from axsched_hpc.objectives.kinds import FunctionObjective, Objective
+from axsched_hpc.objectives.kinds import FunctionObjective, Objective, ScriptObjective
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -88,6 +89,20 @@ def install(layout: Layout, objective: Objective | Checkpointed | Callable[..., 
     finally:
         _remove(temporary)
     return name
+
+
+def source(objective: Objective | Checkpointed | Callable[..., Any]) -> Path | None:
+    """The file that an objective was written in; None where there is none, as of a program on ``PATH``."""
+    if isinstance(objective, Checkpointed):
+        return source(objective.function)
+    if isinstance(objective, ScriptObjective):
+        place = Path(objective.source)
+    elif isinstance(objective, Objective):
+        return None
+    else:
+        code = getattr(inspect.unwrap(objective), "__code__", None)
+        place = Path(getattr(code, "co_filename", ""))
+    return place if place.is_absolute() and place.is_file() else None
 
 
 def load(layout: Layout, name: str) -> Installed:

@@ -16,6 +16,7 @@ from axsched_hpc.core.errors import AxSchedError, ClusterUnavailableError, Stora
 from axsched_hpc.core.events import ObjectiveSet
 from axsched_hpc.core.throttle import jittered, longer
 from axsched_hpc.io.layout import Layout
+from axsched_hpc.io.provenance import repository
 from axsched_hpc.loop.clock import SystemClock
 from axsched_hpc.loop.loop import Goal, Loop, Stop
 from axsched_hpc.loop.progress import shown
@@ -77,7 +78,9 @@ class Driver:
             before = self._installed(known.objective)
             level = logging.INFO if kinds.same_code(before, installed) else logging.WARNING
             log.log(level, "The objective has changed since the last trials: from here on %s runs.", what)
-        session.record(ObjectiveSet(self._clock.now(), name, what, installed.warning))
+        source = install.source(objective)
+        commit = None if source is None else repository(source.parent)
+        session.record(ObjectiveSet(self._clock.now(), name, what, installed.warning, commit))
 
     def has_objective(self) -> bool:
         """Whether there is something to run; what was set before a restart is checked to be whole.

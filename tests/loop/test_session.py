@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from axsched_hpc.core.errors import (
 from axsched_hpc.core.events import LeaseTaken, ObjectiveSet
 from axsched_hpc.io.layout import FORMAT, Layout
 from axsched_hpc.loop.session import Session
+from axsched_hpc.reporting.reading import read_experiment
 from axsched_hpc.store import journal
 from axsched_hpc.store.writer import JournalWriter
 from tests.loop.conftest import client
@@ -128,3 +130,13 @@ def test_a_journal_that_lost_its_end_is_refused(tmp_path: Path) -> None:
         JournalError, match=r"knows nothing of trial 0, but its files are there.*axsched repair"
     ):
         opened(tmp_path)
+
+
+def test_where_the_run_comes_from_is_in_the_journal(tmp_path: Path) -> None:
+    config = SchedulerConfig.from_dict(None)
+    session = Session.open(Layout.at(tmp_path / "run"), AxBridge.from_input(client()), config, VirtualClock())
+    driver = read_experiment(session.layout.root).ledger.driver
+    session.close(orderly=True)
+    assert driver is not None
+    assert driver.provenance["interpreter"] == sys.executable
+    assert {"axsched_hpc", "python", "ax-platform", "botorch", "torch", "submitit"} <= set(driver.versions)
