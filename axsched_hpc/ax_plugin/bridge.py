@@ -23,6 +23,11 @@ class AskingAx(AxBridge):
     """An experiment that Ax itself drives.
 
     Its trials' ends and curves are in the journal, for Ax to ask for; Ax keeps its own state, and saves it.
+
+    Attributes
+    ----------
+    current
+        The experiment that Ax works with now: the same, loaded again perhaps.
     """
 
     keeps_snapshot = False
@@ -31,7 +36,7 @@ class AskingAx(AxBridge):
         # The strategy is Ax's secret here: what stands in its place is never asked.
         super().__init__(handles_from(experiment), early_stopping=False)
         self._fingerprint = definition.fingerprint(experiment)
-        self._checked = experiment
+        self.current = experiment
 
     def check(self, experiment: Experiment) -> None:
         """Refuse another experiment than the one that this directory is for.
@@ -41,7 +46,7 @@ class AskingAx(AxBridge):
         ExperimentMismatchError
             Has the differences.
         """
-        if experiment is self._checked:
+        if experiment is self.current:
             return
         there = {KEY: {"fingerprint": self._fingerprint}}
         here = {KEY: {"fingerprint": definition.fingerprint(experiment)}}
@@ -50,7 +55,7 @@ class AskingAx(AxBridge):
                 f"This runner's directory is another experiment's: {'; '.join(differences)}. Give each "
                 "experiment a runner with a directory of its own."
             )
-        self._checked = experiment
+        self.current = experiment
 
     def added(self, trial: Trial, *, time: float) -> TrialAdded:
         """The record of a trial that Ax wants to run, from which it can be made again."""

@@ -100,6 +100,13 @@ class Engine(Driver):
             self.session.patience.insist(loop.observe)
             loop.submit_waiting()
 
+    def under_way(self) -> int:
+        """How many trials wait, are queued or run, of those that Ax waits for too."""
+        ledger, there = self.session.ledger, self.bridge.current.trials
+        waiting = (number for number in (*ledger.active, *ledger.waiting) if number in there)
+        # Were others counted, Ax could find neither room nor anything to wait for, which is an error to it.
+        return sum(there[number].status.is_deployed for number in waiting)
+
     def stop(self, trial: int, reason: str) -> None:
         """End a trial before its time."""
         with self._interruptible(None):

@@ -90,6 +90,9 @@ class SubmititAxRunner(SetsObjective, IRunner):
             ) from None
         self.objective = objective
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.directory!r}, {self.runner!r})"
+
     # ------------------------------------------------------------ saving
 
     @classmethod
@@ -179,8 +182,9 @@ class SubmititAxRunner(SetsObjective, IRunner):
     def poll_available_capacity(self) -> int:
         """How many more trials find a slot now: the inner runner's ``max_parallel``, less those under way."""
         with _stopping_ax():
-            ledger = engine.ledger_of(self._layout)
-            return max(0, self.runner.max_parallel - len(ledger.active) - len(ledger.waiting))
+            held = engine.find(self._layout)
+            # Before Ax has polled, it is not known which of the directory's trials it has.
+            return max(0, self.runner.max_parallel - (0 if held is None else held.under_way()))
 
     def poll_exception(self, trial: BaseTrial) -> str:
         """Why a trial failed: the worker's message, with what the objective wrote last."""

@@ -80,6 +80,6 @@ def _require_sql() -> None:
         import_module("sqlalchemy")
     except ModuleNotFoundError:
         raise ConfigError(
-            "Keeping experiments in a database needs SQLAlchemy: pip install 'ax-platform[mysql]'. JSON "
+            "Keeping experiments in a database needs SQLAlchemy: pip install 'axsched-hpc[sql]'. JSON "
             "files do without, and without a storage_config."
         ) from None
