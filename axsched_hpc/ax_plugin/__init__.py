@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from axsched_hpc.ax_plugin.errors import AxRunnerError
 from axsched_hpc.ax_plugin.metric import FileMetric
-from axsched_hpc.ax_plugin.runner import SubmititAxRunner
+from axsched_hpc.ax_plugin.runner import SubmititAxRunner, bring_back
 from axsched_hpc.ax_plugin.storage import register, registry_bundle, storage_config
 
 __all__ = [
     "AxRunnerError",
     "FileMetric",
     "SubmititAxRunner",
+    "bring_back",
     "register",
     "registry_bundle",
     "storage_config",

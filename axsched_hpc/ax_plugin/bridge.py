@@ -11,6 +11,7 @@ from ax.core.trial import Trial
 
 from axsched_hpc.ax_bridge import definition
 from axsched_hpc.ax_bridge.bridge import AxBridge
+from axsched_hpc.ax_bridge.files import DRIVEN_BY_AX
 from axsched_hpc.ax_bridge.inputs import handles_from
 from axsched_hpc.ax_bridge.snapshot import FORMAT, KEY, seal
 from axsched_hpc.core.curve import Point
@@ -69,7 +70,7 @@ class AskingAx(AxBridge):
             "fingerprint": self._fingerprint,
             "base_trials": [],
         }
-        defined: dict[str, Any] = json.loads(seal({"_type": "Ax drives: load what Ax has saved"}, ours))
+        defined: dict[str, Any] = json.loads(seal({"_type": DRIVEN_BY_AX}, ours))
         return defined
 
     # ------------------------------------------------------------ what Ax asks for by itself

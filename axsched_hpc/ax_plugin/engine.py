@@ -144,8 +144,9 @@ def _require_same(there: machine.Trial, trial: Trial, layout: Layout) -> None:
         raise ExperimentMismatchError(
             f"Trial {trial.index} has the parameters {parameters} in Ax, but {layout.root} holds a trial "
             f"{trial.index} with {there.parameters}. Nothing was submitted. If Ax was loaded from a save "
-            "that is older than what has been run, load it again and call the runner's bring_back(client) "
-            "before run_trials; for a new experiment choose another directory."
+            "that is older than what has been run, load it again and call "
+            "axsched_hpc.ax_plugin.bring_back(client) before run_trials; for a new experiment choose another "
+            "directory."
         )
 
 

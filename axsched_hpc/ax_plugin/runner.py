@@ -202,7 +202,7 @@ class SubmititAxRunner(SetsObjective, IRunner):
 
         They are running as far as Ax is concerned, until it polls; their results and jobs are in the
         directory. Call it after the experiment was loaded, before ``run_trials``. Doing it again changes
-        nothing.
+        nothing. :func:`axsched_hpc.ax_plugin.bring_back` finds the runner of a client.
 
         Parameters
         ----------
@@ -304,6 +304,29 @@ class SubmititAxRunner(SetsObjective, IRunner):
             else [("attempt", attempt.number), ("job", attempt.job), ("token", attempt.token)]
         )
         return {"directory": self.directory, **dict(known)}
+
+
+def bring_back(client: Any) -> list[int]:
+    """Give an ``ax.Client`` that was loaded the trials back that were run after it was saved.
+
+    Returns
+    -------
+    list of int
+        Their indices; see :meth:`SubmititAxRunner.bring_back`.
+
+    Raises
+    ------
+    AxRunnerError
+        The client's experiment has no :class:`SubmititAxRunner`, or the trials that both know differ.
+    """
+    with _stopping_ax():
+        runner = handles_from(client).experiment.runner
+        if not isinstance(runner, SubmititAxRunner):
+            raise ConfigError(
+                f"The runner of this client is {runner!r:.80}, not a SubmititAxRunner: call "
+                "client.configure_runner first."
+            )
+        return runner.bring_back(client)
 
 
 def _identity(runner: BaseRunner) -> Any:

@@ -19,7 +19,7 @@ from ax.orchestration.orchestrator import FailureRateExceededError
 from click.testing import CliRunner
 
 from axsched_hpc import AxScheduler, ConfigError, LocalRunner, MetricsError, SubmissionError, report
-from axsched_hpc.ax_plugin import AxRunnerError, FileMetric, SubmititAxRunner
+from axsched_hpc.ax_plugin import AxRunnerError, FileMetric, SubmititAxRunner, bring_back
 from axsched_hpc.cli import cli
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.runners.base import Batch
@@ -123,6 +123,16 @@ def test_axscheduler_goes_on_in_the_same_directory(directory: Path) -> None:
         scheduler.run_optimization(max_trials=2)
     assert statuses(made) == {"COMPLETED": 4}
     assert executions(directory) == dict.fromkeys(range(4), 1)
+
+
+def test_axscheduler_cannot_make_the_experiment_from_the_directory_alone_and_says_where_it_is(
+    directory: Path,
+) -> None:
+    made = prepared(directory, LocalRunner(2))
+    run(made, 1)
+    made._experiment.runner.close()
+    with pytest.raises(ConfigError, match=r"Ax itself has driven it.*Client.load_from_json_file"):
+        AxScheduler.resume(directory, LocalRunner(2))
 
 
 # ---------------------------------------------------------------- failures
@@ -297,9 +307,9 @@ def test_trials_that_ax_has_lost_are_brought_back(directory: Path, tmp_path: Pat
     made.save_to_json_file(str(tmp_path / "early.json"))
     run(made, 3)
     loaded = Client.load_from_json_file(str(tmp_path / "early.json"))
-    assert loaded._experiment.runner.bring_back(loaded) == [1, 2, 3]
+    assert bring_back(loaded) == [1, 2, 3]
     assert statuses(loaded) == {"COMPLETED": 1, "RUNNING": 3}
-    assert loaded._experiment.runner.bring_back(loaded) == []
+    assert bring_back(loaded) == []
     run(loaded, 2)
     assert statuses(loaded) == {"COMPLETED": 6}
     assert executions(directory) == dict.fromkeys(range(6), 1)
@@ -326,6 +336,11 @@ def test_a_trial_with_other_parameters_than_the_directory_has_is_refused(
     with pytest.raises(AxRunnerError, match="Trial 0 has the parameters"):
         other._experiment.runner.bring_back(other)
     assert executions(directory) == {0: 1, 1: 1}
+
+
+def test_trials_can_only_be_brought_back_by_a_runner_of_this_kind() -> None:
+    with pytest.raises(AxRunnerError, match="configure_runner first"):
+        bring_back(client())
 
 
 # ---------------------------------------------------------------- what is refused
