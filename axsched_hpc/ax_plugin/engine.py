@@ -26,8 +26,6 @@ from axsched_hpc.core.ledger import Ledger, arm_key
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.loop.clock import SystemClock
 from axsched_hpc.loop.session import Session
-from axsched_hpc.objectives.kinds import Objective
-from axsched_hpc.objectives.placeholders import check_placeholders
 from axsched_hpc.runners.base import BaseRunner
 from axsched_hpc.scheduler.driver import Driver, close
 from axsched_hpc.store import journal
@@ -63,9 +61,7 @@ class Engine(Driver):
                     f"No objective is set for {self.session.layout.root}, so there is nothing to run. Call "
                     "set_objective_function, set_script_objective or set_container_objective of the runner."
                 )
-            found = self._installed(name)
-            if isinstance(found, Objective):
-                check_placeholders(found, self.bridge.parameter_names)
+            self._installed(name)
             self._use_objective(name)
             self._used = name
 

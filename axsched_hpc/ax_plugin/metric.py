@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ import pandas as pd
 from ax.api.protocols.metric import IMetric
 from ax.core.base_trial import BaseTrial
 from ax.core.data import MAP_KEY, Data
-from ax.core.metric import MetricFetchE, MetricFetchResult
+from ax.core.metric import Metric, MetricFetchE, MetricFetchResult
 from ax.utils.common.result import Err, Ok
 
 from axsched_hpc.ax_bridge.inputs import check_trial
 from axsched_hpc.core.config import boolean
-from axsched_hpc.core.curve import extend, finish
+from axsched_hpc.core.curve import Report, extend, finish, thinned
 from axsched_hpc.core.errors import MetricsError
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.io import atomic, outcome, progress
@@ -52,6 +52,12 @@ class FileMetric(IMetric):
         """Whether values come before a trial has ended."""
         # A class method in Ax, which calls it on instances.
         return self.curve
+
+    @property
+    def fetch_multi_group_by_metric(self) -> type[Metric]:
+        """The key by which Ax fetches metrics together."""
+        # Of metrics with one key Ax asks the first whether all of them come while trials run.
+        return IMetric if self.curve else FileMetric
 
     def fetch(
         self, trial_index: int, trial_metadata: Mapping[str, Any]
@@ -141,19 +147,22 @@ def _final(attempts: list[AttemptFiles]) -> Metrics | None:
 
 
 def _curve(attempts: list[AttemptFiles]) -> dict[int, Metrics]:
-    """What the attempts reported on their way, as one curve."""
+    """What the attempts reported on their way, as one curve, thinned as AxScheduler thins it."""
+    reports = [
+        report
+        for files in attempts
+        if files.progress.name in atomic.listing(files.root)
+        for report in _reports(files.progress)
+    ]
+    kept, last = thinned(None, reports)
     curve: dict[int, Metrics] = {}
-    for files in attempts:
-        if files.progress.name in atomic.listing(files.root):
-            extend(curve, _reports(files.progress))
+    extend(curve, [(each.step, each.metrics) for each in (*kept, *([] if last is None else [last]))])
     return curve
 
 
-def _reports(path: Path) -> list[tuple[int, Metrics]]:
-    points: list[tuple[int, Metrics]] = []
+def _reports(path: Path) -> Iterator[Report]:
     start, more = 0, True
     while more:
         chunk = progress.read(path, start)
-        points += [(report.step, report.metrics) for report in chunk.reports]
+        yield from chunk.reports
         start, more = chunk.end, chunk.more
-    return points

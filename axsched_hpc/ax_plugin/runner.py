@@ -24,6 +24,8 @@ from axsched_hpc.core.states import TrialState
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.loop import opening
 from axsched_hpc.objectives import install
+from axsched_hpc.objectives.kinds import Objective
+from axsched_hpc.objectives.placeholders import check_placeholders
 from axsched_hpc.runners import settings
 from axsched_hpc.runners.base import BaseRunner
 from axsched_hpc.scheduler.objective import SetsObjective
@@ -89,6 +91,7 @@ class SubmititAxRunner(SetsObjective, IRunner):
                 "numbers, strings, lists and dicts."
             ) from None
         self.objective = objective
+        self._unchecked: Objective | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.directory!r}, {self.runner!r})"
@@ -127,9 +130,18 @@ class SubmititAxRunner(SetsObjective, IRunner):
 
     def _set_objective(self, objective: Any) -> None:
         opening.make_directories(self._layout, engine.checked(self.config, self._layout).permissions)
-        self.objective = install.install(self._layout, objective)
+        self._unchecked = objective if isinstance(objective, Objective) else None
         if (there := engine.find(self._layout)) is not None:
+            self._check(there)
+        self.objective = install.install(self._layout, objective)
+        if there is not None:
             there.use(self.objective)
+
+    def _check(self, there: Engine) -> None:
+        """Check what can only be checked once it is known which parameters there are."""
+        if self._unchecked is not None:
+            check_placeholders(self._unchecked, there.bridge.parameter_names)
+            self._unchecked = None
 
     # ------------------------------------------------------------ running
 
@@ -266,6 +278,7 @@ class SubmititAxRunner(SetsObjective, IRunner):
     def _opened(self, experiment: Experiment) -> Engine:
         key = {"runner": _identity(self.runner), "config": self.config}
         held = engine.opened(self._layout, experiment, self.runner, self.config, key)
+        self._check(held)
         held.use(self.objective)
         return held
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -90,3 +93,84 @@ def executions(directory: Path) -> Counter[int]:
         files = layout.attempt(int(root.parent.name), int(root.name.removeprefix("attempt-")))
         found[int(root.parent.name)] += claim.executions(files)
     return found
+
+
+# ---------------------------------------------------------------- processes of their own
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: Makes the client or loads it, runs some trials in parallel, and saves it again.
+SCRIPT = """
+import sys
+from pathlib import Path
+from ax.api.client import Client
+from axsched_hpc import LocalRunner, SlurmRunner
+from axsched_hpc.ax_plugin import bring_back
+from tests.ax_plugin.kit import prepared, run
+
+folder, kind, mode = Path(sys.argv[1]), sys.argv[2], sys.argv[5]
+trials, parallelism = int(sys.argv[3]), int(sys.argv[4])
+saved, log = str(folder / "client.json"), str(folder / "executions.log")
+
+def objective(parameters):
+    import time
+    with open(log, "a") as file:
+        file.write(f"{parameters['x']!r}\\n")
+    time.sleep(0.3)
+    return {"loss": (parameters["x"] - 0.3) ** 2}
+
+if mode == "new":
+    slurm = SlurmRunner(memory="100M", time_limit="00:10:00", max_parallel=parallelism)
+    made = prepared(folder / "run", slurm if kind == "slurm" else LocalRunner(parallelism), objective)
+    made.save_to_json_file(saved)
+else:
+    made = Client.load_from_json_file(saved)
+    bring_back(made)
+    if mode == "finish":
+        trials -= len(made._experiment.trials)
+if kind == "slurm":
+    made.run_trials(max_trials=trials, parallelism=parallelism)
+else:
+    run(made, trials, parallelism)
+made.save_to_json_file(saved)
+"""
+
+
+def start(
+    folder: Path, kind: str, trials: int, parallelism: int, mode: str, *, fault: tuple[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Start the script: ``mode`` is "new", "more" or "finish"; a fault is a point and what happens there."""
+    script, faults = folder / "script.py", folder / "faults"
+    script.write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if fault is not None:
+        faults.mkdir()
+        (faults / fault[0]).write_text(fault[1])
+        environment["AXSCHED_FAULTS"] = str(faults)
+    return subprocess.Popen(
+        [sys.executable, str(script), str(folder), kind, str(trials), str(parallelism), mode],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+
+
+def ended(process: subprocess.Popen[str], code: int = 0) -> None:
+    """Wait for the script's end, with this exit code."""
+    output, _ = process.communicate(timeout=150)
+    assert process.returncode == code, output
+
+
+def check(folder: Path, trials: int) -> None:
+    """Check that the script's trials are completed in Ax, and that each was run once."""
+    from ax.api.client import Client
+
+    import axsched_hpc.ax_plugin  # noqa: F401
+
+    loaded = Client.load_from_json_file(str(folder / "client.json"))
+    assert statuses(loaded) == {"COMPLETED": trials}
+    assert set(losses(loaded)) == set(range(trials))
+    assert executions(folder / "run") == dict.fromkeys(range(trials), 1)
+    logged = (folder / "executions.log").read_text().splitlines()
+    assert len(logged) == len(set(logged)) == trials

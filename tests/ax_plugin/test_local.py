@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,33 @@ from ax.core.trial_status import TrialStatus
 from ax.orchestration.orchestrator import FailureRateExceededError
 from click.testing import CliRunner
 
-from axsched_hpc import AxScheduler, ConfigError, LocalRunner, MetricsError, SubmissionError, report
+from axsched_hpc import (
+    AxScheduler,
+    ConfigError,
+    LocalRunner,
+    MetricsError,
+    ObjectiveError,
+    SubmissionError,
+    report,
+)
 from axsched_hpc.ax_plugin import AxRunnerError, FileMetric, SubmititAxRunner, bring_back
 from axsched_hpc.cli import cli
 from axsched_hpc.core.states import TrialState
-from axsched_hpc.runners.base import Batch
+from axsched_hpc.runners.base import Batch, JobStatus
 from axsched_hpc.runners.submitit_runner import SubmititRunner
-from tests.ax_plugin.kit import bowl, client, executions, ledger, losses, prepared, run, statuses
+from tests.ax_plugin.kit import (
+    bowl,
+    check,
+    client,
+    ended,
+    executions,
+    ledger,
+    losses,
+    prepared,
+    run,
+    start,
+    statuses,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -69,6 +89,57 @@ def test_trials_that_are_submitted_together_are_one_batch(directory: Path) -> No
     run(made, 5, parallelism=3)
     assert statuses(made) == {"COMPLETED": 5}
     assert len(next(iter(ledger(directory).batches.values()))) == 3
+
+
+class Counting(SubmititRunner):
+    """Counts what the scheduler is asked."""
+
+    def __init__(self) -> None:
+        super().__init__("local", 20)
+        self.cheap_poll = False
+        self.polls = 0
+
+    def poll(self, jobs: Sequence[str]) -> Mapping[str, JobStatus]:
+        self.polls += 1
+        return super().poll(jobs)
+
+
+def test_a_poll_of_many_trials_is_one_query_and_not_more_often_than_it_is_allowed(directory: Path) -> None:
+    counting = Counting()
+    made = prepared(directory, counting, slow_at_the_right)
+    experiment, runner = made._experiment, made._experiment.runner
+    for place in range(5):
+        experiment.attach_trial([{"x": 0.9, "y": place / 10}])
+    trials = list(experiment.trials.values())
+    runner.run_multiple(trials)
+    assert runner.poll_available_capacity() == 15
+    begun = time.monotonic()
+    for _ in range(10):
+        assert runner.poll_trial_status(trials) == {TrialStatus.RUNNING: set(range(5))}
+    # config["monitoring_interval"] is a second.
+    assert 1 <= counting.polls <= 2 + time.monotonic() - begun
+    for trial in trials:
+        runner.stop(trial)
+
+
+def test_a_script_as_the_objective(directory: Path, tmp_path: Path) -> None:
+    script = tmp_path / "half.sh"
+    script.write_text('#!/bin/sh\necho "loss 0.5" > "$AXSCHED_METRICS_FILE"\n')
+    script.chmod(0o700)
+    made = client()
+    runner = SubmititAxRunner(directory, LocalRunner(1))
+    runner.set_script_objective(script)
+    made.configure_runner(runner)
+    made.configure_metrics([FileMetric("loss")])
+    run(made, 1)
+    assert losses(made) == {0: 0.5}
+    with pytest.raises(ObjectiveError, match="unknown placeholder {z}"):
+        runner.set_script_objective(script, {"args": ["{z}"]})
+    runner.close()
+    # Which parameters there are is not known before the first trial.
+    runner.set_script_objective(script, {"args": ["{z}"]})
+    with pytest.raises(AxRunnerError, match="unknown placeholder {z}"):
+        run(made, 1)
 
 
 def test_what_is_saved_as_json_goes_on_when_it_is_loaded(directory: Path, tmp_path: Path) -> None:
@@ -262,6 +333,31 @@ def test_the_orchestrator_stops_unpromising_trials_early(directory: Path) -> Non
     wait_for(ended, "the jobs of stopped trials to end")
 
 
+def many_reports(parameters: dict[str, Any]) -> dict[str, float]:
+    for step in range(1000):
+        report(step, loss=1.0 / (step + 1), speed=2.0)
+    return {"loss": 0.0, "speed": 3.0}
+
+
+def test_metrics_with_and_without_curves_side_by_side(directory: Path) -> None:
+    made = prepared(directory, LocalRunner(1), many_reports, curve=True)
+    made.configure_metrics([FileMetric("speed")])
+    run(made, 1)
+    frame = made._experiment.lookup_data().full_df
+    speed = frame[frame["metric_name"] == "speed"]
+    assert speed[["step", "mean"]].to_numpy().tolist() == [[999.0, 3.0]]
+    steps = frame[frame["metric_name"] == "loss"]["step"].tolist()
+    # A long curve is thinned; its end has the final value.
+    assert (steps[:3], steps[-1]) == ([0.0, 1.0, 2.0], 999.0)
+    assert 200 < len(steps) < 500
+    assert losses(made) == {0: 0.0}
+
+
+def test_only_the_metrics_with_curves_are_fetched_while_trials_run() -> None:
+    groups = {FileMetric(name, curve).fetch_multi_group_by_metric for name in "ab" for curve in (True, False)}
+    assert len(groups) == 2
+
+
 def test_stopping_ends_what_runs_and_what_waits(directory: Path) -> None:
     made = prepared(directory, LocalRunner(1), slow_at_the_right)
     experiment, runner = made._experiment, made._experiment.runner
@@ -336,6 +432,17 @@ def test_a_trial_with_other_parameters_than_the_directory_has_is_refused(
     with pytest.raises(AxRunnerError, match="Trial 0 has the parameters"):
         other._experiment.runner.bring_back(other)
     assert executions(directory) == {0: 1, 1: 1}
+
+
+@pytest.mark.parametrize(
+    ("point", "action"), [("batch.planned", "kill 2"), ("inbox.recorded", "kill"), ("journal.torn", "kill 6")]
+)
+def test_killed_at_a_point_of_its_life_nothing_is_lost_and_nothing_is_run_twice(
+    tmp_path: Path, point: str, action: str
+) -> None:
+    ended(start(tmp_path, "local", 4, 2, "new", fault=(point, action)), -9)
+    ended(start(tmp_path, "local", 4, 2, "finish"))
+    check(tmp_path, 4)
 
 
 def test_trials_can_only_be_brought_back_by_a_runner_of_this_kind() -> None:
