@@ -133,12 +133,12 @@ def test_a_script_as_the_objective(directory: Path, tmp_path: Path) -> None:
     made.configure_metrics([FileMetric("loss")])
     run(made, 1)
     assert losses(made) == {0: 0.5}
-    with pytest.raises(ObjectiveError, match="unknown placeholder {z}"):
+    with pytest.raises(ObjectiveError, match=r"unknown placeholder \{z\}"):
         runner.set_script_objective(script, {"args": ["{z}"]})
     runner.close()
     # Which parameters there are is not known before the first trial.
     runner.set_script_objective(script, {"args": ["{z}"]})
-    with pytest.raises(AxRunnerError, match="unknown placeholder {z}"):
+    with pytest.raises(AxRunnerError, match=r"unknown placeholder \{z\}"):
         run(made, 1)
 
 
