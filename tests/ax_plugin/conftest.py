@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,3 +15,9 @@ def _directories_are_given_back() -> Iterator[None]:
 
     for _, root in list(engine._ENGINES):
         engine.release(engine.Layout(root))
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Where the experiment directory of a test is to be."""
+    return tmp_path / "run"

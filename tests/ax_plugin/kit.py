@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.io import claim
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import journal
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def bowl(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -80,6 +84,32 @@ def losses(made: Any) -> dict[int, float]:
     return {int(row.trial_index): float(row.mean) for row in frame.itertuples()}
 
 
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"in vain waited for {what}"
+        time.sleep(0.02)
+
+
+def slow_at_the_right(parameters: dict[str, Any]) -> dict[str, float]:
+    """Reports on its way; takes a minute where x is above 0.5."""
+    import time
+
+    from axsched_hpc import report
+
+    for step in range(600 if parameters["x"] > 0.5 else 2):
+        report(step, loss=parameters["x"])
+        if parameters["x"] > 0.5:
+            time.sleep(0.1)
+    return {"loss": parameters["x"]}
+
+
+def process_environment() -> dict[str, str]:
+    """For processes that import this tree's package."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
 def ledger(directory: Path) -> Ledger:
     """What the journal of a directory tells."""
     return journal.replay(journal.read(Layout.at(directory).journal))
@@ -96,8 +126,6 @@ def executions(directory: Path) -> Counter[int]:
 
 
 # ---------------------------------------------------------------- processes of their own
-
-ROOT = Path(__file__).resolve().parents[2]
 
 #: Makes the client or loads it, runs some trials in parallel, and saves it again.
 SCRIPT = """
@@ -142,7 +170,7 @@ def start(
     """Start the script: ``mode`` is "new", "more" or "finish"; a fault is a point and what happens there."""
     script, faults = folder / "script.py", folder / "faults"
     script.write_text(SCRIPT)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = process_environment()
     if fault is not None:
         faults.mkdir()
         (faults / fault[0]).write_text(fault[1])

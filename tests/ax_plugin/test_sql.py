@@ -12,9 +12,7 @@ import pytest
 
 from axsched_hpc import ConfigError, LocalRunner
 from axsched_hpc.ax_plugin import FileMetric, registry_bundle, storage_config
-from tests.ax_plugin.kit import client, executions, prepared, run, statuses
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.ax_plugin.kit import ROOT, client, executions, prepared, process_environment, run, statuses
 
 GO_ON = """
 import sys
@@ -99,7 +97,7 @@ def test_without_sqlalchemy_json_still_works_and_a_database_says_what_is_missing
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=process_environment(),
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
