@@ -237,6 +237,10 @@ class SubmititAxRunner(SetsObjective, IRunner):
             lost = opened.restore(handles)
             for number in lost:
                 handles.experiment.trials[number].update_run_metadata(self._metadata(opened, number))
+            if lost and handles.client.db_settings_set:
+                # At its next steps Ax saves only what it has changed itself.
+                handles.client.set_experiment(handles.experiment)
+                handles.client.set_generation_strategy(handles.generation_strategy)
             return lost
 
     def close(self) -> None:

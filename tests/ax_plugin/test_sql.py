@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ax.api.client import Client
 
 from axsched_hpc import ConfigError, LocalRunner
-from axsched_hpc.ax_plugin import FileMetric, registry_bundle, storage_config
-from tests.ax_plugin.kit import ROOT, client, executions, prepared, process_environment, run, statuses
+from axsched_hpc.ax_plugin import FileMetric, bring_back, registry_bundle, storage_config
+from tests.ax_plugin.kit import ROOT, client, executions, losses, prepared, process_environment, run, statuses
 
 GO_ON = """
 import sys
@@ -57,6 +58,28 @@ def test_saved_at_each_step_loaded_in_a_new_process_and_gone_on_with(database: s
     assert done.stdout.splitlines() == ["[('COMPLETED', 3)] True", "True [0, 1, 2]"]
     assert executions(tmp_path / "run") == dict.fromkeys(range(3), 1)
     assert statuses(made) == {"COMPLETED": 1}
+
+
+def test_trials_that_are_brought_back_are_in_the_database_too(database: str, tmp_path: Path) -> None:
+    storage = storage_config(url=database)
+    made = client(storage=storage)
+    prepared(tmp_path / "run", LocalRunner(2), made=made)
+    run(made, 1, db_settings=settings(made))
+    run(made, 2)  # as where Ax was killed before it could save
+
+    def loaded() -> Any:
+        return Client.load_from_database("bowl", storage_config=storage)
+
+    again = loaded()
+    assert statuses(again) == {"COMPLETED": 1}
+    assert bring_back(again) == [1, 2]
+    assert statuses(loaded()) == {"COMPLETED": 1, "RUNNING": 2}
+    run(again, 1, db_settings=settings(again))
+    last = loaded()
+    assert statuses(last) == {"COMPLETED": 4}
+    assert losses(last) == pytest.approx(losses(again))
+    assert len(last._generation_strategy._generator_runs) == 4
+    assert executions(tmp_path / "run") == dict.fromkeys(range(4), 1)
 
 
 def settings(made: Any) -> Any:
