@@ -91,7 +91,15 @@ class Asked:
 
 
 class AxBridge:
-    """An experiment, its generation strategy and its seed: the user's own objects, changed in place."""
+    """An experiment, its generation strategy and its seed: the user's own objects, changed in place.
+
+    Attributes
+    ----------
+    keeps_snapshot
+        Whether a snapshot is kept beside the journal.
+    """
+
+    keeps_snapshot = True
 
     def __init__(self, handles: Handles, *, early_stopping: Any = None, global_stopping: Any = None) -> None:
         self._handles = handles

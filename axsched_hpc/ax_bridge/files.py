@@ -19,6 +19,9 @@ _CLIENT_KEYS = {"_type", "experiment", "generation_strategy"}
 
 CLIENT, AX_CLIENT, EXPERIMENT = "ax.Client snapshot", "AxClient snapshot", "Experiment"
 
+#: What the definition of a directory is where Ax itself drives: without the experiment, which Ax keeps.
+DRIVEN_BY_AX = "DrivenByAx"
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -55,6 +58,11 @@ def read_any(text: str, source: str, *, seed: int | None = None) -> Loaded:
     """
     content = _parsed(text, source)
     kind = _kind(content)
+    if kind is None and isinstance(content, dict) and content.get("_type") == DRIVEN_BY_AX:
+        raise ConfigError(
+            f"{source} does not hold the experiment, since Ax itself has driven it, by a SubmititAxRunner. "
+            "Load what Ax has saved with Client.load_from_json_file, and pass that client to AxScheduler."
+        )
     if kind is None:
         raise ConfigError(
             f"{source} holds {_found(content)}, which is no ax.Client snapshot, AxClient snapshot or "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from axsched_hpc.core.errors import ClusterUnavailableError, FailureRateError, plural
-from axsched_hpc.core.events import Event, TrialAbandoned, TrialStopped
+from axsched_hpc.core.events import AttemptStarted, Event, StopDecided, TrialAbandoned, TrialStopped
 from axsched_hpc.core.plan import demand
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.io import faults
@@ -147,6 +147,34 @@ class Loop:
             ledger = self._session.ledger
             free = self._submitter.slots - len(ledger.active)
             self._submitter.submit(list(ledger.waiting)[: max(0, free)])
+
+    def stop(self, number: int, reason: str) -> None:
+        """End a trial that is not wanted any more: one that runs counts as stopped early, and keeps its
+        curve.
+
+        Its job is cancelled now, or where the scheduler does not answer, at a later look.
+        """
+        self._session.patience.insist(lambda: self._stop_trial(number, reason))
+
+    def _stop_trial(self, number: int, reason: str) -> None:
+        session, ledger = self._session, self._session.ledger
+        self._submitter.recover()
+        trial, now = ledger.trials[number], self._clock.now()
+        if trial.state is TrialState.QUEUED and not self._submitter.close(trial, reason):
+            # Its worker is at work already, which the scheduler has not been asked for yet.
+            session.record(AttemptStarted(now, number, trial.attempts[-1].number))
+        trial = ledger.trials[number]
+        if trial.state is TrialState.RUNNING:
+            if not trial.attempts[-1].stop:
+                session.record(StopDecided(now, number, trial.attempts[-1].number, reason))
+            self._stopper.end()
+        elif not trial.state.final:
+            job = trial.attempts[-1].job if trial.state is TrialState.QUEUED else None
+            if trial.state is TrialState.PLANNED:
+                self._submitter.close(trial, reason)
+            session.record(TrialAbandoned(now, number, reason))
+            if job is not None:
+                self._observer.give_up(job)
 
     def cancel(self, reason: str) -> None:
         """Cancel all that runs; what ends with a result all the same within the grace time is kept.

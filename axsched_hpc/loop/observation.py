@@ -232,6 +232,11 @@ class Observer:
             self.pause = jittered(self.pause, random.random())
         return known
 
+    def give_up(self, job: str) -> None:
+        """Cancel the job of an attempt that is given up, now or at a later look."""
+        self._given_up.append(job)
+        self._end_given_up()
+
     def _end_given_up(self) -> None:
         """Cancel the jobs of attempts that are given up and may be alive, in one call."""
         if not self._given_up:

@@ -302,7 +302,7 @@ class Session:
         A driver that was superseded writes nothing, here as in the journal. A snapshot holds nothing that is
         not in the journal.
         """
-        if self._superseded or self._owed:
+        if self._superseded or self._owed or not self.bridge.keeps_snapshot:
             return
         started = self.clock.monotonic()
         try:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from axsched_hpc.core.errors import ClusterUnavailableError, ObjectiveError, SubmissionError
 from axsched_hpc.core.events import AttemptWithdrawn, BatchPlanned, BatchSubmitted, Event, Request
 from axsched_hpc.core.ledger import Ledger
+from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.plan import whole_packs
 from axsched_hpc.core.request import following
 from axsched_hpc.core.states import TrialState
@@ -196,6 +197,11 @@ class Submitter:
             log.info("Found %d submitted job(s) of batch %s again.", len(jobs), batch.token)
             self._session.record(BatchSubmitted(self._session.clock.now(), batch.token, jobs))
         self._withdraw(gone, "never submitted")
+
+    def close(self, trial: Trial, reason: str) -> bool:
+        """Close the attempt under way of a trial for ever; False where its worker was quicker."""
+        files = self._session.layout.attempt(trial.number, trial.attempts[-1].number)
+        return claim.close(files, reason)
 
     def _close_claim(self, item: BatchAttempt) -> Claim | None:
         """Close an attempt for ever; or the claim of the worker that was quicker."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from axsched_hpc.runners.settings import remembered
 from axsched_hpc.runners.submitit_runner import SubmititRunner, usable_cores
 
 
@@ -22,5 +23,6 @@ class LocalRunner(SubmititRunner):
         ``max_parallel`` is no whole number of at least 1.
     """
 
+    @remembered
     def __init__(self, max_parallel: int | None = None) -> None:
         super().__init__("local", usable_cores() if max_parallel is None else max_parallel)

@@ -15,6 +15,7 @@ from axsched_hpc.core.sizes import memory_mb, time_s
 from axsched_hpc.runners.allocation_jobs import inside_allocation
 from axsched_hpc.runners.child_jobs import ChildJobs
 from axsched_hpc.runners.packed_jobs import PackedJobs
+from axsched_hpc.runners.settings import remembered
 from axsched_hpc.runners.slurm_checks import MEMORY, TIME, checked_config, matching, word
 from axsched_hpc.runners.slurm_jobs import SlurmJobs
 from axsched_hpc.runners.step_jobs import StepJobs
@@ -63,6 +64,7 @@ class SlurmRunner(SubmititRunner):
         An argument is wrong; the message names it and what it takes.
     """
 
+    @remembered
     def __init__(
         self,
         partition: str | None = None,

@@ -13,6 +13,7 @@ from axsched_hpc.core.request import Asked
 from axsched_hpc.runners.base import BaseRunner, Batch, JobStatus, Usage
 from axsched_hpc.runners.debug_jobs import DebugJobs
 from axsched_hpc.runners.local_jobs import LocalJobs
+from axsched_hpc.runners.settings import remembered
 from axsched_hpc.runners.slurm_jobs import SlurmJobs
 from axsched_hpc.runners.submitit_jobs import SubmititJobs
 
@@ -55,6 +56,7 @@ class SubmititRunner(BaseRunner):
         An argument is wrong.
     """
 
+    @remembered
     def __init__(self, cluster: str, max_parallel: int, **parameters: Any) -> None:
         if not isinstance(cluster, str) or not cluster:
             raise ConfigError(

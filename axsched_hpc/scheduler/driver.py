@@ -67,7 +67,11 @@ class Driver:
 
     def _set_objective(self, objective: Any) -> None:
         session = self.session
-        name = session.patience.insist(lambda: install.install(session.layout, objective))
+        self._use_objective(session.patience.insist(lambda: install.install(session.layout, objective)))
+
+    def _use_objective(self, name: str) -> None:
+        """Record which of the installed objectives runs from here on."""
+        session = self.session
         known = session.ledger.objective
         if known is not None and known.objective == name:
             return
