@@ -82,7 +82,7 @@ class AskingAx(AxBridge):
         """None: what the user completes in Ax by himself, Ax keeps."""
         return []
 
-    def report(self, trial: int, points: Iterable[Point]) -> None:
+    def report(self, curves: Iterable[tuple[int, Iterable[Point]]]) -> None:
         """Nothing; see :class:`~axsched_hpc.ax_plugin.FileMetric`."""
 
     def complete(self, trial: int, metrics: Metrics, *, time: float) -> None:

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
@@ -67,10 +68,11 @@ class Driver:
 
     def _set_objective(self, objective: Any) -> None:
         session = self.session
-        self._use_objective(session.patience.insist(lambda: install.install(session.layout, objective)))
+        name = session.patience.insist(lambda: install.install(session.layout, objective))
+        self._use_objective(name, install.source(objective))
 
-    def _use_objective(self, name: str) -> None:
-        """Record which of the installed objectives runs from here on."""
+    def _use_objective(self, name: str, source: Path | None = None) -> None:
+        """Record which of the installed objectives runs from here on, and where its source is."""
         session = self.session
         known = session.ledger.objective
         if known is not None and known.objective == name:
@@ -82,7 +84,6 @@ class Driver:
             before = self._installed(known.objective)
             level = logging.INFO if kinds.same_code(before, installed) else logging.WARNING
             log.log(level, "The objective has changed since the last trials: from here on %s runs.", what)
-        source = install.source(objective)
         commit = None if source is None else repository(source.parent)
         session.record(ObjectiveSet(self._clock.now(), name, what, installed.warning, commit))
 
