@@ -40,6 +40,7 @@ _NEEDS: dict[str, tuple[str, Callable[[], str | None]]] = {
 
 #: Tests that share something expensive, or would disturb each other: one process runs all of a row.
 _TOGETHER = (
+    "tests/ax/test_encode.py",
     "tests/lease/test_drivers.py",
     "tests/lease/test_superseded.py",
     "tests/outages/",
