@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from axsched_hpc import AxScheduler, LocalRunner
 from axsched_hpc.cli import cli
+from axsched_hpc.core import lease
 from axsched_hpc.core.curve import Reach
 from axsched_hpc.core.errors import JournalError
 from axsched_hpc.core.states import TrialState
@@ -33,8 +34,9 @@ STATES = [
 
 
 @pytest.fixture(params=KEPT)
-def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A copy of such a directory."""
+def old(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of such a directory, whose last driver is not watched for long before it counts as dead."""
+    monkeypatch.setattr(lease, "WATCHED_SHARE", 0.01)
     return Path(shutil.copytree(DATA / request.param, tmp_path / "run"))
 
 

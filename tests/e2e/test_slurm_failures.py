@@ -67,6 +67,7 @@ def test_more_time_and_more_memory(slurm_cluster: Cluster, tmp_path: Path) -> No
     assert (slow.state, large.state) == (TrialState.COMPLETED, TrialState.COMPLETED)
 
     (failure,) = slow.failures()
+    # A signal of submitit's before the limit would end the worker, and Slurm would say FAILED.
     assert (failure.kind, failure.limit_s) == (FailureKind.TIMED_OUT, 60)
     assert slow.attempts[1].request == Request(time_s=90)
     assert "it reached its time limit (state TIMEOUT)" in failure.message

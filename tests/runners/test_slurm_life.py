@@ -56,16 +56,6 @@ def running(workshop: Workshop, runner: SlurmRunner, seconds: float) -> str:
 
 
 @pytest.mark.timeout(180)
-def test_the_time_limit_is_told_as_such(acct_cluster: Cluster, workshop: Workshop) -> None:
-    """submitit's own signal before the limit would end the worker, and sacct would say FAILED."""
-    runner = small(time_limit=1)
-    job = running(workshop, runner, 600)
-    status = wait(runner, job, ended, patience=110)
-    assert (status.state, status.raw) == (JobState.TIMED_OUT, "TIMEOUT")
-    assert workshop.outcome(workshop.batches[0], 0) is None
-
-
-@pytest.mark.timeout(180)
 def test_a_job_that_is_requeued_is_the_same_attempt(slurm_cluster: Cluster, workshop: Workshop) -> None:
     runner = small()
     job = running(workshop, runner, 3)
