@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -35,6 +35,12 @@ def _no_engines() -> str | None:
 _NEEDS: dict[str, tuple[str, Callable[[], str | None]]] = {
     "container": ("AXSCHED_REQUIRE_CONTAINERS", _no_engines),
     "nfs": ("AXSCHED_REQUIRE_NFS", obstacle),
+}
+
+#: Marker: the variable under which none of its tests may be skipped, for whatever reason.
+_REQUIRED = {
+    "slurm": "AXSCHED_REQUIRE_SLURM",
+    **{marker: variable for marker, (variable, _) in _NEEDS.items()},
 }
 
 
@@ -76,3 +82,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if os.environ.get(variable) == "1":
             pytest.fail(f"{variable}=1, but {reason}", pytrace=False)
         pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a skipped test fail where what it is about is required: such as one that only root can run."""
+    report = yield
+    if report.skipped:
+        for marker, variable in _REQUIRED.items():
+            if item.get_closest_marker(marker) is not None and os.environ.get(variable) == "1":
+                reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
+                report.outcome = "failed"
+                report.longrepr = f"{variable}=1, but the test was skipped: {reason}"
+    return report

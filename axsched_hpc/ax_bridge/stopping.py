@@ -128,12 +128,28 @@ class _Quiet(logging.Filter):
                 logging.getLogger(name).removeFilter(self)
 
 
+class _Complaints:
+    """Tells once of each error of a strategy: it may be anybody's, and is asked again and again."""
+
+    def __init__(self, strategy: object, consequence: str) -> None:
+        self._name = type(strategy).__name__
+        self._consequence = consequence
+        self._told: set[str] = set()
+
+    def tell(self, error: Exception) -> None:
+        """Warn, where the same was not told before."""
+        text = f"{type(error).__name__}: {error}"
+        if text not in self._told:
+            self._told.add(text)
+            logger.warning("%s, since %s fails: %s.", self._consequence, self._name, text)
+
+
 class Stopping:
     """Asks a strategy, and survives it: an error in it stops no trial, and no run."""
 
     def __init__(self, strategy: BaseEarlyStoppingStrategy) -> None:
         self._strategy = strategy
-        self._complained: set[str] = set()
+        self._complaints = _Complaints(strategy, "No trial is stopped early")
         self._quiet = _Quiet()
 
     def decide(
@@ -145,20 +161,10 @@ class Stopping:
                 found = self._strategy.should_stop_trials_early(
                     trial_indices=set(trials), experiment=experiment, current_node=generation._curr
                 )
-        except Exception as error:  # a strategy may be anybody's
-            text = f"{type(error).__name__}: {error}"
-            if text not in self._complained:
-                self._complained.add(text)
-                logger.warning(
-                    "No trial is stopped early, since %s fails: %s.", type(self._strategy).__name__, text
-                )
+        except Exception as error:
+            self._complaints.tell(error)
             return {}
         return {trial: _sentence(reason) for trial, reason in found.items() if trial in trials}
-
-
-def _sentence(reason: str | None) -> str:
-    lines = (reason or "").strip().splitlines()
-    return " ".join(lines[0].split())[:_LONGEST] if lines else "Ax gave no reason"
 
 
 class GlobalStopping:
@@ -166,7 +172,7 @@ class GlobalStopping:
 
     def __init__(self, strategy: BaseGlobalStoppingStrategy) -> None:
         self._strategy = strategy
-        self._complained: set[str] = set()
+        self._complaints = _Complaints(strategy, "The run is not stopped")
 
     @property
     def waits(self) -> bool:
@@ -177,14 +183,12 @@ class GlobalStopping:
         """Why no more points should be generated; None where they should."""
         try:
             stop, message = self._strategy.should_stop_optimization(experiment)
-        except Exception as error:  # a strategy may be anybody's
-            text = f"{type(error).__name__}: {error}"
-            if text not in self._complained:
-                self._complained.add(text)
-                logger.warning(
-                    "The run is not stopped, since %s fails: %s.", type(self._strategy).__name__, text
-                )
+        except Exception as error:
+            self._complaints.tell(error)
             return None
-        return (
-            (_sentence(message) if message else f"{type(self._strategy).__name__} says so") if stop else None
-        )
+        return _sentence(message) if stop else None
+
+
+def _sentence(reason: str | None) -> str:
+    lines = (reason or "").strip().splitlines()
+    return " ".join(lines[0].split())[:_LONGEST] if lines else "Ax gave no reason"

@@ -59,4 +59,5 @@ scheduler.run_optimization(max_trials=8 if "--short" in sys.argv else 30)
 # From here on all is as in Ax: the client knows every trial.
 parameters, values, trial, arm = client.get_best_parameterization()
 print(f"best, by Ax's model: {parameters}")
-print(f"with {values}, in trial {trial} (arm {arm})")
+mean, sem = values["hartmann6"]
+print(f"hartmann6 = {mean:.4f} +/- {sem:.4f}, in trial {trial} (arm {arm})")

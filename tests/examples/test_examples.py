@@ -70,6 +70,14 @@ def _value(printed: str) -> float:
     return float(found[1])
 
 
+@pytest.mark.parametrize("name", ["quickstart", "constraints", "multi_objective", "early_stopping"])
+def test_a_tutorial_of_ax_runs_here(name: str, outside: Path) -> None:
+    printed = _run(f"tutorials/{name}", "--short")
+    counts = read_experiment(outside / "outputs/tutorials" / name).ledger.counts
+    assert counts[TrialState.COMPLETED] + counts[TrialState.EARLY_STOPPED] == 8
+    assert printed
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_runs_here(name: str, outside: Path) -> None:
     trials, limit = EXAMPLES[name]
