@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,6 +13,8 @@ from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.io import claim
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import journal
+from tests import scripts
+from tests.scripts import Script
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -134,6 +134,7 @@ from pathlib import Path
 from ax.api.client import Client
 from axsched_hpc import LocalRunner, SlurmRunner
 from axsched_hpc.ax_plugin import bring_back
+from tests import scripts
 from tests.ax_plugin.kit import prepared, run
 
 folder, kind, mode = Path(sys.argv[1]), sys.argv[2], sys.argv[5]
@@ -166,25 +167,20 @@ made.save_to_json_file(saved)
 
 def start(
     folder: Path, kind: str, trials: int, parallelism: int, mode: str, *, fault: tuple[str, str] | None = None
-) -> subprocess.Popen[str]:
+) -> Script:
     """Start the script: ``mode`` is "new", "more" or "finish"; a fault is a point and what happens there."""
     script, faults = folder / "script.py", folder / "faults"
     script.write_text(SCRIPT)
-    environment = process_environment()
+    environment = {}
     if fault is not None:
         faults.mkdir()
         (faults / fault[0]).write_text(fault[1])
         environment["AXSCHED_FAULTS"] = str(faults)
-    return subprocess.Popen(
-        [sys.executable, str(script), str(folder), kind, str(trials), str(parallelism), mode],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-    )
+    arguments = [folder, kind, trials, parallelism, mode]
+    return scripts.start(script, arguments, folder=folder, environment=environment)
 
 
-def ended(process: subprocess.Popen[str], code: int = 0) -> None:
+def ended(process: Script, code: int = 0) -> None:
     """Wait for the script's end, with this exit code."""
     output, _ = process.communicate(timeout=150)
     assert process.returncode == code, output

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,10 @@ from axsched_hpc import (
     LocalRunner,
 )
 from axsched_hpc.ax_plugin import AxRunnerError, FileMetric, SubmititAxRunner
+from tests import scripts
 from tests.ax_plugin.kit import (
     client,
     prepared,
-    process_environment,
     run,
     slow_at_the_right,
 )
@@ -61,13 +59,8 @@ def test_a_directory_that_another_process_drives_is_refused_and_no_trial_is_aban
         "except axsched_hpc.ax_plugin.AxRunnerError as error:\n    print(type(error.__cause__).__name__)\n"
         "print(client._experiment.trials[0].status.name)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", other, str(tmp_path / "saved.json")],
-        capture_output=True,
-        text=True,
-        env=process_environment(),
-        check=True,
-    )
+    (tmp_path / "other.py").write_text(other)
+    done = scripts.run(tmp_path / "other.py", [tmp_path / "saved.json"], folder=tmp_path)
     assert done.stdout.split() == ["ExperimentLockedError", "RUNNING"]
     made._experiment.runner.stop(trial)
 

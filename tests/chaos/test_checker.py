@@ -34,6 +34,7 @@ from axsched_hpc.io.claim import Claim, Claimer
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import journal
 from tests.chaos.checker import Kind, check, check_orphans
+from tests.storage.kit import wait_until
 
 HOST = "n1"
 
@@ -371,6 +372,8 @@ def test_a_worker_that_still_runs_is_found(story: Story) -> None:
     ]
     worker = subprocess.Popen(argv)
     try:
+        # The kernel shows the command line some microseconds after exec has closed Popen's pipe.
+        wait_until(lambda: bool(Path(f"/proc/{worker.pid}/cmdline").read_bytes()))
         (violation,) = check_orphans(story.folder / "run", patience=0)
         assert violation.kind is Kind.ORPHAN
         assert f"process {worker.pid} runs on" in violation.words

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from axsched_hpc import LocalRunner, SlurmRunner
 from axsched_hpc.runners.base import BaseRunner
+from tests import scripts
 
 
 def client(seed: int = 5, *, initial: int = 5) -> Any:
@@ -72,19 +70,11 @@ if __name__ == "__main__":
 """
 
 
-def start_driver(folder: Path, kind: str, slots: int, trials: int, seconds: float) -> subprocess.Popen[str]:
+def start_driver(folder: Path, kind: str, slots: int, trials: int, seconds: float) -> scripts.Script:
     """Start the driver script in a process of its own; its experiment is in ``folder / "run"``."""
     script = folder / "driver.py"
     script.write_text(DRIVER)
-    root = Path(__file__).resolve().parents[2]
-    return subprocess.Popen(
-        [sys.executable, str(script), kind, str(slots), str(trials), str(folder / "run"), str(seconds)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(root)},
-    )
+    return scripts.start(script, [kind, slots, trials, folder / "run", seconds], folder=folder)
 
 
 def executions(folder: Path) -> list[str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from ax.early_stopping.strategies import ThresholdEarlyStoppingStrategy
 from axsched_hpc import AxScheduler
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.reporting.reading import read_experiment
+from tests import scripts
 from tests.e2e.kit import client, runner
 from tests.slurm.harness import Cluster
 
@@ -144,13 +143,9 @@ def test_a_driver_that_is_killed_before_it_ends_the_job_is_followed_by_one_that_
 ) -> None:
     (tmp_path / "driver.py").write_text(DRIVER)
     (tmp_path / "train.sh").write_text(SCRIPT)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 
     def drive(*arguments: str) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "driver.py", "run", *arguments]
-        return subprocess.run(
-            argv, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
+        return scripts.run(tmp_path / "driver.py", ["run", *arguments], folder=tmp_path)
 
     assert drive().returncode == -signal.SIGKILL
     ledger = read_experiment(tmp_path / "run").ledger

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -17,9 +16,10 @@ from axsched_hpc.core.errors import ExperimentLockedError
 from axsched_hpc.core.states import FailureKind, TrialState
 from axsched_hpc.reporting.reading import read_experiment
 from tests.e2e.kit import bowl, client, executions, start_driver
+from tests.scripts import Script
 
 
-def _wait_for(folder: Path, count: int, driver: subprocess.Popen[str]) -> None:
+def _wait_for(folder: Path, count: int, driver: Script) -> None:
     """Return when so many executions have begun."""
     deadline = time.monotonic() + 60
     while len(executions(folder)) < count:
@@ -91,8 +91,7 @@ def test_a_second_interrupt_cancels_what_runs(tmp_path: Path) -> None:
     driver = start_driver(tmp_path, "local", 2, 6, 60.0)
     _wait_for(tmp_path, 2, driver)
     os.kill(driver.pid, signal.SIGINT)
-    assert driver.stdout is not None
-    line = next(line for line in driver.stdout if line.startswith("Interrupted"))
+    line = driver.line("Interrupted")
     assert line == "Interrupted, and saved. 2 attempts under way; Ctrl-C again within 3 s cancels them too.\n"
     os.kill(driver.pid, signal.SIGINT)
     output, _ = driver.communicate(timeout=40)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -23,6 +22,7 @@ from axsched_hpc.io.layout import Layout
 from axsched_hpc.reporting.reading import read_experiment
 from axsched_hpc.runners.base import BaseRunner
 from axsched_hpc.store import journal
+from tests import scripts
 from tests.e2e.kit import bowl, client
 
 Make = Callable[..., AxScheduler]
@@ -597,16 +597,7 @@ def test_a_function_of_a_script_and_of_a_module_beside_it(tmp_path: Path) -> Non
     elsewhere.mkdir()
     (folder / "main.py").write_text(MAIN)
     (folder / "helper.py").write_text(HELPER)
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, str(folder / "main.py")],
-        cwd=elsewhere,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    done = scripts.run(folder / "main.py", folder=elsewhere)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["115.0", "101.0"]
     trials = read_experiment(elsewhere / "run").ledger.trials

@@ -6,8 +6,6 @@ import itertools
 import math
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ import pytest
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.reporting.curves import read_curves
 from axsched_hpc.reporting.reading import read_experiment
+from tests import scripts
 from tests.slurm.fixtures import missing
 from tests.slurm.harness import Cluster
 
@@ -22,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 #: How many trials each runs, and a value of its metric that its best trial surely reaches.
 EXAMPLES = {"function": (8, 100.0), "script": (8, 10.0), "batch": (7, 40.0), "checkpoint": (8, 0.5)}
 CONTAINER = (7, 1000.0)
+#: How many trials each of Ax's tutorials runs with --short.
+TUTORIALS = {"quickstart": 8, "constraints": 5, "multi_objective": 8, "early_stopping": 8}
 TRAINING = 6
 
 
@@ -34,8 +35,7 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _run(name: str, *arguments: str) -> str:
-    argv = [sys.executable, str(ROOT / "examples" / f"{name}.py"), *arguments]
-    ended = subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
+    ended = scripts.run(ROOT / "examples" / f"{name}.py", arguments, folder=Path.cwd(), timeout=100)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
     # Whether a covariance needs a little more on its diagonal is Ax's luck.
@@ -70,12 +70,25 @@ def _value(printed: str) -> float:
     return float(found[1])
 
 
-@pytest.mark.parametrize("name", ["quickstart", "constraints", "multi_objective", "early_stopping"])
-def test_a_tutorial_of_ax_runs_here(name: str, outside: Path) -> None:
-    printed = _run(f"tutorials/{name}", "--short")
-    counts = read_experiment(outside / "outputs/tutorials" / name).ledger.counts
-    assert counts[TrialState.COMPLETED] + counts[TrialState.EARLY_STOPPED] == 8
+def _check_tutorial(name: str, directory: Path, printed: str) -> None:
+    counts = read_experiment(directory).ledger.counts
+    assert counts[TrialState.COMPLETED] + counts[TrialState.EARLY_STOPPED] == TUTORIALS[name]
     assert printed
+
+
+@pytest.mark.parametrize("name", TUTORIALS)
+def test_a_tutorial_of_ax_runs_here(name: str, outside: Path) -> None:
+    _check_tutorial(name, outside / "outputs/tutorials" / name, _run(f"tutorials/{name}", "--short"))
+
+
+@pytest.mark.slurm
+@pytest.mark.parametrize("name", TUTORIALS)
+def test_a_tutorial_of_ax_runs_on_slurm(name: str, outside: Path, acct_cluster: Cluster) -> None:
+    printed = _run(f"tutorials/{name}", "--short", "--slurm")
+    directory = outside / "outputs/tutorials" / name
+    _check_tutorial(name, directory, printed)
+    jobs = [trial.attempts[-1].job or "" for trial in read_experiment(directory).ledger.trials.values()]
+    assert all(re.fullmatch(r"\d+(_\d+)?", job) for job in jobs)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
