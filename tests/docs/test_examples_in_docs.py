@@ -41,6 +41,12 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_no_page_waits_for_what_an_example_prints() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    assert len(pages) > 20
+    assert not [page for page in pages if "@@" in page.read_text(encoding="utf-8")]
+
+
 def test_the_script_of_the_readme_runs(outside: Path, capsys: pytest.CaptureFixture[str]) -> None:
     space: dict[str, Any] = {"__name__": "__main__"}
     (_, script), (_, slurm) = _blocks("README.md")
