@@ -1,4 +1,5 @@
-"""The progress file of an attempt: one JSON line ``{"step": 3, "loss": 0.5}`` per report, appended.
+"""The progress file of an attempt: one line per report, appended. A line is JSON, such as
+``{"step": 3, "loss": 0.5}``, or has the words ``step metric value [sem]``.
 
 It is read while it is written, from where it was read to before. Half a last line waits for its end; a line
 that cannot be used is told of, and skipped.
@@ -71,7 +72,7 @@ def parse(data: bytes, start: int, *, full: bool = False) -> Chunk:
     position = start
     for line in data[:end].split(b"\n")[:-1]:
         begin, position = position, position + len(line) + 1
-        if not line.strip():
+        if not line.strip() or line.lstrip().startswith(b"#"):
             continue
         try:
             reports.append(parse_line(line, position))
@@ -89,12 +90,12 @@ def parse_line(line: bytes, end: int, *, source: str = "the line") -> Report:
         It is none; the message begins with the source.
     """
     try:
-        found = strict_json.loads(line.decode())
+        text = line.decode().strip()
+        step, found = (_json if text.startswith("{") else _words)(text)
+    except UnicodeDecodeError:
+        raise ValueError(f"{source}: it is not text in UTF-8") from None
     except ValueError as error:
-        raise ValueError(f"{source}: it is not JSON ({error})") from None
-    if not isinstance(found, dict) or STEP not in found:
-        raise ValueError(f'{source}: it is no object with a step, such as {{"step": 3, "loss": 0.5}}')
-    step = found.pop(STEP)
+        raise ValueError(f"{source}: {error}") from None
     if isinstance(step, float) and step.is_integer():
         step = int(step)
     if type(step) is not int or not 0 <= step <= LARGEST_STEP:
@@ -103,6 +104,27 @@ def parse_line(line: bytes, end: int, *, source: str = "the line") -> Report:
         return Report(step, metrics.normalise(found, source=source), end)
     except MetricsError as error:
         raise ValueError(str(error)) from None
+
+
+def _json(text: str) -> tuple[object, dict[str, object]]:
+    try:
+        found = strict_json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"it is not JSON ({error})") from None
+    if not isinstance(found, dict) or STEP not in found:
+        raise ValueError('it is no object with a step, such as {"step": 3, "loss": 0.5}')
+    return found.pop(STEP), found
+
+
+def _words(text: str) -> tuple[object, dict[str, object]]:
+    words = text.split()
+    if len(words) not in (3, 4) or words[1] == STEP:
+        raise ValueError(
+            f"{text[:80]!r} is neither 'step metric value [sem]' nor JSON such as "
+            '{"step": 3, "loss": 0.5}'
+        )
+    step = int(words[0]) if words[0].isascii() and words[0].isdigit() else words[0]
+    return step, {words[1]: metrics.plain_numbers(words[2:])}
 
 
 def complaint(path: Path, position: int) -> str:
@@ -125,6 +147,8 @@ def complaint(path: Path, position: int) -> str:
 def end_line(path: Path) -> None:
     """End the last line, where a killed process has left half of one: the next report is one of its own.
 
+    That line is no report then, even where half a number is a number.
+
     Raises
     ------
     OSError
@@ -140,7 +164,7 @@ def end_line(path: Path) -> None:
     finally:
         os.close(handle)
     if not whole:
-        append(path, "\n")
+        append(path, " (cut off)\n")
 
 
 def append(path: Path, text: str) -> None:

@@ -103,7 +103,8 @@ AWKWARD = "-a, 'b' \"c\" $(id) ü\nd=^"
 
 EVERYTHING = """
 sed -n 's/.*"x": \\([0-9.]*\\).*/{"loss": \\1}/p' "$AXSCHED_PARAMETERS_FILE" > "$2"
-printf '%s|' "$1" "$TRICKY" "$EMPTY" "$CUDA_VISIBLE_DEVICES" "$AXSCHED_TRIAL"
+printf '%s|' "$1" "$AXSCHED_PARAMETER_word" "$AXSCHED_PARAMETER_x"
+printf '%s|' "$TRICKY" "$EMPTY" "$CUDA_VISIBLE_DEVICES" "$AXSCHED_TRIAL"
 cat "/in, put/table"; pwd
 echo back > /vol/back; touch made-here; echo said >&2
 echo '{"step": 1, "loss": 3}' >> "$AXSCHED_PROGRESS_FILE"
@@ -135,7 +136,10 @@ def test_everything_arrives_unchanged(kit: Kit, tmp_path: Path) -> None:
     code, stderr = b.run(PATH=kit.path, CUDA_VISIBLE_DEVICES="1,3", HOME=str(tmp_path))
     assert (code, stderr) == (0, ""), b.files.stderr.read_text()
     assert b.outcome().metrics == {"loss": (0.5, None)}
-    assert b.files.stdout.read_text() == f"{TRICKY}|{TRICKY}||1,3|3|from the volume\n/axsched/work\n"
+    assert (
+        b.files.stdout.read_text()
+        == f"{TRICKY}|{TRICKY}|0.5|{TRICKY}||1,3|3|from the volume\n/axsched/work\n"
+    )
     assert b.files.stderr.read_text().splitlines()[-1] == "said"
     assert b.files.progress.read_text() == '{"step": 1, "loss": 3}\n'
     assert (place / "out" / "back").read_text() == "back\n"
