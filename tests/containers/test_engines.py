@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 
 from axsched_hpc.core.states import FailureKind
-from axsched_hpc.objectives.engine_errors import hint, own_error
-from axsched_hpc.objectives.engines import ENGINES as TABLE
-from axsched_hpc.objectives.engines import ContainerRun, Mount
+from axsched_hpc.objectives.containers.engines import ENGINES as TABLE
+from axsched_hpc.objectives.containers.engines import ContainerRun, Mount
+from axsched_hpc.objectives.containers.errors import hint, own_error
 from axsched_hpc.objectives.spec import container_objective
 from tests.containers.rootfs import import_podman, make_podman_wrapper, make_rootfs
 from tests.containers.stand_ins import StandInImage, make_stand_ins
@@ -366,9 +366,9 @@ def test_a_volume_that_is_not_there(kit: Kit, tmp_path: Path) -> None:
 REACH = """
 import sys
 from axsched_hpc.core import events
-from axsched_hpc.objectives import container_checks
+from axsched_hpc.objectives.containers import checks
 from axsched_hpc.objectives.context import ObjectiveFailed
-from axsched_hpc.objectives.engines import ENGINES, ContainerRun, Mount
+from axsched_hpc.objectives.containers.engines import ENGINES, ContainerRun, Mount
 import os, pwd
 os.setgroups([])
 os.setgid(65534)
@@ -377,7 +377,7 @@ own = Mount("/", "/axsched")
 for path in sys.argv[1:]:
     run = ContainerRun("a:1", (), "", (own, Mount("/tmp", "/axsched/checkpoint"), Mount(path, "/x")), (), "/")
     try:
-        container_checks.check(ENGINES["podman"], run)
+        checks.check(ENGINES["podman"], run)
     except ObjectiveFailed as error:
         print(error)
 """

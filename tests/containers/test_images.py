@@ -20,9 +20,9 @@ from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io import atomic, manifest
 from axsched_hpc.io.layout import AttemptFiles, Layout
 from axsched_hpc.io.manifest import Manifest
-from axsched_hpc.objectives import prepare
+from axsched_hpc.objectives.containers import prepare
+from axsched_hpc.objectives.containers.prepare import Stopped
 from axsched_hpc.objectives.kinds import ContainerObjective
-from axsched_hpc.objectives.prepare import Stopped
 from axsched_hpc.objectives.spec import container_objective
 from tests.containers.pulling import make_apptainer, make_docker, make_docker_without_daemon
 from tests.containers.registry import (
@@ -45,7 +45,7 @@ DRIVE = """
 import sys, time
 from pathlib import Path
 from axsched_hpc.io.layout import Layout
-from axsched_hpc.objectives import prepare
+from axsched_hpc.objectives.containers import prepare
 from axsched_hpc.objectives.spec import container_objective
 
 image, engine, root = sys.argv[1:]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from axsched_hpc.objectives import images
-from axsched_hpc.objectives.engines import ENGINES
-from axsched_hpc.objectives.images import Archive, Need, Unsuitable
+from axsched_hpc.objectives.containers import images
+from axsched_hpc.objectives.containers.engines import ENGINES
+from axsched_hpc.objectives.containers.images import Archive, Need, Unsuitable
 
 MADE, SCRATCH = Path("/c/.k.tmp/k.sif"), Path("/c/.k.tmp/scratch")
 

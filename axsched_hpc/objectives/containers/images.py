@@ -2,7 +2,7 @@
 
 Some engines run a file or directory, which all nodes see: it is made once (a *product*). Others run what is
 in a storage of each node's own: there an image gets a name of ours that tells its content, so that all trials
-run the same one, and each node takes it from an archive. :mod:`axsched_hpc.objectives.maker` does it.
+run the same one, and each node takes it from an archive. :mod:`.maker` does it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 from pathlib import Path
 
-from axsched_hpc.objectives.engines import ARCHIVES, Engine, Image, image_kind
+from axsched_hpc.objectives.containers.engines import ARCHIVES, Engine, Image, image_kind
 
 #: With it an engine that has a storage fetches nothing by itself, and says that it does not know an image.
 NO_PULL = "--pull=never"

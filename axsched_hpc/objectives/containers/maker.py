@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import IO
 
 from axsched_hpc.io import access, atomic, claim, document, outcome, processes
-from axsched_hpc.objectives import images, tools
+from axsched_hpc.objectives.containers import images, tools
+from axsched_hpc.objectives.containers.engines import Engine, Image, image_kind
+from axsched_hpc.objectives.containers.images import Archive, Need, Unsuitable
+from axsched_hpc.objectives.containers.mounts import INSIDE
+from axsched_hpc.objectives.containers.once import Failed, Waiting, once
 from axsched_hpc.objectives.context import account, quoted, size
-from axsched_hpc.objectives.engine_mounts import INSIDE
-from axsched_hpc.objectives.engines import Engine, Image, image_kind
-from axsched_hpc.objectives.images import Archive, Need, Unsuitable
 from axsched_hpc.objectives.kinds import ContainerObjective
-from axsched_hpc.objectives.once import Failed, Waiting, once
 
 #: How filesystems say that they have no hard links.
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK})
