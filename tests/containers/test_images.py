@@ -447,7 +447,8 @@ class TestPodman:
     ) -> None:
         nodes.podman("login", "import", "--quiet", flat_archive(rootfs, tmp_path / "a.tar"), "mine:1")
         objective = container_objective("mine:1", WRITES, self.OPTIONS)
-        b = bench(tmp_path, objective)
+        (tmp_path / "a:b").mkdir()
+        b = bench(tmp_path / "a:b", objective)
         drive(objective, b.layout)
         assert b.run(**nodes.node("n1")) == (0, "")
         assert b.files.stdout.read_text() == WROTE and nodes.registry.requests == []
@@ -470,6 +471,8 @@ class TestPodman:
             nodes.podman("build", "import", "--quiet", archive, "mine:1")
             archive = tmp_path / "saved.tar"
             nodes.podman("build", "save", "--quiet", "--format", form, "-o", archive, "mine:1")
+        # Podman itself takes no such path.
+        archive = archive.rename(tmp_path / "a b:1.tar")
         objective = container_objective(archive, WRITES, self.OPTIONS)
         b = bench(tmp_path, objective)
         drive(objective, b.layout)

@@ -226,16 +226,20 @@ def tag(program: str, image: str, reference: str) -> Argv:
     return program, "tag", image, reference
 
 
-def save(program: str, reference: str, archive: Path) -> Argv:
-    """Write an image from the storage to an archive that is not there yet."""
-    return program, "save", "-o", str(archive), reference
+#: An archive is written and read by this name, in the working directory: podman takes no path with a colon.
+ARCHIVE = "image.tar"
 
 
-def load(program: str, path: str, archive: Archive, reference: str) -> Argv:
-    """Take an archive into the storage; a flat one gets our name at once."""
+def save(program: str, reference: str) -> Argv:
+    """Write an image from the storage to :data:`ARCHIVE`, which is not there yet."""
+    return program, "save", "-o", ARCHIVE, reference
+
+
+def load(program: str, archive: Archive, reference: str) -> Argv:
+    """Take :data:`ARCHIVE` into the storage; a flat one gets our name at once."""
     if archive is Archive.FLAT:
-        return program, "import", path, reference
-    return program, "load", "-i", path
+        return program, "import", ARCHIVE, reference
+    return program, "load", "-i", ARCHIVE
 
 
 def loaded(said: str) -> list[str]:
