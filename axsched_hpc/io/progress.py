@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from axsched_hpc.core import metrics, strict_json
-from axsched_hpc.core.curve import LARGEST_STEP, Report
+from axsched_hpc.core.curve import LARGEST_STEP, Reach, Report, reached, thinned
 from axsched_hpc.core.errors import MetricsError
 from axsched_hpc.io import access
 
@@ -40,6 +40,54 @@ class Chunk:
     end: int
     more: bool = False
     bad: int | None = None
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What is worth keeping of a part of a progress file.
+
+    Attributes
+    ----------
+    held
+        The last report, where it is not among those to keep: it may become the curve's end.
+    end, bad
+        As of a chunk.
+    """
+
+    kept: tuple[Report, ...]
+    held: Report | None
+    end: int
+    bad: int | None = None
+
+
+def follow(
+    path: Path, start: int, reach: Reach | None = None, held: Report | None = None, *, to_end: bool = True
+) -> Followed:
+    """Read a progress file from byte ``start`` on: a chunk of it, or to its end.
+
+    Parameters
+    ----------
+    reach
+        How far the curve has come with what is kept already.
+    held
+        What was held when it was read up to ``start``.
+
+    Raises
+    ------
+    OSError
+        As of :func:`read`.
+    """
+    kept: list[Report] = []
+    bad: int | None = None
+    more = True
+    while more:
+        chunk = read(path, start)
+        new, held = thinned(reach, (held, *chunk.reports) if held is not None else chunk.reports)
+        reach = reached(reach, ((each.step, each.metrics) for each in new))
+        kept += new
+        bad = chunk.bad if bad is None else bad
+        start, more = chunk.end, chunk.more and to_end
+    return Followed(tuple(kept), held, start, bad)
 
 
 def read(path: Path, start: int) -> Chunk:
