@@ -21,8 +21,7 @@ axsched_report() {
 
 # A line of words for a file. An empty one would give the next its place.
 axsched_append() (
-    file=$1 IFS=' '
-    shift
+    file=$1 IFS=' ' && shift
     for word in "$@"; do
         case $word in
             '' | *[[:space:]]*) echo "axsched: '$word' in '$*' is empty or has blanks" >&2; exit 2 ;;
