@@ -25,7 +25,7 @@ def main(directory: str, picture: str) -> None:
     best = min(completed, key=lambda n: (trials[n].metrics or {})["loss"][0])
     # The same file for the same run.
     plt.rcParams.update({"svg.hashsalt": "training", "font.size": 9, "svg.fonttype": "none"})
-    figure, axes = plt.subplots(figsize=(7, 3.8))
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     labels = {GOOD: "completed", BEST: f"the best, trial {best}", STOPPED: "stopped early"}
     for number, curve in sorted(curves.items(), key=lambda item: item[0] == best):
         stopped = trials[number].state is TrialState.EARLY_STOPPED
@@ -50,8 +50,8 @@ def main(directory: str, picture: str) -> None:
     axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     axes.grid(alpha=0.3, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper right", bbox_to_anchor=(1.0, 0.93))
-    figure.tight_layout()
+    # The lines fill the axes.
+    figure.legend(frameon=False, loc="outside lower center", ncols=len(labels))
     figure.savefig(picture, metadata={"Date": None} if picture.endswith(".svg") else None, dpi=150)
 
 

@@ -90,12 +90,15 @@ def thinned(before: Reach | None, reports: Sequence[Report]) -> tuple[list[Repor
 
 
 def _lasting(reports: Sequence[Report]) -> list[Report]:
-    """Reports without those that a later one drops."""
+    """Reports without those that a later one drops; those of the same step as one."""
     lasting: list[Report] = []
     for report in reports:
         if lasting and lasting[-1].step > report.step:
             while lasting and lasting[-1].step >= report.step:
                 lasting.pop()
+        if lasting and lasting[-1].step == report.step:
+            metrics = {**lasting.pop().metrics, **report.metrics}
+            report = Report(report.step, metrics, report.end)
         lasting.append(report)
     return lasting
 

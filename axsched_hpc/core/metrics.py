@@ -111,13 +111,25 @@ def _parse_lines(lines: Sequence[str], source: str) -> dict[str, Any]:
         if words[0] in raw:
             raise MetricsError(f"{source}, line {number}: metric {words[0]!r:.80} is there twice.")
         try:
-            numbers = [_plain_number(word) for word in words[1:]]
-        except ValueError:
-            raise MetricsError(
-                f"{source}, line {number}: {' '.join(words[1:])[:80]!r} is not a number."
-            ) from None
-        raw[words[0]] = numbers[0] if len(numbers) == 1 else numbers
+            raw[words[0]] = plain_numbers(words[1:])
+        except ValueError as error:
+            raise MetricsError(f"{source}, line {number}: {error}.") from None
     return raw
+
+
+def plain_numbers(words: Sequence[str]) -> float | list[float]:
+    """What stands after a metric's name in a line of words: its value, and its standard error if it is known.
+
+    Raises
+    ------
+    ValueError
+        A word is no number.
+    """
+    try:
+        numbers = [_plain_number(word) for word in words]
+    except ValueError:
+        raise ValueError(f"{' '.join(words)[:80]!r} is not a number") from None
+    return numbers[0] if len(numbers) == 1 else numbers
 
 
 def _plain_number(word: str) -> float:

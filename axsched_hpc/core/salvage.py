@@ -3,20 +3,23 @@
 The readable events are taken in their order. Where one speaks of something whose own record is lost, that is
 made again from what lies in the experiment directory; where that cannot be done, the event is dropped with
 the reason. At the end everything else that was found comes in: trials, attempts, and what they have computed.
-An attempt that was begun and has no end stays under way, for the next driver to look for its job.
+Where the record lacks a part of an attempt's curve, all of it is taken from the attempt's reports. An attempt
+that was begun and has no end stays under way, for the next driver to look for its job.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from axsched_hpc.core.best import Problem
+from axsched_hpc.core.curve import Report, extend, thinned
 from axsched_hpc.core.errors import MetricsError
 from axsched_hpc.core.events import (
     AttemptFailed,
+    AttemptReported,
     AttemptSucceeded,
     AttemptWithdrawn,
     BatchPlanned,
@@ -25,8 +28,10 @@ from axsched_hpc.core.events import (
     Event,
     Failure,
     ObjectiveSet,
+    TrialAbandoned,
     TrialAdded,
     TrialEvent,
+    TrialStopped,
     decode,
     encode,
 )
@@ -72,10 +77,13 @@ class FoundEnd:
 
 @dataclass(frozen=True)
 class FoundAttempt:
-    """An attempt's directory. ``token`` is that of its result or its worker's claim; None without either."""
+    """An attempt's directory. ``token`` is that of its result or its worker's claim; None without either.
+    ``reports``: what is worth keeping of its progress file.
+    """
 
     token: str | None = None
     end: FoundEnd | None = None
+    reports: tuple[Report, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,7 +136,7 @@ class Salvaged:
 def salvage(records: Iterable[Record], found: Found) -> Salvaged:
     """Save what can be saved of these records, oldest first, and of what was found."""
     records = tuple(records)
-    fold = _Fold(found, {r.event.trial for r in records if isinstance(r.event, TrialAdded)})
+    fold = _Fold(found, [record.event for record in records])
     if found.opened is not None and not any(isinstance(r.event, DriverOpened) for r in records):
         fold.rescue(found.opened, "no driver's record can be read; one is made, without what is optimised")
     for record in records:
@@ -140,7 +148,7 @@ def salvage(records: Iterable[Record], found: Found) -> Salvaged:
 
 
 class _Fold:
-    def __init__(self, found: Found, recorded: set[int]) -> None:
+    def __init__(self, found: Found, recorded: Sequence[Event]) -> None:
         self.ledger = Ledger()
         self.events: list[Event] = []
         self.dropped: list[Dropped] = []
@@ -148,7 +156,14 @@ class _Fold:
         self.lost: list[str] = []
         self._found = found
         #: Trials whose own record is lost, the last one first.
-        self._missing = sorted(set(found.trials) - recorded, reverse=True)
+        added = {event.trial for event in recorded if isinstance(event, TrialAdded)}
+        self._missing = sorted(set(found.trials) - added, reverse=True)
+        self._reported: dict[tuple[int, int], list[AttemptReported]] = {}
+        for event in recorded:
+            if isinstance(event, AttemptReported):
+                self._reported.setdefault((event.trial, event.attempt), []).append(event)
+        #: Attempts whose curve is looked at, and whether it is taken from their reports.
+        self._curves: dict[tuple[int, int], bool] = {}
         self._planning: set[str] = set()
         #: Batches of which it is not certain which index is which attempt.
         self._guessed: set[str] = set()
@@ -156,8 +171,13 @@ class _Fold:
     def take(self, record: Record) -> None:
         """Let a recorded event happen, after what must have happened before it; or drop it."""
         try:
-            self._prepare(record.event)
-            self._happen(record.event)
+            event = record.event
+            self._prepare(event)
+            if isinstance(event, AttemptReported):
+                self._mend_curve(event.trial, event.time)
+                if self._curves.get((event.trial, event.attempt)):
+                    return
+            self._happen(event)
         except ValueError as error:
             self.dropped.append(Dropped(record.file, record.line, str(error)))
 
@@ -179,6 +199,8 @@ class _Fold:
         ends = [(each.end.ended, key, each.end) for key, each in self._found.attempts.items() if each.end]
         for _, (trial, attempt), end in sorted(ends, key=lambda item: item[:2]):
             self._try(f"trial {trial}, attempt {attempt}", self._end, trial, attempt, end)
+        for number in sorted(self.ledger.active):
+            self._mend_curve(number, self.ledger.last_time)
         objective = self._found.objective
         if self.ledger.objective is None and objective is not None:
             self.rescue(objective, f"the objective is {objective.what}")
@@ -190,6 +212,8 @@ class _Fold:
             self.lost.append(f"{what}: {error}")
 
     def _happen(self, event: Event) -> None:
+        if isinstance(event, AttemptSucceeded | AttemptFailed | TrialStopped | TrialAbandoned):
+            self._mend_curve(event.trial, event.time)
         self.ledger.apply(event)
         self.events.append(event)
 
@@ -288,6 +312,37 @@ class _Fold:
         )
         if not batch.exact or pairs != batch.attempts:
             self._guessed.add(token)
+
+    # ------------------------------------------------------------ curves
+
+    def _mend_curve(self, number: int, time: float) -> None:
+        """Take the curve of a trial's last attempt from its reports where the record lacks a part of it."""
+        trial = self.ledger.trials.get(number)
+        if trial is None or not trial.state.active or (key := (number, len(trial.attempts))) in self._curves:
+            return
+        self._curves[key] = False
+        found = self._found.attempts.get(key)
+        if found is not None and found.reports and found.token in (None, trial.attempts[-1].token):
+            self._try(f"trial {number}, attempt {key[1]}", self._report, trial, found.reports, time)
+
+    def _report(self, trial: Trial, reports: tuple[Report, ...], time: float) -> None:
+        key = trial.number, len(trial.attempts)
+        recorded = self._reported.get(key, [])
+        if recorded and recorded[-1].read > reports[-1].end:
+            return  # the file has become shorter
+        kept, held = thinned(trial.reach, reports)
+        points = tuple((each.step, each.metrics) for each in (*kept, *([held] if held else [])))
+        known: dict[int, Metrics] = {}
+        whole: dict[int, Metrics] = {}
+        extend(known, (point for event in recorded for point in event.points))
+        extend(whole, points)
+        if all(metrics.items() <= known.get(step, {}).items() for step, metrics in whole.items()):
+            return
+        self.rescue(
+            AttemptReported(time, *key, points, reports[-1].end),
+            f"trial {key[0]}, attempt {key[1]}: its curve is taken from its progress file",
+        )
+        self._curves[key] = True
 
     # ------------------------------------------------------------ ends
 

@@ -1,9 +1,10 @@
-"""Parameter files: one flat mapping from names to values, in the format that the objective reads."""
+"""Parameters as objectives get them: a file with one flat mapping from names to values, and variables."""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,14 @@ from axsched_hpc.io import atomic
 Value = int | float | bool | str | None
 Parameters = Mapping[str, Value]
 
+#: What the names of variables with parameters begin with.
+VARIABLE = "AXSCHED_PARAMETER_"
+
+#: Bytes of all variables with parameters together, names included; what is larger is left to the file. Linux
+#: grants a process 128 KiB of variables and arguments in any case, and takes no single one longer than that.
+VARIABLES_SIZE = 1 << 16
+
+_NO_VARIABLE = re.compile(rb"[^A-Za-z0-9_]")
 _SHELL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHELL_PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
 _TOML_BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -70,6 +79,22 @@ def as_text(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, str) else repr(value)
+
+
+def variables(parameters: Parameters) -> dict[str, str]:
+    """Parameters as environment variables: a name's bytes that are no letters, digits or ``_`` become ``_``.
+
+    Parameters of which two would have the same variable get none, and where all together are larger than
+    :data:`VARIABLES_SIZE` there is none at all.
+    """
+    texts: dict[str, list[str]] = {}
+    for name, value in parameters.items():
+        variable = VARIABLE + _NO_VARIABLE.sub(b"_", name.encode()).decode()
+        # UTF-8 as in the file, in whatever encoding this process has for its environment.
+        texts.setdefault(variable, []).append(os.fsdecode(as_text(value).encode()))
+    found = {variable: same[0] for variable, same in texts.items() if len(same) == 1}
+    size = sum(len(os.fsencode(f"{variable}={text}")) + 1 for variable, text in found.items())
+    return found if size <= VARIABLES_SIZE else {}
 
 
 def _checked(name: str, value: object) -> Value:

@@ -1,4 +1,5 @@
-"""The progress file of an attempt: one JSON line ``{"step": 3, "loss": 0.5}`` per report, appended.
+"""The progress file of an attempt: one line per report, appended. A line is JSON, such as
+``{"step": 3, "loss": 0.5}``, or has the words ``step metric value [sem]``.
 
 It is read while it is written, from where it was read to before. Half a last line waits for its end; a line
 that cannot be used is told of, and skipped.
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from axsched_hpc.core import metrics, strict_json
-from axsched_hpc.core.curve import LARGEST_STEP, Report
+from axsched_hpc.core.curve import LARGEST_STEP, Reach, Report, reached, thinned
 from axsched_hpc.core.errors import MetricsError
 from axsched_hpc.io import access
 
@@ -39,6 +40,54 @@ class Chunk:
     end: int
     more: bool = False
     bad: int | None = None
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What is worth keeping of a part of a progress file.
+
+    Attributes
+    ----------
+    held
+        The last report, where it is not among those to keep: it may become the curve's end.
+    end, bad
+        As of a chunk.
+    """
+
+    kept: tuple[Report, ...]
+    held: Report | None
+    end: int
+    bad: int | None = None
+
+
+def follow(
+    path: Path, start: int, reach: Reach | None = None, held: Report | None = None, *, to_end: bool = True
+) -> Followed:
+    """Read a progress file from byte ``start`` on: a chunk of it, or to its end.
+
+    Parameters
+    ----------
+    reach
+        How far the curve has come with what is kept already.
+    held
+        What was held when it was read up to ``start``.
+
+    Raises
+    ------
+    OSError
+        As of :func:`read`.
+    """
+    kept: list[Report] = []
+    bad: int | None = None
+    more = True
+    while more:
+        chunk = read(path, start)
+        new, held = thinned(reach, (held, *chunk.reports) if held is not None else chunk.reports)
+        reach = reached(reach, ((each.step, each.metrics) for each in new))
+        kept += new
+        bad = chunk.bad if bad is None else bad
+        start, more = chunk.end, chunk.more and to_end
+    return Followed(tuple(kept), held, start, bad)
 
 
 def read(path: Path, start: int) -> Chunk:
@@ -71,7 +120,7 @@ def parse(data: bytes, start: int, *, full: bool = False) -> Chunk:
     position = start
     for line in data[:end].split(b"\n")[:-1]:
         begin, position = position, position + len(line) + 1
-        if not line.strip():
+        if not line.strip() or line.lstrip().startswith(b"#"):
             continue
         try:
             reports.append(parse_line(line, position))
@@ -89,12 +138,12 @@ def parse_line(line: bytes, end: int, *, source: str = "the line") -> Report:
         It is none; the message begins with the source.
     """
     try:
-        found = strict_json.loads(line.decode())
+        text = line.decode().strip()
+        step, found = (_json if text.startswith("{") else _words)(text)
+    except UnicodeDecodeError:
+        raise ValueError(f"{source}: it is not text in UTF-8") from None
     except ValueError as error:
-        raise ValueError(f"{source}: it is not JSON ({error})") from None
-    if not isinstance(found, dict) or STEP not in found:
-        raise ValueError(f'{source}: it is no object with a step, such as {{"step": 3, "loss": 0.5}}')
-    step = found.pop(STEP)
+        raise ValueError(f"{source}: {error}") from None
     if isinstance(step, float) and step.is_integer():
         step = int(step)
     if type(step) is not int or not 0 <= step <= LARGEST_STEP:
@@ -103,6 +152,27 @@ def parse_line(line: bytes, end: int, *, source: str = "the line") -> Report:
         return Report(step, metrics.normalise(found, source=source), end)
     except MetricsError as error:
         raise ValueError(str(error)) from None
+
+
+def _json(text: str) -> tuple[object, dict[str, object]]:
+    try:
+        found = strict_json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"it is not JSON ({error})") from None
+    if not isinstance(found, dict) or STEP not in found:
+        raise ValueError('it is no object with a step, such as {"step": 3, "loss": 0.5}')
+    return found.pop(STEP), found
+
+
+def _words(text: str) -> tuple[object, dict[str, object]]:
+    words = text.split()
+    if len(words) not in (3, 4) or words[1] == STEP:
+        raise ValueError(
+            f"{text[:80]!r} is neither 'step metric value [sem]' nor JSON such as "
+            '{"step": 3, "loss": 0.5}'
+        )
+    step = int(words[0]) if words[0].isascii() and words[0].isdigit() else words[0]
+    return step, {words[1]: metrics.plain_numbers(words[2:])}
 
 
 def complaint(path: Path, position: int) -> str:
@@ -125,6 +195,8 @@ def complaint(path: Path, position: int) -> str:
 def end_line(path: Path) -> None:
     """End the last line, where a killed process has left half of one: the next report is one of its own.
 
+    That line is no report then, even where half a number is a number.
+
     Raises
     ------
     OSError
@@ -140,7 +212,7 @@ def end_line(path: Path) -> None:
     finally:
         os.close(handle)
     if not whole:
-        append(path, "\n")
+        append(path, " (cut off)\n")
 
 
 def append(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from dataclasses import dataclass
 
-from axsched_hpc.core.curve import Report, reached, thinned
+from axsched_hpc.core.curve import Report
 from axsched_hpc.core.events import AttemptReported
 from axsched_hpc.core.machine import Attempt, Trial
 from axsched_hpc.core.states import TrialState
@@ -107,20 +107,11 @@ class Curves:
             place = _Place(attempt.number, attempt.read)
         if place.read < attempt.read:
             place = _Place(attempt.number, attempt.read)
-        kept: list[Report] = []
-        reach, held, read, more = trial.reach, place.held, place.read, True
-        while more:
-            chunk = progress.read(files.progress, read)
-            waiting = (held, *chunk.reports) if held is not None else chunk.reports
-            new, held = thinned(reach, waiting)
-            reach = reached(reach, ((each.step, each.metrics) for each in new))
-            kept += new
-            read, more = chunk.end, chunk.more and to_end
-            if chunk.bad is not None:
-                self._complain(files, chunk.bad)
-        if to_end and held is not None:
-            kept.append(held)
-        return _Read(tuple(kept), _Place(attempt.number, read, held))
+        found = progress.follow(files.progress, place.read, trial.reach, place.held, to_end=to_end)
+        if found.bad is not None:
+            self._complain(files, found.bad)
+        last = (found.held,) if to_end and found.held is not None else ()
+        return _Read((*found.kept, *last), _Place(attempt.number, found.end, found.held))
 
     def _events(self, trial: Trial, attempt: Attempt, kept: tuple[Report, ...]) -> list[AttemptReported]:
         if not kept:

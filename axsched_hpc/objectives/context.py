@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from axsched_hpc.core.states import FailureKind
-from axsched_hpc.io import storage
+from axsched_hpc.io import parameters, storage
 from axsched_hpc.io.checkpoint import saved_since
 from axsched_hpc.io.layout import AttemptFiles
 from axsched_hpc.io.outcome import LINE_LENGTH, TAIL_LINES
@@ -66,6 +66,7 @@ class RunContext:
     def variables(self) -> dict[str, str]:
         """The variables that every objective gets."""
         return {
+            **parameters.variables(self.parameters),
             "AXSCHED_TRIAL": str(self.trial),
             "AXSCHED_ATTEMPT": str(self.attempt),
             PROGRESS_FILE: str(self.files.progress),

@@ -33,6 +33,6 @@ def run(installed: Installed, context: RunContext) -> Metrics:
 
             return run_script(script, installed.files, context)
         case ContainerObjective() as container:
-            from axsched_hpc.objectives.container import run_container
+            from axsched_hpc.objectives.containers.run import run_container
 
             return run_container(container, installed.files, context)

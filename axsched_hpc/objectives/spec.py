@@ -10,8 +10,9 @@ from typing import Any
 
 from axsched_hpc.core.errors import ConfigError, ObjectiveError, did_you_mean
 from axsched_hpc.io.parameters import FORMATS
-from axsched_hpc.objectives import checks, engine_limits
-from axsched_hpc.objectives.engines import ARCHIVES, ENGINES
+from axsched_hpc.objectives import checks
+from axsched_hpc.objectives.containers import limits
+from axsched_hpc.objectives.containers.engines import ARCHIVES, ENGINES
 from axsched_hpc.objectives.extraction.options import extractions
 from axsched_hpc.objectives.kinds import INTERPRETERS, LOGS, ContainerObjective, ScriptObjective
 from axsched_hpc.objectives.placeholders import check_placeholders
@@ -100,12 +101,12 @@ def container_objective(
         command=checks.command("container_command", command),
         **values,
     )
-    fit, unfit = engine_limits.able(container, directory=Path(container.image).is_dir())
+    fit, unfit = limits.able(container, directory=Path(container.image).is_dir())
     if not fit and container.engine != "auto":
         raise ConfigError(str(unfit[0][1]))
     if not fit:
         raise ConfigError(
-            f"No container engine can do what container_options ask for: {engine_limits.reasons(unfit)}."
+            f"No container engine can do what container_options ask for: {limits.reasons(unfit)}."
         )
     return container
 

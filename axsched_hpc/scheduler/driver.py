@@ -23,8 +23,9 @@ from axsched_hpc.loop.loop import Goal, Loop, Stop
 from axsched_hpc.loop.progress import shown
 from axsched_hpc.loop.session import Session, summary
 from axsched_hpc.loop.signals import EXIT_AGAIN, Interrupts, watching
-from axsched_hpc.objectives import install, kinds, prepare
-from axsched_hpc.objectives.prepare import Stopped
+from axsched_hpc.objectives import install, kinds
+from axsched_hpc.objectives.containers import prepare
+from axsched_hpc.objectives.containers.prepare import Stopped
 from axsched_hpc.runners.base import BaseRunner
 from axsched_hpc.scheduler.batch import BatchTrialContext
 from axsched_hpc.scheduler.calls import Call, Calls

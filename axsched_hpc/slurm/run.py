@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from axsched_hpc.core.errors import ClusterUnavailableError
 from axsched_hpc.io.claim import JOB_VARIABLE
+from axsched_hpc.io.parameters import VARIABLE
 
 #: Seconds that a command may take; Slurm's own time-outs are shorter. A query is repeated at the next look
 #: and not waited for so long: nothing else happens meanwhile, and Slurm gives a job 30 s after SIGTERM.
@@ -57,7 +58,8 @@ def leaking(environment: Mapping[str, str], *, inside: bool = False) -> list[str
         Whether it stays in the job, where the job's devices and directories are its own.
     """
     job = environment.get("SLURM_JOB_ID")
-    own = {JOB_VARIABLE}.intersection(environment)
+    # A driver that is an objective itself has the parameters of its own trial.
+    own = {name for name in environment if name == JOB_VARIABLE or name.startswith(VARIABLE)}
     if job is None:
         return sorted(own)
     own.update(environment.get(DRIVER_ONLY, "").split(), (DRIVER_ONLY,))

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from axsched_hpc.core.curve import Report
 from axsched_hpc.core.errors import ParameterError
 from axsched_hpc.core.events import DriverOpened, ObjectiveSet
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.salvage import Found, FoundAttempt, FoundBatch, FoundEnd
-from axsched_hpc.io import atomic, claim, document, manifest, outcome, parameters, processes
+from axsched_hpc.io import atomic, claim, document, manifest, outcome, parameters, processes, progress
 from axsched_hpc.io.claim import Claimer
 from axsched_hpc.io.layout import FORMAT, AttemptFiles, Layout
 
@@ -73,6 +74,7 @@ class _Finder:
 
     def _attempt(self, files: AttemptFiles) -> FoundAttempt:
         names = atomic.listing(files.root)
+        reports = self._reports(files) if files.progress.name in names else ()
         if files.result.name in names:
             try:
                 found = outcome.read(files.result)
@@ -88,13 +90,22 @@ class _Finder:
                     found.host,
                     str(files.result.relative_to(self._layout.root)),
                 )
-                return FoundAttempt(found.token, end)
+                return FoundAttempt(found.token, end, reports)
         try:
             owner = claim.read(files)
         except (OSError, ValueError) as error:
             self._notes.append(str(error))
-            return FoundAttempt()
-        return FoundAttempt(owner.token if owner is not None and owner.by is Claimer.WORKER else None)
+            return FoundAttempt(reports=reports)
+        token = owner.token if owner is not None and owner.by is Claimer.WORKER else None
+        return FoundAttempt(token, reports=reports)
+
+    def _reports(self, files: AttemptFiles) -> tuple[Report, ...]:
+        try:
+            found = progress.follow(files.progress, 0)
+        except OSError as error:
+            self._notes.append(str(error))
+            return ()
+        return found.kept if found.held is None else (*found.kept, found.held)
 
     def _batches(self) -> tuple[dict[str, FoundBatch], ObjectiveSet | None]:
         """The manifests that are there, oldest first, and the objective of the last one."""

@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 
 from axsched_hpc.core.states import FailureKind
-from axsched_hpc.objectives.engine_errors import hint, own_error
-from axsched_hpc.objectives.engines import ENGINES as TABLE
-from axsched_hpc.objectives.engines import ContainerRun, Mount
+from axsched_hpc.objectives.containers.engines import ENGINES as TABLE
+from axsched_hpc.objectives.containers.engines import ContainerRun, Mount
+from axsched_hpc.objectives.containers.errors import hint, own_error
 from axsched_hpc.objectives.spec import container_objective
 from tests.containers.rootfs import import_podman, make_podman_wrapper, make_rootfs
 from tests.containers.stand_ins import StandInImage, make_stand_ins
@@ -103,7 +103,8 @@ AWKWARD = "-a, 'b' \"c\" $(id) ü\nd=^"
 
 EVERYTHING = """
 sed -n 's/.*"x": \\([0-9.]*\\).*/{"loss": \\1}/p' "$AXSCHED_PARAMETERS_FILE" > "$2"
-printf '%s|' "$1" "$TRICKY" "$EMPTY" "$CUDA_VISIBLE_DEVICES" "$AXSCHED_TRIAL"
+printf '%s|' "$1" "$AXSCHED_PARAMETER_word" "$AXSCHED_PARAMETER_x"
+printf '%s|' "$TRICKY" "$EMPTY" "$CUDA_VISIBLE_DEVICES" "$AXSCHED_TRIAL"
 cat "/in, put/table"; pwd
 echo back > /vol/back; touch made-here; echo said >&2
 echo '{"step": 1, "loss": 3}' >> "$AXSCHED_PROGRESS_FILE"
@@ -135,7 +136,10 @@ def test_everything_arrives_unchanged(kit: Kit, tmp_path: Path) -> None:
     code, stderr = b.run(PATH=kit.path, CUDA_VISIBLE_DEVICES="1,3", HOME=str(tmp_path))
     assert (code, stderr) == (0, ""), b.files.stderr.read_text()
     assert b.outcome().metrics == {"loss": (0.5, None)}
-    assert b.files.stdout.read_text() == f"{TRICKY}|{TRICKY}||1,3|3|from the volume\n/axsched/work\n"
+    assert (
+        b.files.stdout.read_text()
+        == f"{TRICKY}|{TRICKY}|0.5|{TRICKY}||1,3|3|from the volume\n/axsched/work\n"
+    )
     assert b.files.stderr.read_text().splitlines()[-1] == "said"
     assert b.files.progress.read_text() == '{"step": 1, "loss": 3}\n'
     assert (place / "out" / "back").read_text() == "back\n"
@@ -362,9 +366,9 @@ def test_a_volume_that_is_not_there(kit: Kit, tmp_path: Path) -> None:
 REACH = """
 import sys
 from axsched_hpc.core import events
-from axsched_hpc.objectives import container_checks
+from axsched_hpc.objectives.containers import checks
 from axsched_hpc.objectives.context import ObjectiveFailed
-from axsched_hpc.objectives.engines import ENGINES, ContainerRun, Mount
+from axsched_hpc.objectives.containers.engines import ENGINES, ContainerRun, Mount
 import os, pwd
 os.setgroups([])
 os.setgid(65534)
@@ -373,7 +377,7 @@ own = Mount("/", "/axsched")
 for path in sys.argv[1:]:
     run = ContainerRun("a:1", (), "", (own, Mount("/tmp", "/axsched/checkpoint"), Mount(path, "/x")), (), "/")
     try:
-        container_checks.check(ENGINES["podman"], run)
+        checks.check(ENGINES["podman"], run)
     except ObjectiveFailed as error:
         print(error)
 """

@@ -20,9 +20,9 @@ from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io import atomic, manifest
 from axsched_hpc.io.layout import AttemptFiles, Layout
 from axsched_hpc.io.manifest import Manifest
-from axsched_hpc.objectives import prepare
+from axsched_hpc.objectives.containers import prepare
+from axsched_hpc.objectives.containers.prepare import Stopped
 from axsched_hpc.objectives.kinds import ContainerObjective
-from axsched_hpc.objectives.prepare import Stopped
 from axsched_hpc.objectives.spec import container_objective
 from tests.containers.pulling import make_apptainer, make_docker, make_docker_without_daemon
 from tests.containers.registry import (
@@ -45,7 +45,7 @@ DRIVE = """
 import sys, time
 from pathlib import Path
 from axsched_hpc.io.layout import Layout
-from axsched_hpc.objectives import prepare
+from axsched_hpc.objectives.containers import prepare
 from axsched_hpc.objectives.spec import container_objective
 
 image, engine, root = sys.argv[1:]
@@ -447,7 +447,8 @@ class TestPodman:
     ) -> None:
         nodes.podman("login", "import", "--quiet", flat_archive(rootfs, tmp_path / "a.tar"), "mine:1")
         objective = container_objective("mine:1", WRITES, self.OPTIONS)
-        b = bench(tmp_path, objective)
+        (tmp_path / "a:b").mkdir()
+        b = bench(tmp_path / "a:b", objective)
         drive(objective, b.layout)
         assert b.run(**nodes.node("n1")) == (0, "")
         assert b.files.stdout.read_text() == WROTE and nodes.registry.requests == []
@@ -470,6 +471,8 @@ class TestPodman:
             nodes.podman("build", "import", "--quiet", archive, "mine:1")
             archive = tmp_path / "saved.tar"
             nodes.podman("build", "save", "--quiet", "--format", form, "-o", archive, "mine:1")
+        # Podman itself takes no such path.
+        archive = archive.rename(tmp_path / "a b:1.tar")
         objective = container_objective(archive, WRITES, self.OPTIONS)
         b = bench(tmp_path, objective)
         drive(objective, b.layout)

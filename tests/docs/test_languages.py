@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from axsched_hpc.io import progress
 from axsched_hpc.objectives.spec import script_objective
 from tests.slurm.fixtures import missing
 from tests.unit.worker_kit import bench
@@ -43,12 +44,15 @@ def _options(script: str) -> dict[str, Any]:
 
 
 def _value(root: Path, path: Path, script: str) -> float:
+    """The metric that a program computes, which it reports on its way as well."""
     b = bench(root, script_objective(path, _options(script)), PARAMETERS)
     assert b.run() == (0, "")
     metrics = b.outcome().metrics
     assert metrics is not None
     ((name, (value, sem)),) = metrics.items()
     assert (name, sem) == ("value", None)
+    ((step, reported),) = ((each.step, each.metrics) for each in progress.read(b.files.progress, 0).reports)
+    assert (step, reported) == (1, {"value": (pytest.approx(value, rel=1e-15), None)})
     return value
 
 

@@ -35,7 +35,8 @@ PLACE = "-o dd $(touch made) 'q' \"d\" `touch made`; ü {word} ,:="
 PROGRAM = """\
 import json, os, sys
 with open("seen.json", "w") as file:
-    json.dump({"argv": sys.argv[1:], "A": os.environ["A"], "deck": open("-deck $(touch made)").read()}, file)
+    seen = {"argv": sys.argv[1:], "A": os.environ["A"], "word": os.environ["AXSCHED_PARAMETER_word"]}
+    json.dump(seen | {"deck": open("-deck $(touch made)").read()}, file)
 with open(os.environ["AXSCHED_METRICS_FILE"], "w") as file:
     json.dump({"loss": 1.0}, file)
 """
@@ -90,7 +91,8 @@ def check_script(tmp_path: Path, runner: Any, place: str) -> None:
         seen = json.loads(
             (home / "run" / "trials" / f"{trial:05d}" / "attempt-1" / "work" / "seen.json").read_text()
         )
-        assert seen == {"argv": ["--word", word, f"<{word}>", f"-- {trial}"], "A": place, "deck": f"<{word}>"}
+        assert seen.pop("argv") == ["--word", word, f"<{word}>", f"-- {trial}"]
+        assert seen == {"A": place, "word": word, "deck": f"<{word}>"}
     assert nothing_was_made(tmp_path, home / "run", Path.cwd())
 
 
@@ -123,7 +125,8 @@ def test_a_container_on_slurm(
         {"job_output_dir": home / "run", "monitoring_interval": 1, "poll_interval": 0.2},
     )
     program = (
-        'printf "%s\\0" "$@" "$A" >seen; cat ./-f /data/-f >file; echo "loss 1" >"$AXSCHED_METRICS_FILE"'
+        'printf "%s\\0" "$@" "$A" "$AXSCHED_PARAMETER_word" >seen; cat ./-f /data/-f >file; '
+        'echo "loss 1" >"$AXSCHED_METRICS_FILE"'
     )
     scheduler.set_container_objective(
         image,
@@ -139,6 +142,6 @@ def test_a_container_on_slurm(
     assert +read_experiment(home / "run").ledger.counts == {TrialState.COMPLETED: len(NASTY)}
     for trial, word in words.items():
         work = home / "run" / "trials" / f"{trial:05d}" / "attempt-1" / "work"
-        assert (work / "seen").read_text() == f"{word}\0<{word}>\0{place}\0"
+        assert (work / "seen").read_text() == f"{word}\0<{word}>\0{place}\0{word}\0"
         assert (work / "file").read_text() == "from the volume" * 2
     assert nothing_was_made(tmp_path)

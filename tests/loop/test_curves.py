@@ -143,7 +143,7 @@ def test_a_malformed_line_is_named_once_and_skipped(made: Made, caplog: pytest.L
     path = session.layout.attempt(0, 1).progress
     said = [record.getMessage() for record in caplog.records if "progress.jsonl" in record.getMessage()]
     assert len(said) == 1
-    assert said[0].startswith(f"{path}, line 3: it is not JSON")
+    assert said[0].startswith(f"{path}, line 3: 'loss 3' is neither 'step metric value")
     assert said[0].endswith("The line is skipped, and so are others like it.")
     assert list(curve(session, 0)) == list(range(1, 21))
 

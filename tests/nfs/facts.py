@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from axsched_hpc.io import atomic, claim
+from axsched_hpc.io import atomic, claim, progress
 from axsched_hpc.io.layout import AttemptFiles
 from tests.nfs import racer
 from tests.nfs.hosts import Host, both
@@ -105,6 +105,28 @@ def test_a_replaced_file_is_read_whole_and_fresh(hosts: tuple[Host, Host]) -> No
     for number in range(20):
         atomic.write(mine, f"{number}\n" * 1000)
         assert atomic.read_text(theirs) == f"{number}\n" * 1000
+
+
+def test_what_an_objective_reports_reaches_a_driver_on_the_other_host(hosts: tuple[Host, Host]) -> None:
+    mine, theirs = (host.mount / "progress.jsonl" for host in hosts)
+    assert not theirs.exists()
+    end, seen = 0, list[int]()
+    for step in range(ROUNDS):
+        # A look comes when half a line is there, and another one after it is whole and the file is closed.
+        with mine.open("a") as file:
+            file.write(f"{step} loss 0.5\n{step + 1000} lo")
+            file.flush()
+            os.fsync(file.fileno())
+            assert atomic.listing(theirs.parent) == ["progress.jsonl"]
+            chunk = progress.read(theirs, end)
+            seen += [report.step for report in chunk.reports]
+            assert seen[-1] == step
+            file.write("ss 0.5\n")
+        chunk = progress.read(theirs, chunk.end)
+        seen += [report.step for report in chunk.reports]
+        assert seen[-1] == step + 1000
+        end = chunk.end
+    assert seen == [number for step in range(ROUNDS) for number in (step, step + 1000)]
 
 
 def test_a_flock_is_refused_to_the_other_host_until_its_holder_is_killed(hosts: tuple[Host, Host]) -> None:

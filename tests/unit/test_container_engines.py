@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 
-from axsched_hpc.objectives.engine_errors import hint, own_error
-from axsched_hpc.objectives.engine_limits import able, reasons, refusal
-from axsched_hpc.objectives.engines import (
+from axsched_hpc.objectives.containers.engines import (
     ENGINES,
     ContainerRun,
     Image,
@@ -22,6 +20,8 @@ from axsched_hpc.objectives.engines import (
     forwarded,
     image_kind,
 )
+from axsched_hpc.objectives.containers.errors import hint, own_error
+from axsched_hpc.objectives.containers.limits import able, reasons, refusal
 from axsched_hpc.objectives.kinds import ContainerObjective
 
 RUN = ContainerRun(

@@ -73,6 +73,19 @@ def test_a_curve_of_usual_length_is_kept_whole() -> None:
     assert held is None
 
 
+def test_metrics_that_come_in_lines_of_their_own_end_the_curve_together() -> None:
+    """Where the last step is not among those that are kept at intervals."""
+    reports = [
+        Report(step, {name: (float(step), None)}, 20 * step + place)
+        for step in range(1001)
+        for place, name in ((10, "loss"), (20, "accuracy"))
+    ]
+    kept, held = thinned(None, reports)
+    assert all(each.metrics.keys() == {"loss", "accuracy"} for each in kept)
+    assert len(kept) < 400 and kept[-1].step < 1000
+    assert held == Report(1000, {"loss": (1000, None), "accuracy": (1000, None)}, 20_020)
+
+
 def test_a_long_curve_is_kept_at_intervals_and_its_end_is_held() -> None:
     kept, held = thinned(None, _reports(*range(1, 100_001)))
     steps = [each.step for each in kept]

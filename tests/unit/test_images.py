@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from axsched_hpc.objectives import images
-from axsched_hpc.objectives.engines import ENGINES
-from axsched_hpc.objectives.images import Archive, Need, Unsuitable
+from axsched_hpc.objectives.containers import images
+from axsched_hpc.objectives.containers.engines import ENGINES
+from axsched_hpc.objectives.containers.images import Archive, Need, Unsuitable
 
 MADE, SCRATCH = Path("/c/.k.tmp/k.sif"), Path("/c/.k.tmp/scratch")
 
@@ -140,8 +140,8 @@ def test_a_storage_knows_an_image_by_its_content() -> None:
     assert reference == images.reference(ID) == f"localhost/axsched:{ID[:48]}"
     assert images.reference("my-solver-0123456789ab") == "localhost/axsched:0123456789ab"
     assert images.pull("docker", "docker://a/solver:1") == ("docker", "pull", "a/solver:1")
-    assert images.load("podman", "/a.tar", Archive.FLAT, "r") == ("podman", "import", "/a.tar", "r")
-    assert images.load("podman", "/a.tar", Archive.OCI, "r") == ("podman", "load", "-i", "/a.tar")
+    assert images.load("podman", Archive.FLAT, "r") == ("podman", "import", "image.tar", "r")
+    assert images.load("podman", Archive.OCI, "r") == ("podman", "load", "-i", "image.tar")
 
 
 def test_what_storages_say() -> None:

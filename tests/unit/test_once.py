@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from filelock import UnixFileLock
 
-from axsched_hpc.objectives import once as module
-from axsched_hpc.objectives.once import Failed, Waiting, once, remove_tree
+from axsched_hpc.objectives.containers import once as module
+from axsched_hpc.objectives.containers.once import Failed, Waiting, once, remove_tree
 from tests.unit.worker_kit import REPOSITORY, wait_for
 
 #: Makes `thing` in a directory once, and writes who made it; holds on where there is a file `hold`.
 MAKER = """
 import os, sys, time
 from pathlib import Path
-from axsched_hpc.objectives.once import Failed, Waiting, once
+from axsched_hpc.objectives.containers.once import Failed, Waiting, once
 
 root = Path(sys.argv[1])
 

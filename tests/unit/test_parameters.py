@@ -72,6 +72,30 @@ def test_env_is_read_by_a_real_shell(shell: str, tmp_path: Path, values: dict[st
     assert result.stderr == b""
 
 
+def test_variables() -> None:
+    values = {"x": 1.5, "yes": True, "no": None, "layers.0": 3, "größe": "ü $x\n", "-e": ""}
+    assert parameters.variables(values) == {
+        "AXSCHED_PARAMETER_x": "1.5",
+        "AXSCHED_PARAMETER_yes": "true",
+        "AXSCHED_PARAMETER_no": "",
+        "AXSCHED_PARAMETER_layers_0": "3",
+        "AXSCHED_PARAMETER_gr____e": "ü $x\n",
+        "AXSCHED_PARAMETER__e": "",
+    }
+
+
+def test_two_parameters_of_the_same_variable_have_none() -> None:
+    assert parameters.variables({"a.b": 1, "a_b": 2, "c": 3}) == {"AXSCHED_PARAMETER_c": "3"}
+
+
+def test_what_is_too_large_for_the_environment_is_left_to_the_file() -> None:
+    room = parameters.VARIABLES_SIZE - len("AXSCHED_PARAMETER_x=\0")
+    variables = parameters.variables({"x": "ü" * (room // 2)})
+    assert subprocess.run(["/bin/true"], env=variables, check=True).returncode == 0
+    assert len(variables) == 1
+    assert parameters.variables({"x": "ü" * (room // 2 + 1)}) == {}
+
+
 def test_env_text() -> None:
     values = {"a": 1, "b": True, "c": None, "d": "x y", "e": 'it\'s \\ "q"', "f": "$x", "g": "it's $x"}
     assert parameters.render(values, "env").splitlines() == [

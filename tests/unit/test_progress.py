@@ -169,8 +169,18 @@ def test_a_file_that_was_written_anew_is_read_from_its_beginning(file: Path) -> 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("loss 3", "it is not JSON"),
-        ("[3, 0.5]", "no object with a step"),
+        ("loss 3", "'loss 3' is neither 'step metric value [sem]' nor JSON such as"),
+        ("[3, 0.5]", "'[3, 0.5]' is neither"),
+        ("3 loss 1 2 3", "is neither"),
+        ("3 step 1", "is neither"),
+        ("1.5 loss 1", "the step is '1.5'"),
+        ("-1 loss 1", "the step is '-1'"),
+        ("٣ loss 1", "the step is '٣'"),
+        (f"{2**60} loss 1", "the step is"),
+        ("3 loss low", "'low' is not a number"),
+        ("3 loss 1_0", "'1_0' is not a number"),
+        ("3 loss nan", "not a finite number"),
+        ("3 loss 1 -1", "negative"),
         ('{"loss": 0.5}', "no object with a step"),
         ('{"step": 1.5, "loss": 0.5}', "the step is 1.5"),
         ('{"step": -1, "loss": 0.5}', "the step is -1"),
@@ -180,7 +190,7 @@ def test_a_file_that_was_written_anew_is_read_from_its_beginning(file: Path) -> 
         ('{"step": 3, "loss": "0.5"}', "is a string"),
         ('{"step": 3, "loss": 1, "loss": 2}', "the member 'loss' twice"),
         ('{"step": 3, "loss": 0.5', "it is not JSON"),
-        ("\ufffd" * 3, "it is not JSON"),
+        ("\ufffd" * 3, "is neither"),
     ],
 )
 def test_a_line_that_cannot_be_used_is_named_and_skipped(file: Path, line: str, message: str) -> None:
@@ -196,11 +206,12 @@ def test_a_line_that_cannot_be_used_is_named_and_skipped(file: Path, line: str, 
 def test_what_is_not_text_and_what_never_ends_is_skipped(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_bytes(b'\xff\xfe\x00\n{"step": 1.0, "loss": 1}\r\n')
     assert _steps(progress.read(file, 0)) == [1]
+    assert progress.complaint(file, 0) == f"{file}, line 1: it is not text in UTF-8"
     monkeypatch.setattr(progress, "CHUNK", 100)
     file.write_text("x" * 250 + '\n{"step": 5, "loss": 1}\n')
     first = progress.read(file, 0)
     assert (first.reports, first.end, first.more, first.bad) == ((), 100, True, 0)
-    assert "line 1: it is not JSON" in progress.complaint(file, 0)
+    assert "line 1: 'xxx" in progress.complaint(file, 0)
     steps: list[int] = []
     while first.more:
         first = progress.read(file, first.end)
@@ -232,3 +243,23 @@ def test_an_execution_begins_on_a_line_of_its_own(file: Path) -> None:
         warnings.simplefilter("error")
         axsched_hpc.report(2, loss=1)
     assert _steps(progress.read(file, 0)) == [1, 2]
+
+
+def test_half_a_number_is_no_report(file: Path) -> None:
+    whole = "2 loss 12.5 0.25"
+    for length in range(len(whole) + 1):
+        file.write_text(f"1 loss 3\n{whole[:length]}")
+        progress.end_line(file)
+        progress.append(file, "3 loss 1\n")
+        assert _steps(progress.read(file, 0)) == [1, 3], length
+
+
+def test_lines_of_words_are_reports(file: Path) -> None:
+    file.write_text('# step metric value\n007 loss .5\n8\tval/größe  +1.5E-3 1.\r\n{"step": 9, "loss": 1}\n')
+    chunk = progress.read(file, 0)
+    assert chunk.bad is None
+    assert [(each.step, each.metrics) for each in chunk.reports] == [
+        (7, {"loss": (0.5, None)}),
+        (8, {"val/größe": (1.5e-3, 1.0)}),
+        (9, {"loss": (1.0, None)}),
+    ]

@@ -15,16 +15,27 @@ import pytest
 from click.testing import CliRunner, Result
 
 from axsched_hpc.cli import cli
+from axsched_hpc.core.curve import extend
 from axsched_hpc.core.errors import ExperimentLockedError, JournalError
-from axsched_hpc.core.events import DriverClosed
+from axsched_hpc.core.events import (
+    AttemptReported,
+    AttemptStarted,
+    AttemptSucceeded,
+    BatchPlanned,
+    BatchSubmitted,
+    DriverClosed,
+    Event,
+    ObjectiveSet,
+)
 from axsched_hpc.core.ledger import Ledger
+from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.reporting.reading import read_experiment
 from axsched_hpc.store import journal
 from axsched_hpc.store import repair as mending
 from axsched_hpc.store.lease import Lease
-from tests.unit.journal_kit import added, experiment, in_memory, put, segment, segments, taken
+from tests.unit.journal_kit import added, experiment, in_memory, opened, put, segment, segments, taken
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -144,6 +155,63 @@ def test_without_any_segment_the_directory_tells_what_was_computed(layout: Layou
     ledger = read_experiment(layout.root).ledger
     assert states(ledger) == {**ENDS, 5: "planned"}
     assert ledger.driver is not None
+
+
+#: Bytes of a report.
+LINE = 28
+
+
+def reported(time: float, trial: int, *steps: int) -> AttemptReported:
+    points = tuple((step, {"loss": (step / 8, None)}) for step in steps)
+    return AttemptReported(time, trial, 1, points, LINE * steps[-1])
+
+
+#: Trial 0 has ended; trial 1 runs, and has reported a step of which no driver has heard yet.
+CURVES: list[Event] = [
+    opened(1.0, {}, 1),
+    ObjectiveSet(2.0, "abc", "script f.sh"),
+    added(4.0, 0),
+    added(4.0, 1),
+    BatchPlanned(5.0, "axs-1", ((0, 1), (1, 1))),
+    BatchSubmitted(6.0, "axs-1", {0: "11_0", 1: "11_1"}),
+    AttemptStarted(7.0, 0, 1, "n1"),
+    AttemptStarted(7.0, 1, 1, "n1"),
+    reported(7.5, 0, 1, 2),
+    reported(7.5, 1, 1, 2),
+    reported(7.6, 0, 3),
+    reported(7.6, 1, 3),
+    AttemptSucceeded(8.0, 0, 1, {"loss": (0.5, None)}, 6.5, 7.5, "n1"),
+    DriverClosed(9.0),
+]
+
+
+@pytest.mark.parametrize("line", range(len(CURVES)))  # 0: all of them are lost
+def test_a_damaged_line_costs_nothing_of_a_curve(layout: Layout, line: int) -> None:
+    for path in (*map(layout.trial, (2, 4, 5)), layout.attempt(1, 2).root, layout.attempt(1, 3).root):
+        shutil.rmtree(path)
+    for path in (layout.attempt(1, 1).result, *map(layout.manifest, ("axs-2", "axs-4"))):
+        path.unlink()
+    for trial, steps in ((0, 3), (1, 4)):
+        reports = "".join(f"{step:08d} loss {step / 8:.7e}\n" for step in range(1, steps + 1))
+        layout.attempt(trial, 1).progress.write_text(reports + "00000005 lo")
+    lines = segment(1, [[event] for event in CURVES]).splitlines(keepends=True)
+    lines[line - 1] = lines[line - 1][:20] + b"?" + lines[line - 1][21:]
+    put(layout, {"00001.jsonl": b"".join(lines)} if line else {})
+    examined, _ = mend(layout)
+    curves: dict[int, dict[int, Metrics]] = {0: {}, 1: {}}
+    for event in examined.salvaged.events:
+        if isinstance(event, AttemptReported):
+            extend(curves[event.trial], event.points)
+    assert curves[0] == {step: {"loss": (step / 8, None)} for step in (1, 2, 3)}
+    assert curves[1] == {step: {"loss": (step / 8, None)} for step in (1, 2, 3, 4)}
+    said = [text for text in examined.salvaged.rescued if "its curve is taken from its progress file" in text]
+    damaged = CURVES[line - 1 : line] if line else CURVES
+    lost = [event.trial for event in damaged if isinstance(event, AttemptReported)]
+    assert {int(text.split()[1].rstrip(",")) for text in said} == {1, *lost}
+    # The next driver reads on from there.
+    ledger = read_experiment(layout.root).ledger
+    assert [ledger.trials[trial].attempts[-1].read for trial in (0, 1)] == [3 * LINE, 4 * LINE]
+    assert str(ledger.trials[0].state) == "completed"
 
 
 def test_the_command_says_what_it_drops_and_what_it_makes_again(layout: Layout) -> None:

@@ -557,6 +557,6 @@ def test_a_script_job_imports_nothing_heavy(tmp_path: Path) -> None:
     assert not loaded & heavy
     assert not ours & {
         "axsched_hpc.core.events",
-        "axsched_hpc.objectives.container",
+        "axsched_hpc.objectives.containers",
         "axsched_hpc.objectives.spec",
     }

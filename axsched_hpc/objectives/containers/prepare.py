@@ -1,6 +1,5 @@
 """Container images are prepared once: by the driver before the first submission, or by the first job where
-the driver's machine has no engine. :mod:`axsched_hpc.objectives.images` says what has to be done, and
-:mod:`axsched_hpc.objectives.maker` does it.
+the driver's machine has no engine. :mod:`.images` says what has to be done, and :mod:`.maker` does it.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from axsched_hpc.core.errors import AxSchedError, ObjectiveError
 from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io import access, outcome
 from axsched_hpc.io.layout import Layout
-from axsched_hpc.objectives import engine_limits, images
+from axsched_hpc.objectives.containers import images, limits
+from axsched_hpc.objectives.containers.engines import Engine, Image, image_kind
 from axsched_hpc.objectives.context import ObjectiveFailed, RunContext, Terminated, failed, insist, say
-from axsched_hpc.objectives.engines import Engine, Image, image_kind
 from axsched_hpc.objectives.kinds import ContainerObjective
 
 if TYPE_CHECKING:
-    from axsched_hpc.objectives.maker import Maker
+    from axsched_hpc.objectives.containers.maker import Maker
 
 _NAP = 0.2
 
@@ -93,11 +92,11 @@ def in_driver(
         return
     import logging  # a job has no use for it
 
-    from axsched_hpc.objectives.maker import Maker
-    from axsched_hpc.objectives.once import Failed, Waiting
+    from axsched_hpc.objectives.containers.maker import Maker
+    from axsched_hpc.objectives.containers.once import Failed, Waiting
 
     log = logging.getLogger("axsched_hpc")
-    fit, _ = engine_limits.able(container, directory=False)
+    fit, _ = limits.able(container, directory=False)
     if not fit:
         return  # the job says why, and what its node has
     engine = next((each for each in fit if shutil.which(each.program)), fit[0])
@@ -130,8 +129,8 @@ def in_job(container: ContainerObjective, engine: Engine, context: RunContext) -
     Terminated
         The job was told to end.
     """
-    from axsched_hpc.objectives.maker import Maker
-    from axsched_hpc.objectives.once import Failed, Waiting
+    from axsched_hpc.objectives.containers.maker import Maker
+    from axsched_hpc.objectives.containers.once import Failed, Waiting
 
     told = _Told(context.in_job)
     cache = _cache(container, context.files.experiment)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io import access, outcome
-from axsched_hpc.objectives import engine_errors, engine_limits
+from axsched_hpc.objectives.containers import errors, limits
+from axsched_hpc.objectives.containers.engines import ContainerRun, Engine, Image, image_kind
+from axsched_hpc.objectives.containers.mounts import Mount, unmountable
 from axsched_hpc.objectives.context import account, failed
-from axsched_hpc.objectives.engine_mounts import Mount, unmountable
-from axsched_hpc.objectives.engines import ContainerRun, Engine, Image, image_kind
 from axsched_hpc.objectives.kinds import ContainerObjective
 
 # How much is read of the beginning of what an engine says: its error comes before pages on its options.
@@ -28,16 +28,16 @@ def find(container: ContainerObjective) -> tuple[Engine, str]:
     """
     node = os.uname().nodename
     directory = image_kind(container.image) is Image.PATH and Path(container.image).is_dir()
-    fit, unfit = engine_limits.able(container, directory=directory)
+    fit, unfit = limits.able(container, directory=directory)
     if not fit and container.engine != "auto":
         raise failed(FailureKind.CANNOT_RUN, str(unfit[0][1]))
     for engine in fit:
         if program := shutil.which(engine.program):
             return engine, program
-    left_out = f" Other engines do not fit: {engine_limits.reasons(unfit)}." if unfit else ""
+    left_out = f" Other engines do not fit: {limits.reasons(unfit)}." if unfit else ""
     if not fit:
         message = f"No container engine can run image {container.image} as asked:"
-        raise failed(FailureKind.CANNOT_RUN, f"{message} {engine_limits.reasons(unfit)}.")
+        raise failed(FailureKind.CANNOT_RUN, f"{message} {limits.reasons(unfit)}.")
     programs = ", ".join(engine.program for engine in fit)
     if container.engine == "auto":
         found = f"none of {programs} is on PATH"
@@ -123,13 +123,13 @@ def raise_not_started(
         The engine could not run the command.
     """
     tail = outcome.tail(stderr, start)
-    said = engine_errors.own_error(engine.name, code, [*_head(stderr, start), *tail])
+    said = errors.own_error(engine.name, code, [*_head(stderr, start), *tail])
     if said is None:
         return
     parts = [
         f"{engine.name} could not run {run.command[0]} in image {container.image} on {os.uname().nodename}. "
         f"It says: {' '.join(said.split()).rstrip('.')}.",
-        engine_errors.hint(said),
+        errors.hint(said),
     ]
     if container.engine == "auto":
         parts.append(

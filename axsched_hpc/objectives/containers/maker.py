@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import IO
 
 from axsched_hpc.io import access, atomic, claim, document, outcome, processes
-from axsched_hpc.objectives import images, tools
+from axsched_hpc.objectives.containers import images, tools
+from axsched_hpc.objectives.containers.engines import Engine, Image, image_kind
+from axsched_hpc.objectives.containers.images import Archive, Need, Unsuitable
+from axsched_hpc.objectives.containers.mounts import INSIDE
+from axsched_hpc.objectives.containers.once import Failed, Waiting, once
 from axsched_hpc.objectives.context import account, quoted, size
-from axsched_hpc.objectives.engine_mounts import INSIDE
-from axsched_hpc.objectives.engines import Engine, Image, image_kind
-from axsched_hpc.objectives.images import Archive, Need, Unsuitable
 from axsched_hpc.objectives.kinds import ContainerObjective
-from axsched_hpc.objectives.once import Failed, Waiting, once
 
 #: How filesystems say that they have no hard links.
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK})
@@ -234,9 +234,8 @@ class Maker:
         with self._noted("prepares"):
             reference = known if known and self._identity(known) else self._named(known)
             if share and not self._kept.exists():
-                archive = place / "image.tar"
-                self._insist(images.save(self._engine.program, reference, archive))
-                self._publish(archive, self._kept)
+                self._insist(images.save(self._engine.program, reference), place)
+                self._publish(place / images.ARCHIVE, self._kept)
             if known is None:
                 fields = {"reference": reference, "image": self._image, "engine": self._engine.name}
                 atomic.write(self._record, document.encode(fields))
@@ -267,9 +266,12 @@ class Maker:
         reference = ready[0]
         with self._noted("takes into its storage"):
             if self._need is Need.LOADED:
-                self._load(reference)
+                archive = self._archive() or Archive.FLAT
+                self._load(place, Path(self._image), archive, reference)
+                if archive is not Archive.FLAT:
+                    self._name(reference)
             elif self._kept.exists() and not self._has_under_its_name(reference):
-                self._insist(images.load(self._engine.program, str(self._kept), Archive.DOCKER, reference))
+                self._load(place, self._kept, Archive.DOCKER, reference)
             else:
                 self._named(reference)
             if self._identity(reference) is None:
@@ -279,16 +281,17 @@ class Maker:
         identity = self._identity(images.name(self._image))
         return identity is not None and images.reference(identity) == reference
 
-    def _load(self, reference: str) -> None:
-        archive, program = self._archive() or Archive.FLAT, self._engine.program
-        self._insist(images.load(program, self._image, archive, reference))
-        if archive is Archive.FLAT:
-            return
+    def _load(self, place: Path, path: Path, archive: Archive, reference: str) -> None:
+        (place / images.ARCHIVE).symlink_to(path.absolute())
+        self._insist(images.load(self._engine.program, archive, reference), place)
+
+    def _name(self, reference: str) -> None:
+        """Give the image that was loaded from the user's archive our name."""
         names = images.loaded("\n".join(outcome.tail(self._log, self._started)))
         if len(names) != 1:
             held = f"images of {len(names)} names ({', '.join(names)})" if names else "no image"
             raise Failed(f"{self._image} holds {held}. Save the one that is to run alone.")
-        self._insist(images.tag(program, names[0], reference))
+        self._insist(images.tag(self._engine.program, names[0], reference))
 
     def _identity(self, image: str) -> str | None:
         import tempfile  # most jobs find all prepared
@@ -338,8 +341,8 @@ class Maker:
         with contextlib.suppress(OSError), os.fdopen(access.open_append(self._log), "ab") as log:
             log.write(f"{line}\n".encode())
 
-    def _insist(self, argv: Sequence[str]) -> None:
-        if self._run(argv, self.cache):
+    def _insist(self, argv: Sequence[str], directory: Path | None = None) -> None:
+        if self._run(argv, directory or self.cache):
             raise self._failed()
 
     def _run(self, argv: Sequence[str], directory: Path) -> int:

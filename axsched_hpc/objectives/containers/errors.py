@@ -73,7 +73,8 @@ _HINTS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (
             r"unknown flag: --no-eval",
             "This version is older than Apptainer 1.1 or SingularityCE 3.10, and would evaluate the "
-            "'$', '`', '\\' and '\"' that a variable has (container_options['env_vars'], or a path).",
+            "'$', '`', '\\' and '\"' that a variable has (a parameter, container_options['env_vars'], or a "
+            "path).",
         ),
         (
             r"unknown flag: --mount",

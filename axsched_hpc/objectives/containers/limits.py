@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from axsched_hpc.objectives.engine_mounts import unmountable
-from axsched_hpc.objectives.engines import ENGINES, Engine, Image, image_kind
+from axsched_hpc.objectives.containers.engines import ENGINES, Engine, Image, image_kind
+from axsched_hpc.objectives.containers.mounts import unmountable
 from axsched_hpc.objectives.kinds import ContainerObjective
 
 #: How the names of image files end that apptainer and singularity alone can run.

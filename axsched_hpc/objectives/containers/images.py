@@ -2,7 +2,7 @@
 
 Some engines run a file or directory, which all nodes see: it is made once (a *product*). Others run what is
 in a storage of each node's own: there an image gets a name of ours that tells its content, so that all trials
-run the same one, and each node takes it from an archive. :mod:`axsched_hpc.objectives.maker` does it.
+run the same one, and each node takes it from an archive. :mod:`.maker` does it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 from pathlib import Path
 
-from axsched_hpc.objectives.engines import ARCHIVES, Engine, Image, image_kind
+from axsched_hpc.objectives.containers.engines import ARCHIVES, Engine, Image, image_kind
 
 #: With it an engine that has a storage fetches nothing by itself, and says that it does not know an image.
 NO_PULL = "--pull=never"
@@ -226,16 +226,20 @@ def tag(program: str, image: str, reference: str) -> Argv:
     return program, "tag", image, reference
 
 
-def save(program: str, reference: str, archive: Path) -> Argv:
-    """Write an image from the storage to an archive that is not there yet."""
-    return program, "save", "-o", str(archive), reference
+#: An archive is written and read by this name, in the working directory: podman takes no path with a colon.
+ARCHIVE = "image.tar"
 
 
-def load(program: str, path: str, archive: Archive, reference: str) -> Argv:
-    """Take an archive into the storage; a flat one gets our name at once."""
+def save(program: str, reference: str) -> Argv:
+    """Write an image from the storage to :data:`ARCHIVE`, which is not there yet."""
+    return program, "save", "-o", ARCHIVE, reference
+
+
+def load(program: str, archive: Archive, reference: str) -> Argv:
+    """Take :data:`ARCHIVE` into the storage; a flat one gets our name at once."""
     if archive is Archive.FLAT:
-        return program, "import", path, reference
-    return program, "load", "-i", path
+        return program, "import", ARCHIVE, reference
+    return program, "load", "-i", ARCHIVE
 
 
 def loaded(said: str) -> list[str]:

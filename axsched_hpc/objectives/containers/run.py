@@ -11,25 +11,17 @@ from typing import TYPE_CHECKING
 
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.io import atomic, claim, parameters
-from axsched_hpc.objectives import (
-    container_checks,
-    descendants,
-    engines,
-    guardian,
-    process,
-    results,
-    script,
-    workspace,
-)
+from axsched_hpc.objectives import descendants, guardian, process, results, script, workspace
+from axsched_hpc.objectives.containers import checks, engines
+from axsched_hpc.objectives.containers.engines import ContainerRun, Engine, Image, Mount, image_kind
+from axsched_hpc.objectives.containers.mounts import INSIDE
 from axsched_hpc.objectives.context import CHECKPOINT_DIR, PROGRESS_FILE, RunContext, account, insist
-from axsched_hpc.objectives.engine_mounts import INSIDE
-from axsched_hpc.objectives.engines import ContainerRun, Engine, Image, Mount, image_kind
 from axsched_hpc.objectives.kinds import ContainerObjective
 from axsched_hpc.objectives.placeholders import expand
 from axsched_hpc.objectives.workspace import Workspace
 
 if TYPE_CHECKING:
-    from axsched_hpc.objectives.prepare import Ready
+    from axsched_hpc.objectives.containers.prepare import Ready
 
 # ch-run mounts only on directories that the image has, since it does not write to the image; this one is part
 # of every usual tree.
@@ -60,7 +52,7 @@ def run_container(container: ContainerObjective, files: Path, context: RunContex
 
 def _run(container: ContainerObjective, files: Path, context: RunContext, place: Workspace) -> Metrics:
     given = container
-    engine, program = container_checks.find(given)
+    engine, program = checks.find(given)
     ready = _ready(given, engine, context)
     container = given if ready is None else ready.used_by(given)
     # The checkpoint directory is mounted on it: engines would make it themselves, some of them as root's.
@@ -69,7 +61,7 @@ def _run(container: ContainerObjective, files: Path, context: RunContext, place:
     script.write_parameters(context, context.files.root / "parameters.json")
     workspace.furnish(container, files, place, context, own_values(container, engine, context))
     run = container_run(container, engine, context, place.directory)
-    container_checks.check(engine, run)
+    checks.check(engine, run)
     environment = {**os.environ, **engines.client_environment(engine, run)}
     environment.setdefault("USER", account())  # ch-run asks for it, and not all batch systems set it
     command = script.Command(
@@ -98,7 +90,7 @@ def _run(container: ContainerObjective, files: Path, context: RunContext, place:
         started = script.start_of_logs(context)
         ended = run_it()
     if ended.code and not ended.timed_out:
-        container_checks.raise_not_started(engine, run, given, ended.code, context.files.stderr, started)
+        checks.raise_not_started(engine, run, given, ended.code, context.files.stderr, started)
     if ended.code or ended.timed_out:
         raise script.ended_badly(ended, command, context, started)
     return results.read(container, command.what, context, place.directory, before)
@@ -108,7 +100,7 @@ def _ready(container: ContainerObjective, engine: Engine, context: RunContext) -
     """The image as it is run, prepared; None for one that runs as it is."""
     if image_kind(container.image) is Image.PATH:
         return None
-    from axsched_hpc.objectives import prepare  # most images are files
+    from axsched_hpc.objectives.containers import prepare  # most images are files
 
     return prepare.in_job(container, engine, context)
 

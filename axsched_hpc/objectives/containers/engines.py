@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from axsched_hpc.core.shares import GPU_VARIABLES, THREAD_VARIABLES
-from axsched_hpc.objectives.engine_mounts import Mount, with_bind, with_ch_bind, with_mount
+from axsched_hpc.objectives.containers.mounts import Mount, with_bind, with_ch_bind, with_mount
 
 __all__ = [
     "ENGINES",
