@@ -35,7 +35,7 @@ def added(point: Point, points: Iterable[Point], reference: Point) -> float:
     """How much the hypervolume of the points grows with one more; zero where it is dominated."""
     if not _below(point, reference):
         return 0.0
-    return _box(point, reference) - _volume(_within(point, points), reference)
+    return _box(point, reference) - hypervolume(_within(point, points), reference)
 
 
 def nondominated(points: Iterable[Point]) -> list[Point]:

@@ -54,7 +54,7 @@ def standing(trials: Iterable[Trial], problem: Problem) -> Standing:
         number = sum(satisfies(metrics, constraints, reference) for _, metrics in found)
         all_of = f"All {len(top)} trials of the front satisfy"
         who = f"Trial {top[0].number} satisfies" if len(top) == 1 else all_of
-        text = f"{who} {wanted} ({number} of {len(found)} completed trials)."
+        text = f"{who} {wanted}; {number} of {len(found)} completed trials do."
         text += "".join(map(_doubt, _unsure(top, constraints, reference)))
     else:
         nearest, misses = _nearest(found, constraints, reference)

@@ -19,7 +19,7 @@ def best_text(reading: Reading) -> str:
     trials, problem = reading.ledger.trials.values(), reading.problem
     found = standing(trials, problem)
     if not found.best:
-        return f"{reading.layout.root}: nothing is best yet. {found.text}"
+        return f"{reading.layout.root}: nothing is best. {found.text}"
     lines = [line for trial in found.best for line in _lines(trial)]
     if problem.bounds:
         lines += ["", found.text]

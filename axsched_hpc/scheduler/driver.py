@@ -208,7 +208,7 @@ class Driver:
     def _warn_if_infeasible(self) -> None:
         found = standing(self.session.ledger.trials.values(), self.session.problem)
         if found.feasible is False:
-            log.warning("Nothing is best yet. %s", found.text)
+            log.warning("Nothing is best. %s", found.text)
 
     def _prepared(self) -> Loop:
         """The loop; image and runner are prepared before they are first needed, when nothing is submitted."""
