@@ -16,6 +16,7 @@ from typing import Any
 from ax.adapter.torch import TorchAdapter
 from ax.core.arm import Arm
 from ax.core.experiment import Experiment
+from ax.core.optimization_config import MultiObjectiveOptimizationConfig
 from ax.core.trial_status import TrialStatus
 from ax.core.types import TModelPredictArm
 from ax.exceptions.core import OptimizationComplete
@@ -92,7 +93,7 @@ def _best(experiment: Experiment, adapter: TorchAdapter) -> BestByModel:
     found = get_best_parameters_from_model_predictions_with_trial_index(experiment, adapter)
     trial, parameters, prediction = found or (-1, {}, None)
     if prediction is None:
-        return BestByModel(reason="By Ax's model no trial is known to satisfy the constraints.")
+        return BestByModel(reason="By Ax's model no trial satisfies all constraints.")
     if prediction[0] == _observed(experiment, trial):
         return BestByModel(
             reason="Ax's model predicts the objective poorly (by cross-validation): Ax goes by observations."
@@ -110,8 +111,17 @@ def _front(experiment: Experiment, strategy: GenerationStrategy) -> BestByModel:
     return BestByModel(
         front={arm.name: dict(arm.parameters) for arm in arms.values()},
         front_values={arm.name: _values(found[trial][1]) for trial, arm in arms.items()},
-        reason="" if found else "By Ax's model no trial is known to satisfy the constraints and thresholds.",
+        reason="" if found else _why_no_front(experiment),
     )
+
+
+def _why_no_front(experiment: Experiment) -> str:
+    config = experiment.optimization_config
+    if isinstance(config, MultiObjectiveOptimizationConfig):
+        thresholds = {name for bound in config.objective_thresholds for name in bound.metric_names}
+        if thresholds and not thresholds.issuperset(config.objective.metric_names):
+            return "Ax finds no front by its model where only some objectives have a threshold; give all one."
+    return "By Ax's model no trial satisfies all constraints and thresholds."
 
 
 def _unfitted(strategy: GenerationStrategy, experiment: Experiment) -> GenerationStrategy:

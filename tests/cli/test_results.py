@@ -95,8 +95,8 @@ def test_a_front_with_its_hypervolume(tmp_path: Path) -> None:
     )
     every = told(tmp_path / "every", Problem((LOSS, SPEED), thresholds=bounds), (1.0, 10.0), (2.0, 30.0))
     assert run("best", every).output.endswith(
-        "\nAll 2 trials of the front satisfy all constraints (loss <= 3, speed >= 0); 2 of 2 completed trials "
-        "do.\n"
+        "\nAll 2 trials of the front satisfy all constraints (loss <= 3, speed >= 0); 2 of 2 completed "
+        "trials do.\n"
         "\nhypervolume: 40 after 2 completed trials; it last grew with trial 1\n"
         "  reference point: loss = 3, speed = 0 (the objective thresholds)\n"
     )
