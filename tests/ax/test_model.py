@@ -15,9 +15,11 @@ from axsched_hpc.ax_bridge.model import BestByModel
 from axsched_hpc.core.best import Objective, Problem
 from axsched_hpc.core.front import growth
 from axsched_hpc.core.hypervolume import hypervolume
+from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import TrialState
+from axsched_hpc.scheduler.result import by_model
 from tests.ax.harness import START, new_bridge, new_client
 
 POINTS = [(x, y) for x in (-4.0, 0.0, 4.0, 8.0) for y in (1.0, 6.0, 14.0)]
@@ -90,6 +92,15 @@ def test_the_front_by_the_model_is_ax_s() -> None:
     some = told(AxBridge.from_input(source), "f", "g").best_by_model()
     assert (some.front, source.get_pareto_frontier()) == ({}, [])
     assert "only some objectives have a threshold" in some.reason
+
+
+@pytest.mark.parametrize(("bound", "feasible"), [(5, True), (-20, False)])
+def test_whether_the_predictions_satisfy_the_constraints(bound: int, feasible: bool) -> None:
+    # Ax names a best point where none satisfies them, too, and does not tell.
+    bridge = told(AxBridge.from_input(new_client(outcome_constraints=[f"c <= {bound}"])), "f", "c")
+    found = by_model(Ledger(), bridge, bridge.problem())
+    assert found.best_trial is not None
+    assert found.feasible is feasible
 
 
 def test_why_there_is_none() -> None:
