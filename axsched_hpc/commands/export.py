@@ -25,6 +25,8 @@ def export(directory: str, output: str | None, form: str | None, curves: bool) -
 
     Without -o it goes to standard output, as CSV where nothing else is asked for.
     """
+    if output == "-":
+        output = None
     if output is None and form == "parquet":
         raise click.UsageError("Parquet is not for a terminal or a pipe: name a file with -o.")
     if output is not None:

@@ -153,7 +153,7 @@ def test_files_of_every_format(tmp_path: Path, form: str) -> None:
     assert losses[:2] == [None, 0.0225]
     assert len(losses) == 10
     if form != "parquet":
-        assert run("export", RECORDED, "--format", form).output.encode() == read
+        assert run("export", RECORDED, "--format", form, "-o", "-").output.encode() == read
 
 
 def test_curves(tmp_path: Path) -> None:
