@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import time
@@ -15,13 +16,15 @@ import click
 
 from axsched_hpc._version import __version__
 from axsched_hpc.commands.doctor import doctor
+from axsched_hpc.commands.export import export
 from axsched_hpc.commands.submit import submit
 from axsched_hpc.commands.templates import templates
 from axsched_hpc.core.errors import AxSchedError, ExperimentLockedError, StorageError
 from axsched_hpc.io.layout import Layout
+from axsched_hpc.reporting.best import best_json, best_text
 from axsched_hpc.reporting.mending import holder_text, repair_text
 from axsched_hpc.reporting.reading import experiment_at, read_experiment
-from axsched_hpc.reporting.table import best_text, status_text
+from axsched_hpc.reporting.table import status_text
 from axsched_hpc.store import repair as mending
 from axsched_hpc.store import unlock as unlocking
 from axsched_hpc.store.holder import holder
@@ -49,9 +52,14 @@ def status(directory: str) -> None:
 
 @cli.command(short_help="Show the best trial, or the Pareto front.")
 @_DIRECTORY
-def best(directory: str) -> None:
-    """Show the best trial of the experiment in DIR (default: outputs), or its Pareto front."""
-    _show(best_text(read_experiment(directory)))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def best(directory: str, as_json: bool) -> None:
+    """Show the best trial of the experiment in DIR (default: outputs), or its Pareto front.
+
+    Says whether it satisfies the constraints; where no trial does, which one is nearest to it.
+    """
+    reading = read_experiment(directory)
+    _show(json.dumps(best_json(reading), indent=1) if as_json else best_text(reading))
 
 
 @cli.command(short_help="Mend a journal that cannot be read.")
@@ -105,6 +113,7 @@ def unlock(directory: str, yes: bool, force: bool) -> None:
 
 
 cli.add_command(doctor)
+cli.add_command(export)
 cli.add_command(submit)
 cli.add_command(templates)
 

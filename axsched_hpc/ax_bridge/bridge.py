@@ -22,6 +22,7 @@ from ax.utils.common.random import with_rng_seed
 from axsched_hpc.ax_bridge import definition, files
 from axsched_hpc.ax_bridge.data import Observed
 from axsched_hpc.ax_bridge.inputs import Handles, check_trial, handles_from
+from axsched_hpc.ax_bridge.model import BestByModel, best_by_model
 from axsched_hpc.ax_bridge.parameters import validated
 from axsched_hpc.ax_bridge.problem import problem_of
 from axsched_hpc.ax_bridge.records import Reference, inherit, run_to_json
@@ -370,6 +371,10 @@ class AxBridge:
     def trials_frame(self) -> Any:
         """A pandas data frame with one row per trial."""
         return self.experiment.to_df()
+
+    def best_by_model(self) -> BestByModel:
+        """The best points by Ax's model, which is fitted for this."""
+        return best_by_model(self.experiment, self.generation_strategy, self.seed)
 
     def _generate(self) -> GeneratorRun:
         if self._global_stopping is not None:

@@ -32,13 +32,19 @@ class Objective:
     @property
     def name(self) -> str:
         """The metric's name, or the sum written out."""
-        if len(self.weights) == 1 and next(iter(self.weights.values())) == 1.0:
-            return next(iter(self.weights))
-        return " + ".join(f"{weight:g}*{metric}" for metric, weight in self.weights.items())
+        return _sum_text(self.weights)
 
     def value(self, metrics: Metrics) -> float:
         """The observed value, in the metrics' own units."""
-        return sum(weight * metrics[metric][0] for metric, weight in self.weights.items())
+        return _sum(self.weights, metrics)
+
+    def as_cost(self, value: float) -> float:
+        """A value so that less is better; and back."""
+        return value if self.minimize else -value
+
+    def cost(self, metrics: Metrics) -> float:
+        """The observed value, so that less is better."""
+        return self.as_cost(self.value(metrics))
 
 
 @dataclass(frozen=True)
@@ -54,18 +60,34 @@ class Constraint:
     bound: float
     relative: bool = False
 
+    def __str__(self) -> str:
+        """As people write it: ``l2norm <= 1.25``."""
+        relative = "% relative to the status quo" if self.relative else ""
+        return f"{_sum_text(self.weights)} {self.op} {self.bound:g}{relative}"
+
+    def limit(self, baseline: Metrics | None) -> float | None:
+        """The bound in the metrics' unit; None for a relative one without a baseline, which nothing can
+        violate.
+        """
+        if not self.relative:
+            return self.bound
+        if baseline is None or any(metric not in baseline for metric in self.weights):
+            return None
+        reference = _sum(self.weights, baseline)
+        return reference + self.bound / 100.0 * abs(reference)
+
+    def excess(self, metrics: Metrics, baseline: Metrics | None) -> float:
+        """How far the observed mean lies beyond the bound, in the metrics' unit; below zero within it."""
+        limit = self.limit(baseline)
+        if limit is None:
+            return -math.inf
+        beyond = _sum(self.weights, metrics) - limit
+        return beyond if self.op == "<=" else -beyond
+
     def holds(self, metrics: Metrics, baseline: Metrics | None) -> bool:
-        """Whether it is not violated; a relative one without a baseline cannot be judged, and holds."""
-        value = sum(weight * metrics[metric][0] for metric, weight in self.weights.items())
-        bound = self.bound
-        if self.relative:
-            if baseline is None or any(metric not in baseline for metric in self.weights):
-                return True
-            reference = sum(weight * baseline[metric][0] for metric, weight in self.weights.items())
-            bound = reference + self.bound / 100.0 * abs(reference)
+        """Whether it is not violated, given the error of the observation."""
         sem = math.hypot(*(weight * (metrics[metric][1] or 0.0) for metric, weight in self.weights.items()))
-        margin = _CONFIDENCE * sem
-        return value - margin <= bound if self.op == "<=" else value + margin >= bound
+        return self.excess(metrics, baseline) <= _CONFIDENCE * sem
 
 
 @dataclass(frozen=True)
@@ -82,10 +104,15 @@ class Problem:
     status_quo: str | None = None
 
     @property
+    def bounds(self) -> tuple[Constraint, ...]:
+        """The outcome constraints, and the objective thresholds, which a trial has to reach like those."""
+        return (*self.constraints, *self.thresholds)
+
+    @property
     def required(self) -> tuple[str, ...]:
         """The metrics that a trial has to report, in a fixed order."""
         weights = [term.weights for term in self.objectives]
-        weights += [term.weights for term in (*self.constraints, *self.thresholds)]
+        weights += [term.weights for term in self.bounds]
         return tuple(dict.fromkeys(metric for each in weights for metric in each))
 
     def to_json(self) -> dict[str, Any]:
@@ -130,38 +157,58 @@ class Incumbent:
         return True
 
 
-def best(trials: Iterable[Trial], problem: Problem) -> list[Trial]:
-    """The best trials: none or one with a single objective, the Pareto front with several, by trial index."""
-    completed = [
-        trial
+def comparable(trials: Iterable[Trial], problem: Problem) -> list[tuple[Trial, Metrics]]:
+    """The completed trials that have all metrics of objectives, constraints and thresholds."""
+    return [
+        (trial, trial.metrics)
         for trial in trials
         if trial.state is TrialState.COMPLETED
         and trial.metrics is not None
         and all(metric in trial.metrics for metric in problem.required)
     ]
-    baseline = next((trial.metrics for trial in completed if trial.arm == problem.status_quo), None)
-    feasible = [
-        (trial, trial.metrics)
-        for trial in completed
-        if trial.metrics is not None and all(c.holds(trial.metrics, baseline) for c in problem.constraints)
-    ]
+
+
+def baseline(found: Iterable[tuple[Trial, Metrics]], problem: Problem) -> Metrics | None:
+    """The metrics of the status quo, where it is among these trials."""
+    return next((metrics for trial, metrics in found if trial.arm == problem.status_quo), None)
+
+
+def satisfies(metrics: Metrics, constraints: Iterable[Constraint], reference: Metrics | None) -> bool:
+    """Whether all constraints hold; ``reference``: the status quo's metrics."""
+    return all(constraint.holds(metrics, reference) for constraint in constraints)
+
+
+def best(trials: Iterable[Trial], problem: Problem) -> list[Trial]:
+    """The best trials: none or one with a single objective, the Pareto front with several, by trial index."""
+    found = comparable(trials, problem)
+    reference = baseline(found, problem)
+    feasible = [item for item in found if satisfies(item[1], problem.constraints, reference)]
     if not problem.objectives or not feasible:
         return []
     if len(problem.objectives) == 1:
-        objective = problem.objectives[0]
-        sign = 1.0 if objective.minimize else -1.0
-        return [min(feasible, key=lambda item: (sign * objective.value(item[1]), item[0].number))[0]]
+        (objective,) = problem.objectives
+        return [min(feasible, key=lambda item: (objective.cost(item[1]), item[0].number))[0]]
     above = [
-        (trial, _costs(problem, metrics))
+        (tuple(objective.cost(metrics) for objective in problem.objectives), trial)
         for trial, metrics in feasible
-        if all(threshold.holds(metrics, baseline) for threshold in problem.thresholds)
+        if satisfies(metrics, problem.thresholds, reference)
     ]
-    return [trial for trial, costs in above if not any(_dominates(other, costs) for _, other in above)]
-
-
-def _costs(problem: Problem, metrics: Metrics) -> tuple[float, ...]:
-    return tuple((1.0 if o.minimize else -1.0) * o.value(metrics) for o in problem.objectives)
+    front: list[tuple[tuple[float, ...], Trial]] = []
+    # What dominates a point comes before it in this order, and is itself dominated only by what does so too.
+    for costs, trial in sorted(above, key=lambda item: item[0]):
+        if not any(_dominates(other, costs) for other, _ in front):
+            front.append((costs, trial))
+    return sorted((trial for _, trial in front), key=lambda trial: trial.number)
 
 
 def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+
+def _sum(weights: Mapping[str, float], metrics: Metrics) -> float:
+    return sum(weight * metrics[metric][0] for metric, weight in weights.items())
+
+
+def _sum_text(weights: Mapping[str, float]) -> str:
+    terms = [metric if weight == 1.0 else f"{weight:g}*{metric}" for metric, weight in weights.items()]
+    return " + ".join(terms).replace(" + -", " - ")

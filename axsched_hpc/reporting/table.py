@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
-from axsched_hpc.core.best import best
+from axsched_hpc.core.errors import plural
 from axsched_hpc.core.machine import Trial
+from axsched_hpc.core.standing import standing
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.core.waiting import stuck
 from axsched_hpc.reporting.reading import Reading
@@ -29,13 +31,7 @@ def status_text(reading: Reading, *, now: float, width: int) -> str:
     counts = ", ".join(f"{ledger.counts[s]} {s}" for s in TrialState if ledger.counts[s])
     lines = [f"{reading.layout.root}: {len(ledger.trials)} trials" + (f" ({counts})" if counts else "")]
     lines.append(_driver(reading, now))
-    found = best(ledger.trials.values(), reading.problem)
-    if len(found) == 1 and found[0].metrics is not None:
-        objective = reading.problem.objectives[0]
-        value = number(objective.value(found[0].metrics))
-        lines.append(f"best: {objective.name} = {value} in trial {found[0].number}")
-    elif found:
-        lines.append(f"best: a front of {len(found)} trials; see axsched best")
+    lines += _best(reading)
     spared = saved_text(saved(ledger.trials.values()))
     if spared is not None:
         lines.append(spared)
@@ -63,20 +59,19 @@ def _driver(reading: Reading, now: float) -> str:
     return f"driver: {name} since {since}; last sign of life {last} ago"
 
 
-def best_text(reading: Reading) -> str:
-    """The best observed trials: parameters and metrics."""
-    found = best(reading.ledger.trials.values(), reading.problem)
-    if not found:
-        completed = reading.ledger.counts[TrialState.COMPLETED]
-        why = "none of them meets the outcome constraints" if completed else "no trial is completed yet"
-        return f"{reading.layout.root}: nothing is best: {why}."
-    lines = []
-    for trial in found:
-        lines.append(f"trial {trial.number} (arm {trial.arm})")
-        lines += [f"  {name} = {value!r}" for name, value in trial.parameters.items()]
-        for name, (mean, sem) in (trial.metrics or {}).items():
-            lines.append(f"  -> {name} = {number(mean)}" + (f" +/- {number(sem)}" if sem is not None else ""))
-    return "\n".join(lines)
+def _best(reading: Reading) -> list[str]:
+    """The best trial or trials in a line; or that none satisfies the constraints, and which is nearest."""
+    found, problem = standing(reading.ledger.trials.values(), reading.problem), reading.problem
+    if found.feasible is False:
+        return [f"best: none. {found.text}"]
+    if not found.best:
+        return []
+    if len(problem.objectives) > 1:
+        return [f"best: a front of {plural(len(found.best), 'trial')}; see axsched best"]
+    (trial,), (objective,) = found.best, problem.objectives
+    value = number(objective.value(trial.metrics or {}))
+    feasible = " (feasible)" if problem.bounds else ""
+    return [f"best: {objective.name} = {value} in trial {trial.number}{feasible}"]
 
 
 def table(rows: Iterable[Sequence[str]], width: int) -> list[str]:
@@ -93,6 +88,11 @@ def table(rows: Iterable[Sequence[str]], width: int) -> list[str]:
 def number(value: float) -> str:
     """A number as people read it."""
     return f"{value:.6g}"
+
+
+def iso(seconds: float) -> str:
+    """A moment, in seconds since the epoch, as ISO 8601 has it: UTC, to the millisecond."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def duration(seconds: float) -> str:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
+from axsched_hpc.ax_bridge.model import BestByModel
 from axsched_hpc.core.config import SchedulerConfig
 from axsched_hpc.core.errors import AxSchedError, ClusterUnavailableError, StorageError, plural
 from axsched_hpc.core.events import ObjectiveSet
+from axsched_hpc.core.standing import standing
 from axsched_hpc.core.throttle import jittered, longer
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.io.provenance import repository
@@ -26,10 +28,12 @@ from axsched_hpc.loop.signals import EXIT_AGAIN, Interrupts, watching
 from axsched_hpc.objectives import install, kinds
 from axsched_hpc.objectives.containers import prepare
 from axsched_hpc.objectives.containers.prepare import Stopped
+from axsched_hpc.reporting import export
+from axsched_hpc.reporting.curves import read_curves
 from axsched_hpc.runners.base import BaseRunner
 from axsched_hpc.scheduler.batch import BatchTrialContext
 from axsched_hpc.scheduler.calls import Call, Calls
-from axsched_hpc.scheduler.result import Result, best_parameters, collect
+from axsched_hpc.scheduler.result import Result, best_parameters, by_model, collect
 
 log = logging.getLogger("axsched_hpc")
 
@@ -126,6 +130,7 @@ class Driver:
                 )
             else:
                 self._run(loop, Goal(call.base + max_trials, synchronous, deadline), call, interrupts)
+        self._warn_if_infeasible()
         return best_parameters(session.ledger, session.problem)
 
     def new_batch(self) -> BatchTrialContext:
@@ -185,7 +190,26 @@ class Driver:
             session.ledger, session.bridge, session.problem, generating=generating, stopped=self.stopped
         )
 
+    def best_by_model(self) -> BestByModel:
+        """What Ax's model takes for the best."""
+        session = self.session
+        return by_model(session.ledger, session.bridge, session.problem)
+
+    def export(self, path: str | Path, *, curves: bool) -> None:
+        """Write the trials, or their curves, to a file."""
+        session = self.session
+        if curves:
+            table = export.curve_table(read_curves(session.layout.root))
+        else:
+            table = export.trial_table(session.ledger.trials.values(), session.problem)
+        export.write(path, table)
+
     # ------------------------------------------------------------ inside
+
+    def _warn_if_infeasible(self) -> None:
+        found = standing(self.session.ledger.trials.values(), self.session.problem)
+        if found.feasible is False:
+            log.warning("Nothing is best. %s", found.text)
 
     def _prepared(self) -> Loop:
         """The loop; image and runner are prepared before they are first needed, when nothing is submitted."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
-from axsched_hpc.core.best import Problem, best
+from axsched_hpc.ax_bridge.model import BestByModel
+from axsched_hpc.core.best import Problem, baseline, best, comparable, satisfies
+from axsched_hpc.core.front import Growth, growth
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.metrics import Metrics
+from axsched_hpc.core.standing import standing
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.reporting.savings import Saved, saved
 
@@ -60,6 +63,16 @@ class Result:
         Its index.
     front
         With several objectives: arm name -> parameters, of the observed Pareto front.
+    front_values
+        Its metrics: arm name -> metric -> (mean, standard error or None).
+    hypervolume
+        With several objectives: the front's hypervolume over time. None before there is a front from which a
+        reference point can be taken.
+    feasible
+        Whether the best trials satisfy all constraints and thresholds. False where no completed trial does,
+        so that nothing is best; None where nothing is completed.
+    feasibility
+        The same in words, with the trial that comes nearest where none satisfies them.
     trials
         One row per trial, as Ax has it.
     failures
@@ -76,6 +89,10 @@ class Result:
     best_values: Metrics
     best_trial: int | None
     front: dict[str, dict[str, Any]]
+    front_values: dict[str, Metrics]
+    hypervolume: Growth | None
+    feasible: bool | None
+    feasibility: str
     trials: pd.DataFrame
     failures: tuple[FailedTrial, ...]
     stopped_early: tuple[int, ...]
@@ -94,24 +111,42 @@ def best_parameters(ledger: Ledger, problem: Problem) -> dict[str, Any]:
 
 def collect(ledger: Ledger, bridge: AxBridge, problem: Problem, *, generating: float, stopped: str) -> Result:
     """The result as things stand now."""
-    found = best(ledger.trials.values(), problem)
-    single = found[0] if found and len(problem.objectives) == 1 else None
+    trials = ledger.trials.values()
+    found = standing(trials, problem)
+    several = len(problem.objectives) > 1
+    single = None if several or not found.best else found.best[0]
+    front = found.best if several else ()
     given_up = (TrialState.FAILED, TrialState.ABANDONED)
     return Result(
         best_parameters=dict(single.parameters) if single else {},
         best_values=dict(single.metrics or {}) if single else {},
         best_trial=single.number if single else None,
-        front={t.arm: dict(t.parameters) for t in found} if len(problem.objectives) > 1 else {},
+        front={trial.arm: dict(trial.parameters) for trial in front},
+        front_values={trial.arm: dict(trial.metrics or {}) for trial in front},
+        hypervolume=growth(trials, problem),
+        feasible=found.feasible,
+        feasibility=found.text,
         trials=bridge.trials_frame(),
         failures=tuple(
             FailedTrial(t.number, dict(t.parameters), len(t.attempts), t.reason)
-            for t in ledger.trials.values()
+            for t in trials
             if t.state in given_up
         ),
-        stopped_early=tuple(t.number for t in ledger.trials.values() if t.state is TrialState.EARLY_STOPPED),
-        saved=saved(ledger.trials.values()),
-        seconds=_seconds(ledger.trials.values(), generating),
+        stopped_early=tuple(t.number for t in trials if t.state is TrialState.EARLY_STOPPED),
+        saved=saved(trials),
+        seconds=_seconds(trials, generating),
         stopped=stopped,
+    )
+
+
+def by_model(ledger: Ledger, bridge: AxBridge, problem: Problem) -> BestByModel:
+    """The best by Ax's model, and whether that satisfies the constraints."""
+    found = bridge.best_by_model()
+    if not found.predictions:
+        return found
+    reference = baseline(comparable(ledger.trials.values(), problem), problem)
+    return replace(
+        found, feasible=all(satisfies(each, problem.bounds, reference) for each in found.predictions)
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.ax_bridge.files import read_any
+from axsched_hpc.ax_bridge.model import BestByModel
 from axsched_hpc.core.config import SchedulerConfig, boolean, duration, path_text, whole_number
 from axsched_hpc.core.errors import ConfigError, ObjectiveError
 from axsched_hpc.io import atomic
@@ -159,7 +160,8 @@ class AxScheduler(SetsObjective):
         -------
         dict
             The best observed parameters; with several objectives ``{arm name: parameters}`` of the Pareto
-            front. Empty where no trial is completed. :attr:`result` has more.
+            front. Empty where no trial is completed, or none satisfies the constraints. :attr:`result` has
+            more.
 
         Raises
         ------
@@ -280,8 +282,32 @@ class AxScheduler(SetsObjective):
 
     @property
     def result(self) -> Result:
-        """Best values, front, trials, failures and times, as they stand now."""
+        """Best values, front, feasibility, trials, failures and times, by what is observed so far."""
         return self._opened(need_objective=False).result()
+
+    def best_by_model(self) -> BestByModel:
+        """The best points by Ax's model, which is fitted for this: it takes a second, or some with many
+        trials. What Ax suggests next is not changed by it.
+        """
+        return self._opened(need_objective=False).best_by_model()
+
+    def export(self, path: str | Path, *, curves: bool = False) -> None:
+        """Write the trials to a file, one row per trial: ``.csv``, ``.json``, ``.jsonl`` or ``.parquet``.
+
+        Parameters
+        ----------
+        path
+            Its ending says the format. The file appears as a whole, and replaces one that is there.
+        curves
+            Write the values that trials reported on their way instead, one row per step and metric.
+
+        Raises
+        ------
+        ConfigError
+            The ending is another one, Parquet's package is not installed, or the file cannot be written.
+        """
+        target = path_text("path", path, "the path of a file")
+        self._opened(need_objective=False).export(target, curves=curves)
 
     def close(self) -> None:
         """Save, and give the experiment directory back for another driver. Jobs go on.

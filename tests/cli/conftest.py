@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,9 +51,9 @@ class Story:
         self.now += 1.0
         return self.now
 
-    def opened(self) -> Story:
+    def opened(self, problem: dict[str, Any] = PROBLEM) -> Story:
         self.events.append(
-            DriverOpened(self.tick(), FORMAT, socket.gethostname(), os.getpid(), "0" * 64, PROBLEM)
+            DriverOpened(self.tick(), FORMAT, socket.gethostname(), os.getpid(), "0" * 64, problem)
         )
         return self
 
@@ -88,10 +89,9 @@ class Story:
         self.events += [AttemptStarted(self.tick(), n, self.attempts[n], "n1") for n in trials]
         return self
 
-    def succeeded(self, trial: int, loss: float, sem: float | None = None) -> Story:
-        self.events.append(
-            AttemptSucceeded(self.tick(), trial, self.attempts[trial], {"loss": (loss, sem)}, node="n1")
-        )
+    def succeeded(self, trial: int, loss: float, sem: float | None = None, **others: float) -> Story:
+        metrics = {"loss": (loss, sem), **{name: (value, None) for name, value in others.items()}}
+        self.events.append(AttemptSucceeded(self.tick(), trial, self.attempts[trial], metrics, node="n1"))
         return self
 
     def failed(self, trial: int, kind: FailureKind, message: str, verdict: Verdict) -> Story:

@@ -138,7 +138,7 @@ def test_best_where_nothing_is_completed(tmp_path: Path) -> None:
     done = axsched("best", directory)
     assert (done.returncode, done.stdout) == (
         0,
-        f"{directory}: nothing is best: no trial is completed yet.\n",
+        f"{directory}: nothing is best. No trial is completed yet.\n",
     )
 
 
@@ -206,7 +206,7 @@ def test_a_driver_at_work(tmp_path: Path) -> None:
         )
         table = rows(done.stdout)
         assert {cells[0] for cells in table.values()} <= {"queued", "running"}
-        assert axsched("best", tmp_path / "run").stdout.endswith("no trial is completed yet.\n")
+        assert axsched("best", tmp_path / "run").stdout.endswith("No trial is completed yet.\n")
         output, _ = driver.communicate(timeout=60)
         assert driver.returncode == 0, output
     finally:

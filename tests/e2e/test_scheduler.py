@@ -203,6 +203,37 @@ def test_several_objectives_give_a_front(make: Make) -> None:
     assert set(front) == expected
     result = scheduler.result
     assert (result.front, result.best_parameters, result.best_trial) == (front, {}, None)
+    losses = {arm: found["loss"] for arm, found in result.front_values.items()}
+    assert losses == {arm: (values[arm][0], None) for arm in front}
+    assert result.hypervolume is not None
+    volumes = [step.hypervolume for step in result.hypervolume.over_time]
+    assert len(volumes) == 6
+    assert volumes == sorted(volumes)
+    assert result.feasible
+
+
+def test_where_no_trial_satisfies_the_constraints(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = client(initial=20)
+    source.configure_optimization(objective="-loss", outcome_constraints=["l2norm <= 1.25"])
+    scheduler = make(source, objective=lambda p: {**bowl(p), "l2norm": 1.375 + p["x"]})
+    with scheduler.batch_trial_context() as batch:
+        batch.add_trial({"x": 0.5, "y": 0.0})
+    assert scheduler.run_optimization(max_trials=1) == {}
+    why = "No completed trial satisfies the constraint l2norm <= 1.25; the nearest is trial "
+    (said,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert said.startswith(f"Nothing is best. {why}")
+    result = scheduler.result
+    assert (result.best_parameters, result.best_trial, result.feasible) == ({}, None, False)
+    assert f"Nothing is best. {result.feasibility}" == said
+    assert scheduler.best_by_model().reason.startswith("Ax has no model yet: ")
+    scheduler.export(tmp_path / "trials.jsonl")
+    first, second = map(json.loads, (tmp_path / "trials.jsonl").read_text().splitlines())
+    assert (first["origin"], first["x"], first["l2norm"]) == ("batch", 0.5, 1.875)
+    assert second["state"] == "completed"
+    scheduler.export(tmp_path / "curves.csv", curves=True)
+    assert (tmp_path / "curves.csv").read_text() == "trial,step,metric,mean,sem\n"
 
 
 @pytest.mark.parametrize("value", ["number", "numpy", "pair", "unknown sem"])

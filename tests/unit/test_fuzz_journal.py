@@ -24,9 +24,10 @@ from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.io import atomic, outcome
 from axsched_hpc.io.layout import Layout
+from axsched_hpc.reporting.best import best_text
 from axsched_hpc.reporting.mending import repair_text
 from axsched_hpc.reporting.reading import read_experiment
-from axsched_hpc.reporting.table import best_text, status_text
+from axsched_hpc.reporting.table import status_text
 from axsched_hpc.store import journal
 from axsched_hpc.store import repair as mending
 from tests.unit.fuzz import changed_bytes, changed_values

@@ -1,0 +1,43 @@
+"""``axsched export``: the trials of an experiment, or their curves, for other programs."""
+
+from __future__ import annotations
+
+import click
+
+from axsched_hpc.core.errors import plural
+from axsched_hpc.reporting import export as exporting
+from axsched_hpc.reporting.curves import read_curves
+from axsched_hpc.reporting.reading import read_experiment
+
+
+@click.command(short_help="Write the trials as CSV, JSON or Parquet.")
+@click.argument("directory", metavar="[DIR]", default="outputs", type=click.Path())
+@click.option("-o", "--output", metavar="FILE", help="Write to FILE, in the format that its name ends with.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(exporting.RENDERERS)),
+    help="The format; default: FILE's, or csv.",
+)
+@click.option("--curves", is_flag=True, help="The values that trials reported on their way, one a row.")
+def export(directory: str, output: str | None, form: str | None, curves: bool) -> None:
+    """Write the trials of the experiment in DIR (default: outputs) as a table, one row per trial.
+
+    Without -o it goes to standard output, as CSV where nothing else is asked for.
+    """
+    if output == "-":
+        output = None
+    if output is None and form == "parquet":
+        raise click.UsageError("Parquet is not for a terminal or a pipe: name a file with -o.")
+    if output is not None:
+        form = exporting.format_of(output, form)
+    reading = read_experiment(directory)
+    if curves:
+        table = exporting.curve_table(read_curves(directory))
+    else:
+        table = exporting.trial_table(reading.ledger.trials.values(), reading.problem)
+    if output is None:
+        click.echo(exporting.RENDERERS[form or "csv"](table), nl=False)
+        return
+    exporting.write(output, table, form)
+    click.echo(f"Wrote {plural(len(table.rows), 'row' if curves else 'trial')} to {output}.")
