@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ax.api.client import Client
+from ax.core.batch_trial import BatchTrial
 from ax.core.experiment import Experiment
 from ax.early_stopping.strategies import BaseEarlyStoppingStrategy
 from ax.generation_strategy.generation_strategy import GenerationStrategy
@@ -26,7 +27,9 @@ GLOBAL = "config['global_stopping']"
 _LONGEST = 300
 
 
-def settle(client: Client, experiment: Experiment, option: Any) -> BaseEarlyStoppingStrategy | None:
+def settle(
+    client: Client, experiment: Experiment, option: Any, *, batches: bool = False
+) -> BaseEarlyStoppingStrategy | None:
     """The strategy by which trials are stopped, which the client then has as well; None for no stopping.
 
     Parameters
@@ -34,12 +37,27 @@ def settle(client: Client, experiment: Experiment, option: Any) -> BaseEarlyStop
     option
         ``None``: the client's own, if it has one. ``True``: that, or else the one that ``ax.Client`` takes by
         default. ``False``: none. Or a strategy.
+    batches
+        Whether batch trials are to be generated.
 
     Raises
     ------
     ConfigError
-        It is no strategy, the client has another one, or there is no default for several objectives.
+        It is no strategy, the client has another one, there is no default for several objectives, or there
+        are batch trials.
     """
+    strategy = _settled(client, experiment, option)
+    batches = batches or any(isinstance(trial, BatchTrial) for trial in experiment.trials.values())
+    if strategy is not None and batches:
+        raise ConfigError(
+            f"Trials are to be stopped early by a {type(strategy).__name__}, and there are trials of several "
+            "arms, which Ax's early stopping does not support: it would stop none. Set "
+            f"{OPTION} to False, or use trials of one arm."
+        )
+    return strategy
+
+
+def _settled(client: Client, experiment: Experiment, option: Any) -> BaseEarlyStoppingStrategy | None:
     own = client._maybe_early_stopping_strategy
     if option is False:
         return None

@@ -91,6 +91,11 @@ class Trial:
         """The latest attempt."""
         return self.attempts[-1] if self.attempts else None
 
+    @property
+    def label(self) -> str:
+        """Its number, and where that does not say which arm of Ax's it is, the arm's name."""
+        return f"{self.number}" if self.arm == f"{self.number}_0" else f"{self.number} (arm {self.arm})"
+
     def failures(self) -> tuple[Failure, ...]:
         """The failures of its attempts, oldest first."""
         return tuple(a.failure for a in self.attempts if a.failure is not None)

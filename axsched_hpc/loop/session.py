@@ -178,8 +178,10 @@ class Session:
         return session
 
     def adopt(self) -> None:
-        """Record the trials that the user completed in Ax by himself, so that a replay has them too."""
-        self.record(*self.bridge.external(self.ledger.trials))
+        """Record what the user did in Ax by himself, so that a replay has it too: trials that he completed,
+        and batch trials that he left to be run.
+        """
+        self.record(*self.bridge.external(self.ledger.trials, time=self.clock.now()))
 
     def close(self, *, orderly: bool) -> None:
         """Give the experiment back; doing it again changes nothing. ``orderly``: no call was interrupted.

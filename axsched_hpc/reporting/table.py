@@ -33,7 +33,7 @@ def status_text(reading: Reading, *, now: float, width: int) -> str:
     if len(found) == 1 and found[0].metrics is not None:
         objective = reading.problem.objectives[0]
         value = number(objective.value(found[0].metrics))
-        lines.append(f"best: {objective.name} = {value} in trial {found[0].number}")
+        lines.append(f"best: {objective.name} = {value} in trial {found[0].label}")
     elif found:
         lines.append(f"best: a front of {len(found)} trials; see axsched best")
     spared = saved_text(saved(ledger.trials.values()))
@@ -118,7 +118,7 @@ def _row(trial: Trial, now: float) -> tuple[str, ...]:
     if attempt is not None and not trial.state.final:
         since = attempt.started or attempt.submitted or attempt.planned
     return (
-        str(trial.number),
+        trial.label,
         str(trial.state),
         str(attempt.number) if attempt else "-",
         (attempt.job or "-") if attempt else "-",
