@@ -95,7 +95,7 @@ def check_base(
     Parameters
     ----------
     recorded
-        The trials that the journal tells of; they come back from there.
+        Ax's indices of the trials that the journal tells of; they come back from there.
 
     Raises
     ------

@@ -19,7 +19,7 @@ from axsched_hpc.ax_bridge.data import Observed
 from axsched_hpc.ax_bridge.inputs import require_arms
 from axsched_hpc.ax_bridge.records import Reference, inherit, row_to_json, run_to_json, trial_fields_to_json
 from axsched_hpc.ax_bridge.trials import epoch, final_values, start
-from axsched_hpc.core.events import TrialAdded
+from axsched_hpc.core.events import Event, TrialAdded
 from axsched_hpc.core.ledger import CANDIDATE
 from axsched_hpc.core.states import TrialState
 
@@ -117,6 +117,12 @@ def found(
             left = taken(trial, arms, reference, time=time, origin=CANDIDATE, known=known)
             events += [candidate.event() for candidate in left]
     return events
+
+
+def recorded(events: Iterable[Event]) -> set[int]:
+    """Ax's indices of the trials of which a journal tells."""
+    added = (event for event in events if isinstance(event, TrialAdded))
+    return {(event.ax or {}).get("index", event.trial) for event in added}
 
 
 def _finished(

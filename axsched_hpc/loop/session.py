@@ -150,8 +150,11 @@ class Session:
         opening.refuse_another(layout, bridge)
         opening.check_resume(layout, config.resume, there=there)
         lease.writer.check()  # right before the first write
-        digest = opening.settle_definition(layout, bridge, ledger, mode=opening.file_mode(config.permissions))
-        bridge.replay(journal.events(segments))
+        events = list(journal.events(segments))
+        digest = opening.settle_definition(
+            layout, bridge, events if there else None, mode=opening.file_mode(config.permissions)
+        )
+        bridge.replay(events)
         faults.reach("open.read")
         session = cls(layout, bridge, config, clock, lease, ledger)
         # Nothing is under way yet that would be worth waiting for.
