@@ -93,9 +93,10 @@ class Arms:
         """
         index, name = self._places.get(number, (number, None))
         trial = self._experiment.trials.get(index)
-        for arm in () if trial is None else trial.arms:
-            if name is None or arm.name == name:
-                return trial, arm
+        if trial is not None:
+            for arm in trial.arms:
+                if name in (None, arm.name):
+                    return trial, arm
         raise ExperimentMismatchError(
             f"Trial {number} is not in the experiment {self._experiment._name!r}, which has "
             f"{len(self._experiment.trials)} trials. "

@@ -128,9 +128,7 @@ def refuse_lost_end(layout: Layout, ledger: Ledger) -> None:
         raise repair.lost_end(layout, what)
 
 
-def settle_definition(
-    layout: Layout, bridge: AxBridge, events: Iterable[Event] | None, *, mode: int
-) -> str:
+def settle_definition(layout: Layout, bridge: AxBridge, events: Iterable[Event] | None, *, mode: int) -> str:
     """Write the definition of a new experiment, or check the trials that an old one began with; its digest.
 
     Parameters

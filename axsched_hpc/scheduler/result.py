@@ -57,11 +57,11 @@ class Result:
     best_values
         Its metrics: name -> (mean, standard error or None).
     best_trial
-        Its index.
+        Its number: Ax's index, but where there are batch trials.
     front
         With several objectives: arm name -> parameters, of the observed Pareto front.
     trials
-        One row per trial, as Ax has it.
+        One row per trial, as Ax has it; of batch trials one per arm, with its ``number``.
     failures
         The trials that were given up, with reasons.
     stopped_early
