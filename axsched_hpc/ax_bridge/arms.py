@@ -10,10 +10,11 @@ there is one whose points are no longer pending, so that it might suggest an arm
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 from ax.core.arm import Arm
 from ax.core.base_trial import BaseTrial
 from ax.core.batch_trial import BatchTrial
@@ -107,13 +108,13 @@ class Arms:
         """Ax's index and the arm's name of a number; None for one that is not known."""
         return self._places.get(number)
 
-    def lost(self, parameters: Mapping[str, Any], reserved: Container[int]) -> tuple[int, str] | None:
-        """The arm without a number, in a batch trial on record, that has these parameters; None for none."""
-        for index, trial in self._experiment.trials.items():
-            if isinstance(trial, BatchTrial) and index in reserved:
-                for arm in trial.arms:
-                    if self.known(trial, arm.name) is None and dict(arm.parameters) == parameters:
-                        return index, arm.name
+    def lost(self, parameters: Mapping[str, Any], batches: Iterable[int]) -> tuple[int, str] | None:
+        """The arm without a number, of one of these batch trials, that has these parameters; else None."""
+        for index in sorted(batches):
+            trial = self._experiment.trials.get(index)
+            for arm in () if trial is None else trial.arms:
+                if (index, arm.name) not in self._numbers and dict(arm.parameters) == parameters:
+                    return index, arm.name
         return None
 
     def numbered(self, frame: Any) -> Any:
@@ -121,7 +122,8 @@ class Arms:
         trials = self._experiment.trials
         if any(isinstance(trial, BatchTrial) for trial in trials.values()):
             places = zip(frame["trial_index"], frame["arm_name"], strict=True)
-            frame.insert(0, "number", [self._numbers.get(place) for place in places])
+            numbers = [self._numbers.get(place) for place in places]
+            frame.insert(0, "number", pd.array(numbers, dtype="Int64"))
         return frame
 
     # ------------------------------------------------------------ batch trials under way

@@ -19,7 +19,7 @@ from axsched_hpc.ax_bridge.data import Observed
 from axsched_hpc.ax_bridge.inputs import Handles
 from axsched_hpc.ax_bridge.parameters import validated
 from axsched_hpc.ax_bridge.records import Reference, Runs, row_from_json, set_trial_fields
-from axsched_hpc.ax_bridge.taking import EXTERNAL
+from axsched_hpc.ax_bridge.taking import EXTERNAL, index_of
 from axsched_hpc.ax_bridge.trials import (
     finish,
     has_observations,
@@ -60,6 +60,7 @@ class Replay:
         self._new: dict[int, list[GeneratorRun]] = {}
         #: Ax's indices that records name, which those without a record of their own must not take.
         self._reserved: set[int] = set()
+        self._batches: set[int] = set()
         self._finished: set[int] = set()
         # Attaching makes all data anew, so it is done once, at the end.
         self._rows: list[DataRow] = []
@@ -75,8 +76,9 @@ class Replay:
         """
         with paused():
             events = list(events)
-            added = [(event.trial, event.ax) for event in events if isinstance(event, TrialAdded)]
-            self._reserved = {ax.get("index", number) for number, ax in added if ax is not None}
+            added = [event for event in events if isinstance(event, TrialAdded) and event.ax is not None]
+            self._reserved = {index_of(event) for event in added}
+            self._batches = {index_of(event) for event in added if "generator_runs" in (event.ax or {})}
             for event in events:
                 handler = _HANDLERS.get(type(event))
                 if handler is not None:
@@ -109,11 +111,11 @@ class Replay:
         if (place := self._arms.place(number)) is not None and place[0] in self._experiment.trials:
             return *place, False
         if ax is not None:
-            index = ax.get("index", number)
+            index = index_of(event)
             alone = "generator_run" in ax or "generator_runs" in ax or "index" not in ax
             if alone or index in self._experiment.trials:
                 return index, event.arm if "index" in ax else None, False
-        elif (place := self._arms.lost(event.parameters, self._reserved)) is not None:
+        elif (place := self._arms.lost(event.parameters, self._batches)) is not None:
             return *place, False
         if number in self._reserved or ax is not None:
             number = next(n for n in count() if n not in self._reserved)

@@ -19,6 +19,7 @@ from axsched_hpc.ax_bridge.data import Observed
 from axsched_hpc.ax_bridge.inputs import require_arms
 from axsched_hpc.ax_bridge.records import Reference, inherit, row_to_json, run_to_json, trial_fields_to_json
 from axsched_hpc.ax_bridge.trials import epoch, final_values, start
+from axsched_hpc.core.errors import ExperimentMismatchError
 from axsched_hpc.core.events import Event, TrialAdded
 from axsched_hpc.core.ledger import CANDIDATE
 from axsched_hpc.core.states import TrialState
@@ -121,8 +122,24 @@ def found(
 
 def recorded(events: Iterable[Event]) -> set[int]:
     """Ax's indices of the trials of which a journal tells."""
-    added = (event for event in events if isinstance(event, TrialAdded))
-    return {(event.ax or {}).get("index", event.trial) for event in added}
+    return {index_of(event) for event in events if isinstance(event, TrialAdded)}
+
+
+def index_of(event: TrialAdded) -> int:
+    """Ax's index of the trial whose arm was added.
+
+    Raises
+    ------
+    ExperimentMismatchError
+        What is on record is none.
+    """
+    index = (event.ax or {}).get("index", event.trial)
+    if not isinstance(index, int) or index < 0:
+        raise ExperimentMismatchError(
+            f"Trial {event.trial} of the journal has {index!r:.80} for Ax's index. Was the journal written "
+            "by another version of axsched-hpc?"
+        )
+    return index
 
 
 def _finished(
