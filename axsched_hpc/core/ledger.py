@@ -196,7 +196,8 @@ class Ledger:
     def _trial_added(self, event: TrialAdded) -> tuple[Action, ...]:
         if event.trial in self.trials:
             raise IllegalTransition(f"trial {event.trial} is added a second time")
-        trial = Trial(event.trial, event.arm, event.parameters, event.origin, event.time)
+        index = (event.ax or {}).get("index")
+        trial = Trial(event.trial, event.arm, event.parameters, event.origin, event.time, index=index)
         if event.origin == "external":
             try:
                 outcome = typed.read(_External, {name: (event.ax or {}).get(name) for name in _EXTERNAL})

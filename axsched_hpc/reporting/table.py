@@ -16,7 +16,8 @@ _HEAD = ("trial", "state", "attempt", "job", "metrics", "age", "reason")
 
 
 def status_text(reading: Reading, *, now: float, width: int) -> str:
-    """The state of an experiment: a line of totals, who drives it, and a row per trial.
+    """The state of an experiment: a line of totals, who drives it, and a row per trial; where there are batch
+    trials, with the names of the arms.
 
     Parameters
     ----------
@@ -40,7 +41,11 @@ def status_text(reading: Reading, *, now: float, width: int) -> str:
     if spared is not None:
         lines.append(spared)
     if ledger.trials:
-        lines += ["", *table([_HEAD, *(_row(t, now) for t in ledger.trials.values())], width)]
+        rows = [_HEAD, *(_row(t, now) for t in ledger.trials.values())]
+        if any(trial.index is not None for trial in ledger.trials.values()):
+            arms = ["arm", *(trial.arm for trial in ledger.trials.values())]
+            rows = [(row[0], arm, *row[1:]) for row, arm in zip(rows, arms, strict=True)]
+        lines += ["", *table(rows, width)]
     return "\n".join(lines)
 
 
@@ -118,7 +123,7 @@ def _row(trial: Trial, now: float) -> tuple[str, ...]:
     if attempt is not None and not trial.state.final:
         since = attempt.started or attempt.submitted or attempt.planned
     return (
-        trial.label,
+        str(trial.number),
         str(trial.state),
         str(attempt.number) if attempt else "-",
         (attempt.job or "-") if attempt else "-",

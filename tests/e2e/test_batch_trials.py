@@ -112,7 +112,8 @@ def test_a_run_that_is_interrupted_in_the_middle_of_a_batch(
     assert "trial 1 (arm 0_1), attempt 1: " in caplog.text
     assert "trial 2 (arm 1_0) completed" in caplog.text
     shown = CliRunner().invoke(cli, ["status", str(tmp_path / "run")]).output
-    assert "\n5 (arm 2_0)  completed" in shown
+    assert "\ntrial  arm  state" in shown
+    assert "\n5      2_0  completed" in shown
     resumed = AxScheduler.resume(tmp_path / "run", LocalRunner(2), {"arms_per_trial": 3})
     there, here = again.experiment, resumed.experiment
     assert [here.trials[n] for n in (1, 2)] == [there.trials[n] for n in (1, 2)]
