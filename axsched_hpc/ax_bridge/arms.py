@@ -119,8 +119,7 @@ class Arms:
 
     def numbered(self, frame: Any) -> Any:
         """Ax's data frame of arms, and where there are batch trials, their numbers as its first column."""
-        trials = self._experiment.trials
-        if any(isinstance(trial, BatchTrial) for trial in trials.values()):
+        if has_batches(self._experiment):
             places = zip(frame["trial_index"], frame["arm_name"], strict=True)
             numbers = [self._numbers.get(place) for place in places]
             frame.insert(0, "number", pd.array(numbers, dtype="Int64"))
@@ -177,6 +176,11 @@ class Arms:
             for step, values in points
             for row in observations(self._experiment, trial, values, step, arm=arm)
         ]
+
+
+def has_batches(experiment: Experiment) -> bool:
+    """Whether a trial is a batch trial."""
+    return any(isinstance(trial, BatchTrial) for trial in experiment.trials.values())
 
 
 def _mark(trial: BatchTrial, arm: str, end: _End) -> None:

@@ -18,14 +18,20 @@ from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.utils.common.random import with_rng_seed
 
 from axsched_hpc.ax_bridge import definition, files
-from axsched_hpc.ax_bridge.arms import Arms
+from axsched_hpc.ax_bridge.arms import Arms, has_batches
 from axsched_hpc.ax_bridge.data import Observed
 from axsched_hpc.ax_bridge.inputs import Handles, handles_from
 from axsched_hpc.ax_bridge.parameters import validated
 from axsched_hpc.ax_bridge.problem import problem_of
 from axsched_hpc.ax_bridge.records import Reference
 from axsched_hpc.ax_bridge.replay import Replay
-from axsched_hpc.ax_bridge.stopping import GlobalStopping, Stopping, settle, settle_global
+from axsched_hpc.ax_bridge.stopping import (
+    GlobalStopping,
+    Stopping,
+    refuse_for_batches,
+    settle,
+    settle_global,
+)
 from axsched_hpc.ax_bridge.taking import OWN_POINT, SUGGESTED, Candidate, found, taken
 from axsched_hpc.ax_bridge.trials import (
     finish,
@@ -88,9 +94,11 @@ class AxBridge:
     ) -> None:
         self._handles = handles
         self._arms_per_trial = arms_per_trial
-        strategy = settle(handles.client, handles.experiment, early_stopping, batches=arms_per_trial > 1)
+        strategy = settle(handles.client, handles.experiment, early_stopping)
         self._stopping = None if strategy is None else Stopping(strategy)
         whole = settle_global(handles.global_stopping, global_stopping)
+        if arms_per_trial > 1 or has_batches(handles.experiment):
+            refuse_for_batches(strategy, whole)
         self._global_stopping = None if whole is None else GlobalStopping(whole)
         self._reference = Reference.of(handles.experiment)
         self._observed = Observed(handles.experiment)

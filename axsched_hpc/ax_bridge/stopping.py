@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from ax.api.client import Client
-from ax.core.batch_trial import BatchTrial
 from ax.core.experiment import Experiment
 from ax.early_stopping.strategies import BaseEarlyStoppingStrategy
 from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.global_stopping.strategies.base import BaseGlobalStoppingStrategy
+from ax.global_stopping.strategies.improvement import ImprovementGlobalStoppingStrategy
 
 from axsched_hpc.core.errors import ConfigError
 
@@ -27,9 +27,7 @@ GLOBAL = "config['global_stopping']"
 _LONGEST = 300
 
 
-def settle(
-    client: Client, experiment: Experiment, option: Any, *, batches: bool = False
-) -> BaseEarlyStoppingStrategy | None:
+def settle(client: Client, experiment: Experiment, option: Any) -> BaseEarlyStoppingStrategy | None:
     """The strategy by which trials are stopped, which the client then has as well; None for no stopping.
 
     Parameters
@@ -37,27 +35,12 @@ def settle(
     option
         ``None``: the client's own, if it has one. ``True``: that, or else the one that ``ax.Client`` takes by
         default. ``False``: none. Or a strategy.
-    batches
-        Whether batch trials are to be generated.
 
     Raises
     ------
     ConfigError
-        It is no strategy, the client has another one, there is no default for several objectives, or there
-        are batch trials.
+        It is no strategy, the client has another one, or there is no default for several objectives.
     """
-    strategy = _settled(client, experiment, option)
-    batches = batches or any(isinstance(trial, BatchTrial) for trial in experiment.trials.values())
-    if strategy is not None and batches:
-        raise ConfigError(
-            f"Trials are to be stopped early by a {type(strategy).__name__}, and there are trials of several "
-            "arms, which Ax's early stopping does not support: it would stop none. Set "
-            f"{OPTION} to False, or use trials of one arm."
-        )
-    return strategy
-
-
-def _settled(client: Client, experiment: Experiment, option: Any) -> BaseEarlyStoppingStrategy | None:
     own = client._maybe_early_stopping_strategy
     if option is False:
         return None
@@ -100,6 +83,26 @@ def settle_global(own: BaseGlobalStoppingStrategy | None, option: Any) -> BaseGl
     takes = "False, None or a strategy of ax.global_stopping.strategies"
     strategy: BaseGlobalStoppingStrategy = _checked(GLOBAL, option, own, BaseGlobalStoppingStrategy, takes)
     return strategy
+
+
+def refuse_for_batches(
+    early: BaseEarlyStoppingStrategy | None, whole: BaseGlobalStoppingStrategy | None
+) -> None:
+    """Refuse strategies that fail where there is a batch trial, so that they would never stop anything.
+
+    Raises
+    ------
+    ConfigError
+        There is one.
+    """
+    # One of the user's own may know batch trials; of early stopping, Ax's base class does not.
+    name = GLOBAL if isinstance(whole, ImprovementGlobalStoppingStrategy) else OPTION
+    strategy = whole if name == GLOBAL else early
+    if strategy is not None:
+        raise ConfigError(
+            f"There are trials of several arms, and Ax's {type(strategy).__name__} cannot handle them: it "
+            f"would stop nothing. Set {name} to False, or use trials of one arm."
+        )
 
 
 def _checked(name: str, option: Any, own: Any, kind: Any, takes: str) -> Any:
@@ -156,7 +159,7 @@ class _Complaints:
 
     def tell(self, error: Exception) -> None:
         """Warn, where the same was not told before."""
-        text = f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {error}".rstrip(".")
         if text not in self._told:
             self._told.add(text)
             logger.warning("%s, since %s fails: %s.", self._consequence, self._name, text)

@@ -16,6 +16,7 @@ from ax.core.trial_status import TrialStatus
 from ax.core.utils import extract_pending_observations
 from ax.early_stopping.strategies import PercentileEarlyStoppingStrategy
 from ax.generation_strategy.generation_strategy import GenerationStrategy
+from ax.global_stopping.strategies.improvement import ImprovementGlobalStoppingStrategy
 from ax.utils.common.random import with_rng_seed
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
@@ -384,10 +385,13 @@ def test_what_ax_cannot_do_with_batch_trials_is_refused() -> None:
         AxBridge.from_input(new_ax_client(), arms_per_trial=2).ask(2, time=START).candidates[1].arm == "0_1"
     )
     stopping = PercentileEarlyStoppingStrategy(metric_signatures=["f"])
-    with pytest.raises(ConfigError, match="PercentileEarlyStoppingStrategy, and there are trials of"):
+    with pytest.raises(ConfigError, match="Ax's PercentileEarlyStoppingStrategy cannot"):
         AxBridge.from_input(new_input("Experiment"), arms_per_trial=2, early_stopping=stopping)
     with pytest.raises(ConfigError, match=r"Set config\['early_stopping'\] to False"):
         AxBridge.from_input(with_own_batches(), early_stopping=True)
+    whole = ImprovementGlobalStoppingStrategy(min_trials=2)
+    with pytest.raises(ConfigError, match=r"Set config\['global_stopping'\] to False"):
+        AxBridge.from_input(new_input("Experiment"), arms_per_trial=2, global_stopping=whole)
     experiment = new_input("Experiment")
     experiment.new_batch_trial()
     with pytest.raises(ConfigError, match="Trial 0 has no arm"):
