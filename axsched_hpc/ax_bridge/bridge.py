@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ax.api.client import Client
-from ax.core.arm import Arm
+from ax.core.base_trial import BaseTrial
 from ax.core.data import DataRow
 from ax.core.experiment import Experiment
-from ax.core.generator_run import GeneratorRun
-from ax.core.trial import Trial
 from ax.core.trial_status import TrialStatus
 from ax.exceptions.core import DataRequiredError, OptimizationComplete, OptimizationShouldStop
 from ax.exceptions.generation_strategy import MaxParallelismReachedException
@@ -20,25 +18,32 @@ from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.utils.common.random import with_rng_seed
 
 from axsched_hpc.ax_bridge import definition, files
+from axsched_hpc.ax_bridge.arms import Arms, has_batches
 from axsched_hpc.ax_bridge.data import Observed
-from axsched_hpc.ax_bridge.inputs import Handles, check_trial, handles_from
+from axsched_hpc.ax_bridge.inputs import Handles, handles_from
 from axsched_hpc.ax_bridge.model import BestByModel, best_by_model
 from axsched_hpc.ax_bridge.parameters import validated
 from axsched_hpc.ax_bridge.problem import problem_of
-from axsched_hpc.ax_bridge.records import Reference, inherit, run_to_json
-from axsched_hpc.ax_bridge.replay import Replay, external_event
-from axsched_hpc.ax_bridge.stopping import GlobalStopping, Stopping, settle, settle_global
+from axsched_hpc.ax_bridge.records import Reference
+from axsched_hpc.ax_bridge.replay import Replay
+from axsched_hpc.ax_bridge.stopping import (
+    GlobalStopping,
+    Stopping,
+    refuse_for_batches,
+    settle,
+    settle_global,
+)
+from axsched_hpc.ax_bridge.taking import OWN_POINT, SUGGESTED, Candidate, found, taken
 from axsched_hpc.ax_bridge.trials import (
-    find,
     finish,
     has_observations,
     observations,
+    require_free_name,
     require_one_kind_of_sem,
     start,
 )
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.curve import Point
-from axsched_hpc.core.errors import ParameterError
 from axsched_hpc.core.events import Event, TrialAdded
 from axsched_hpc.core.metrics import Metrics
 
@@ -50,28 +55,6 @@ _WIDER = (
     "An ax.Client has no such limit; AxClient.create_experiment takes another one in "
     "choose_generation_strategy_kwargs={'max_parallelism_override': ...}."
 )
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A new trial, running as far as Ax is concerned.
-
-    Attributes
-    ----------
-    ax
-        What makes the same trial again, as JSON values.
-    """
-
-    trial: int
-    arm: str
-    parameters: dict[str, Any]
-    ax: dict[str, Any]
-    time: float
-    origin: str
-
-    def event(self) -> TrialAdded:
-        """The record of it, for the journal."""
-        return TrialAdded(self.time, self.trial, self.arm, self.parameters, self.origin, self.ax)
 
 
 @dataclass(frozen=True)
@@ -102,14 +85,25 @@ class AxBridge:
 
     keeps_snapshot = True
 
-    def __init__(self, handles: Handles, *, early_stopping: Any = None, global_stopping: Any = None) -> None:
+    def __init__(
+        self,
+        handles: Handles,
+        *,
+        arms_per_trial: int = 1,
+        early_stopping: Any = None,
+        global_stopping: Any = None,
+    ) -> None:
         self._handles = handles
+        self._arms_per_trial = arms_per_trial
         strategy = settle(handles.client, handles.experiment, early_stopping)
         self._stopping = None if strategy is None else Stopping(strategy)
         whole = settle_global(handles.global_stopping, global_stopping)
+        if arms_per_trial > 1 or has_batches(handles.experiment):
+            refuse_for_batches(strategy, whole)
         self._global_stopping = None if whole is None else GlobalStopping(whole)
         self._reference = Reference.of(handles.experiment)
         self._observed = Observed(handles.experiment)
+        self._arms = Arms(handles.experiment, self._observed)
         self._reason: str | None = None
 
     @classmethod
@@ -119,8 +113,8 @@ class AxBridge:
         *,
         generation_strategy: GenerationStrategy | None = None,
         seed: int | None = None,
-        early_stopping: Any = None,
-        global_stopping: Any = None,
+        arms_per_trial: int = 1,
+        **stopping: Any,
     ) -> AxBridge:
         """Take over an ``ax.Client``, an ``AxClient`` or an ``Experiment``.
 
@@ -130,36 +124,34 @@ class AxBridge:
             For an ``Experiment``; else the client's own is used.
         seed
             Seed of generation, where the client has none.
-        early_stopping, global_stopping
-            As :func:`axsched_hpc.ax_bridge.stopping.settle` and ``settle_global`` take them.
+        arms_per_trial
+            With more than one, points are generated as batch trials of so many arms.
+        **stopping
+            ``early_stopping`` and ``global_stopping``, as :func:`axsched_hpc.ax_bridge.stopping.settle` and
+            ``settle_global`` take them.
 
         Raises
         ------
         ConfigError
             It is something else, is not configured, or uses what is not supported.
         """
-        handles = handles_from(source, generation_strategy=generation_strategy, seed=seed)
-        return cls(handles, early_stopping=early_stopping, global_stopping=global_stopping)
+        handles = handles_from(
+            source, generation_strategy=generation_strategy, seed=seed, arms_per_trial=arms_per_trial
+        )
+        return cls(handles, arms_per_trial=arms_per_trial, **stopping)
 
     @classmethod
-    def from_text(
-        cls,
-        text: str,
-        source: str,
-        *,
-        seed: int | None = None,
-        early_stopping: Any = None,
-        global_stopping: Any = None,
-    ) -> AxBridge:
+    def from_text(cls, text: str, source: str, *, seed: int | None = None, **options: Any) -> AxBridge:
         """Read a definition, a snapshot or any file that :func:`axsched_hpc.ax_bridge.files.read_any` knows.
+
+        ``options`` are those of the constructor.
 
         Raises
         ------
         ConfigError
             It is none of them.
         """
-        handles = files.read_any(text, source, seed=seed).handles
-        return cls(handles, early_stopping=early_stopping, global_stopping=global_stopping)
+        return cls(files.read_any(text, source, seed=seed).handles, **options)
 
     @property
     def experiment(self) -> Experiment:
@@ -196,8 +188,8 @@ class AxBridge:
 
     @property
     def next_trial(self) -> int:
-        """The index that the next trial will have."""
-        return max(self.experiment.trials, default=-1) + 1
+        """The number that the next trial of one arm will have."""
+        return self._arms.next
 
     @property
     def stops_between_rounds(self) -> bool:
@@ -210,16 +202,20 @@ class AxBridge:
 
     # ------------------------------------------------------------ generation
 
-    def ask(self, n: int, *, time: float) -> Asked:
-        """Generate up to ``n`` points, each a new trial that Ax counts as running from ``time`` on.
+    def ask(self, n: int, *, time: float, most: int | None = None) -> Asked:
+        """Generate ``n`` points or somewhat more, each an arm of a new trial that Ax counts as running from
+        ``time`` on.
 
-        They come one at a time: in one request Ax would stop at the end of its current node.
+        The trials come one at a time: in one request Ax would stop at the end of its current node. Where they
+        have several arms each, the last one is made whole, for as long as there are no more than ``most``
+        points (default: ``n``).
         """
         candidates: list[Candidate] = []
         reason, exhausted = None, False
+        budget = n if most is None else most
         while len(candidates) < n and reason is None:
             try:
-                run = self._generate()
+                trial = self._generate(min(self._arms_per_trial, budget - len(candidates)))
             except DataRequiredError as error:
                 reason = f"Ax needs the results of running trials first: {error}"
             except MaxParallelismReachedException as error:
@@ -233,9 +229,8 @@ class AxBridge:
                     raise
                 reason = f"Ax failed: {type(error).__name__}: {error}"
             else:
-                trial = self.experiment.new_trial(generator_run=run)
                 start(trial, time)
-                candidates.append(self._candidate(trial, time, "ax"))
+                candidates += self._taken(trial, time, SUGGESTED)
         if reason != self._reason and reason is not None:
             level = logging.WARNING if reason.endswith(_WIDER) else logging.INFO
             logger.log(level, "%d of %d points generated. %s", len(candidates), n, reason)
@@ -262,11 +257,12 @@ class AxBridge:
         """
         point = self.validate(parameters)
         if arm_name is not None:
-            self._check_arm_name(arm_name, point)
+            require_free_name(self.experiment, arm_name, point)
         _, index = self.experiment.attach_trial([point], arm_names=None if arm_name is None else [arm_name])
-        trial = find(self.experiment, index)
+        trial = self.experiment.trials[index]
         start(trial, time)
-        return self._candidate(trial, time, "batch")
+        (candidate,) = self._taken(trial, time, OWN_POINT)
+        return candidate
 
     # ------------------------------------------------------------ outcomes
 
@@ -277,16 +273,19 @@ class AxBridge:
         """
         rows = list[DataRow]()
         last: dict[int, int | None] = {}
-        for trial, points in curves:
-            there = find(self.experiment, trial)
+        for number, points in curves:
+            if self._arms.is_batch(number):
+                self._arms.report(number, points)
+                continue
+            trial, _ = self._arms.find(number)
             for step, metrics in points:
-                before = last.get(trial, self._observed.last_step(trial))
+                before = last.get(number, self._observed.last_step(trial.index))
                 if before is not None and step < before:
                     self._observed.attach(rows)
-                    self._observed.cut(trial, step)
+                    self._observed.cut(trial.index, step)
                     rows = []
-                rows += observations(self.experiment, there, metrics, step)
-                last[trial] = step
+                rows += observations(self.experiment, trial, metrics, step)
+                last[number] = step
         self._observed.attach(rows)
 
     def complete(self, trial: int, metrics: Metrics, *, time: float) -> None:
@@ -294,31 +293,36 @@ class AxBridge:
 
         They are the end of its curve, where it has one: they take the place of what was reported there.
         """
-        there = find(self.experiment, trial)
+        if self._arms.is_batch(trial):
+            self._end(trial, TrialStatus.COMPLETED, time, metrics=metrics)
+            return
+        there, _ = self._arms.find(trial)
         changed = finish(there, TrialStatus.COMPLETED, time)
-        rows = self._observed.of(trial)
+        rows = self._observed.of(there.index)
         if changed or not has_observations(rows, metrics):
             self._observed.attach(
-                observations(self.experiment, there, metrics, self._observed.last_step(trial))
+                observations(self.experiment, there, metrics, self._observed.last_step(there.index))
             )
 
     def to_stop(self, trials: Collection[int]) -> dict[int, str]:
         """Which of these running trials are to be stopped early, by their curves, with the reasons."""
         if self._stopping is None:
             return {}
-        return self._stopping.decide(self.experiment, self.generation_strategy, trials)
+        numbers = {self._arms.find(number)[0].index: number for number in trials}
+        found = self._stopping.decide(self.experiment, self.generation_strategy, numbers)
+        return {numbers[index]: reason for index, reason in found.items()}
 
     def stop(self, trial: int, reason: str, *, time: float) -> None:
         """Mark a trial as stopped early; Ax keeps its curve, and will not suggest its arm again."""
-        finish(find(self.experiment, trial), TrialStatus.EARLY_STOPPED, time, reason)
+        self._end(trial, TrialStatus.EARLY_STOPPED, time, reason)
 
     def fail(self, trial: int, reason: str, *, time: float) -> None:
         """Mark a trial failed; Ax may suggest its arm again."""
-        finish(find(self.experiment, trial), TrialStatus.FAILED, time, reason)
+        self._end(trial, TrialStatus.FAILED, time, reason)
 
     def abandon(self, trial: int, reason: str, *, time: float) -> None:
         """Mark a trial abandoned; Ax will not suggest its arm again."""
-        finish(find(self.experiment, trial), TrialStatus.ABANDONED, time, reason)
+        self._end(trial, TrialStatus.ABANDONED, time, reason)
 
     # ------------------------------------------------------------ record and replay
 
@@ -342,25 +346,18 @@ class AxBridge:
         ExperimentMismatchError
             A trial has other parameters in the journal, or the generation strategy is another.
         """
-        Replay(self._handles, self._reference, self._observed).run(events)
+        Replay(self._handles, self._reference, self._observed, self._arms).run(events)
 
-    def external(self, known: Iterable[int]) -> list[TrialAdded]:
-        """Records of the trials that the user made and finished by himself.
+    def external(self, known: Collection[int], *, time: float) -> list[TrialAdded]:
+        """Records of what the user made by himself: trials that he finished, and batch trials that he left to
+        be run, which count as running from ``time`` on.
 
         Parameters
         ----------
         known
-            The trials that are accounted for: the journal's, and those of
-            :func:`axsched_hpc.ax_bridge.definition.base_trials`.
+            The trials that the journal has.
         """
-        accounted = set(known)
-        events = []
-        for index in sorted(set(self.experiment.trials) - accounted):
-            trial = check_trial(self.experiment.trials[index])
-            event = external_event(trial, self._observed.of(index), self._reference)
-            if event is not None:
-                events.append(event)
-        return events
+        return found(self.experiment, self._arms, self._observed, self._reference, known, time=time)
 
     def snapshot_text(self) -> str:
         """JSON that ``ax.Client.load_from_json_file`` opens, with the seed beside it."""
@@ -369,38 +366,38 @@ class AxBridge:
     # ------------------------------------------------------------ results
 
     def trials_frame(self) -> Any:
-        """A pandas data frame with one row per trial."""
-        return self.experiment.to_df()
+        """A pandas data frame with one row per arm of a trial.
+
+        Where there are batch trials the first column, ``number``, has the number of each arm.
+        """
+        return self._arms.numbered(self.experiment.to_df())
 
     def best_by_model(self) -> BestByModel:
         """The best points by Ax's model, which is fitted for this."""
         return best_by_model(self.experiment, self.generation_strategy, self.seed)
 
-    def _generate(self) -> GeneratorRun:
+    def _end(
+        self,
+        number: int,
+        status: TrialStatus,
+        time: float,
+        reason: str | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._observed.attach(self._arms.end(number, status, time, reason, metrics))
+
+    def _generate(self, arms: int) -> BaseTrial:
         if self._global_stopping is not None:
             reason = self._global_stopping.reason(self.experiment)
             if reason is not None:
                 raise OptimizationShouldStop(reason)
         with with_rng_seed(self.seed):
-            return self.generation_strategy.gen_single_trial(experiment=self.experiment, n=1)
+            if self._arms_per_trial == 1:
+                run = self.generation_strategy.gen_single_trial(experiment=self.experiment, n=1)
+                return self.experiment.new_trial(generator_run=run)
+            # As Ax's Orchestrator does it: several nodes may contribute to one trial.
+            (runs,) = self.generation_strategy.gen(experiment=self.experiment, n=arms, num_trials=1)
+            return self.experiment.new_batch_trial(generator_runs=runs)
 
-    def _check_arm_name(self, name: str, point: dict[str, Any]) -> None:
-        # Ax checks too, but only once the trial is there.
-        of_name = self.experiment.arms_by_name.get(name)
-        of_point = self.experiment.arms_by_signature.get(Arm(parameters=point).signature)
-        if of_name is not None and of_name is not of_point:
-            raise ParameterError(f"The arm name {name!r} is taken by {of_name.parameters}. Choose another.")
-        if of_point is not None and of_point.name != name:
-            raise ParameterError(
-                f"The point {point} is already in the experiment as the arm {of_point.name!r}. "
-                "Leave the name out."
-            )
-
-    def _candidate(self, trial: Trial, time: float, origin: str) -> Candidate:
-        arm, run = trial.arm, trial.generator_run
-        assert arm is not None and run is not None  # the trial was made with both
-        encoded = run_to_json(run, self._reference)
-        inherit(run, encoded["inherited"], self._reference)
-        return Candidate(
-            trial.index, arm.name, dict(arm.parameters), {"generator_run": encoded}, time, origin
-        )
+    def _taken(self, trial: BaseTrial, time: float, origin: str) -> list[Candidate]:
+        return taken(trial, self._arms, self._reference, time=time, origin=origin)

@@ -33,6 +33,12 @@ class Observed:
         self._follow()
         return self._last.get(trial)
 
+    def has(self, rows: Sequence[DataRow]) -> bool:
+        """Whether all of these rows are there, with the same values."""
+        self._follow()
+        there = {_key(row): _values(row) for trial in {r.trial_index for r in rows} for row in self.of(trial)}
+        return all(there.get(_key(row)) == _values(row) for row in rows)
+
     def attach(self, rows: Sequence[DataRow]) -> None:
         """Add rows, as ``experiment.attach_data`` does: one of the same trial, arm, metric and step replaces
         the one that is there.
@@ -91,3 +97,7 @@ def moment(value: Any) -> str | None:
 def _key(row: DataRow) -> _Key:
     step = None if row.step is None or isnan(row.step) else row.step
     return row.trial_index, row.metric_name, row.arm_name, step
+
+
+def _values(row: DataRow) -> tuple[float, float | None]:
+    return row.mean, None if isnan(row.se) else row.se

@@ -7,7 +7,7 @@ generation strategy.
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from ax.core.experiment import Experiment
@@ -95,7 +95,7 @@ def check_base(
     Parameters
     ----------
     recorded
-        The trials that the journal tells of; they come back from there.
+        Ax's indices of the trials that the journal tells of; they come back from there.
 
     Raises
     ------
@@ -105,16 +105,27 @@ def check_base(
     for index in sorted(base_trials(definition)):
         if index in recorded:
             continue
-        expected = definition["experiment"]["trials"][str(index)]["generator_run"]["arms"][0]["parameters"]
+        encoded = definition["experiment"]["trials"][str(index)]
+        runs = encoded["generator_runs"] if "generator_runs" in encoded else [encoded["generator_run"]]
+        expected = _distinct(arm["parameters"] for run in runs for arm in run["arms"])
         trial = experiment.trials.get(index)
-        found = None if trial is None or not trial.arms else dict(trial.arms[0].parameters)
+        found = [] if trial is None else [dict(arm.parameters) for arm in trial.arms]
         if found != expected:
-            what = "is missing" if found is None else f"has the parameters {found}"
+            what = f"has the parameters {_points(found)}" if found else "is missing"
             raise ExperimentMismatchError(
                 f"Trial {index}, attached before this experiment's directory was made, had the parameters "
-                f"{expected}; in the object passed in it {what}. Attach the same trials first, open the "
-                "directory with AxScheduler.resume(...), or choose another job_output_dir."
+                f"{_points(expected)}; in the object passed in it {what}. Attach the same trials first, open "
+                "the directory with AxScheduler.resume(...), or choose another job_output_dir."
             )
+
+
+def _distinct(points: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each point once: the runs of a batch trial may have an arm in common."""
+    return [json.loads(text) for text in dict.fromkeys(json.dumps(point, sort_keys=True) for point in points)]
+
+
+def _points(points: list[dict[str, Any]]) -> str:
+    return ", ".join(map(str, points))
 
 
 def _parameter(encoded: dict[str, Any]) -> dict[str, Any]:

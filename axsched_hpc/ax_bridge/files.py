@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from ax.core.batch_trial import BatchTrial
 from ax.storage.json_store.decoder import generation_strategy_from_json, object_from_json
 
 from axsched_hpc.ax_bridge.checks import check_values
@@ -13,6 +14,7 @@ from axsched_hpc.ax_bridge.collector import paused
 from axsched_hpc.ax_bridge.definition import define
 from axsched_hpc.ax_bridge.inputs import Handles, handles_of, one_seed
 from axsched_hpc.ax_bridge.snapshot import FORMAT, KEY, client_to_json, seal, sealed, table_of
+from axsched_hpc.ax_bridge.trials import settle_status_quo
 from axsched_hpc.core.errors import ConfigError
 
 _CLIENT_KEYS = {"_type", "experiment", "generation_strategy"}
@@ -136,16 +138,34 @@ def _seed_of(content: dict[str, Any], kind: str, source: str) -> int | None:
 
 def _decode(content: dict[str, Any], kind: str) -> tuple[Any, Any]:
     if kind == EXPERIMENT:
-        return object_from_json(content), None
+        return _experiment(content), None
     encoded = content["experiment"]
     data = table_of(encoded) if KEY in content else None
-    experiment = object_from_json(encoded if data is None else {**encoded, "data_by_trial": {}})
+    experiment = _experiment(encoded if data is None else {**encoded, "data_by_trial": {}})
     if data is not None:
         experiment.data = data
     of_strategy = content["generation_strategy"]
     if of_strategy is None:
         return experiment, None
     return experiment, generation_strategy_from_json(of_strategy, experiment=experiment)
+
+
+def _experiment(encoded: dict[str, Any]) -> Any:
+    """The experiment, with its batch trials as they were.
+
+    Ax's decoder adds the status quo to each of them, and fails where it is there with another weight than 1.
+    So it is told of none.
+    """
+    batches = any(trial.get("__type") == "BatchTrial" for trial in encoded["trials"].values())
+    if not batches or encoded.get("status_quo") is None:
+        return object_from_json(encoded)
+    status_quo = object_from_json(encoded["status_quo"])
+    experiment = object_from_json({**encoded, "status_quo": None})
+    experiment.status_quo = status_quo
+    for trial in experiment.trials.values():
+        if isinstance(trial, BatchTrial):
+            settle_status_quo(trial)
+    return experiment
 
 
 def _found(content: Any) -> str:

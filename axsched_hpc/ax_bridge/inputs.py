@@ -8,6 +8,7 @@ from typing import Any
 from ax.api.client import Client
 from ax.api.utils.generation_strategy_dispatch import choose_generation_strategy
 from ax.api.utils.structs import GenerationStrategyDispatchStruct
+from ax.core.base_trial import BaseTrial
 from ax.core.experiment import Experiment
 from ax.core.multi_type_experiment import MultiTypeExperiment
 from ax.core.trial import Trial
@@ -38,7 +39,11 @@ class Handles:
 
 
 def handles_from(
-    source: object, *, generation_strategy: GenerationStrategy | None = None, seed: int | None = None
+    source: object,
+    *,
+    generation_strategy: GenerationStrategy | None = None,
+    seed: int | None = None,
+    arms_per_trial: int = 1,
 ) -> Handles:
     """Take what a user passed in apart.
 
@@ -50,6 +55,8 @@ def handles_from(
         For an ``Experiment``; where it is None, the one that ``ax.Client`` would choose by default.
     seed
         Seed of generation, where the client has none.
+    arms_per_trial
+        How many arms its trials are to have.
 
     Raises
     ------
@@ -58,7 +65,7 @@ def handles_from(
     """
     if isinstance(source, Experiment):
         _check_experiment(source, "set experiment.optimization_config first")
-        strategy = generation_strategy or default_strategy()
+        strategy = generation_strategy or default_strategy(batches=arms_per_trial > 1)
         return _joined(source, strategy, seed)
     if generation_strategy is not None:
         raise ConfigError(
@@ -66,6 +73,12 @@ def handles_from(
             "Leave it out, or set it on the client."
         )
     if isinstance(source, Client):
+        if arms_per_trial > 1:
+            raise ConfigError(
+                f"config['arms_per_trial'] is {arms_per_trial}, but an ax.Client reads trials of one arm "
+                "only: its get_best_parameterization would fail. Pass an Experiment, or leave the option "
+                "out; several points in one job need no batch trials, but the runner's trials_per_job."
+            )
         return _from_client(source, seed)
     if _is_ax_client(source):
         return _from_ax_client(source, seed)
@@ -75,9 +88,14 @@ def handles_from(
     )
 
 
-def default_strategy() -> GenerationStrategy:
-    """The strategy that ``ax.Client`` chooses where its user names none, without the line that it logs."""
-    return choose_generation_strategy(struct=GenerationStrategyDispatchStruct())
+def default_strategy(*, batches: bool = False) -> GenerationStrategy:
+    """The strategy that ``ax.Client`` chooses where its user names none, without the line that it logs.
+
+    ``batches``: for batch trials, without the centre of the search space, which would be a batch of its own.
+    """
+    return choose_generation_strategy(
+        struct=GenerationStrategyDispatchStruct(initialize_with_center=not batches)
+    )
 
 
 def handles_of(experiment: Experiment, strategy: GenerationStrategy | None, seed: int | None) -> Handles:
@@ -158,11 +176,23 @@ def _check_experiment(experiment: Experiment, remedy: str) -> None:
     if experiment.optimization_config is None:
         raise ConfigError(f"The experiment has no objective: {remedy}.")
     for trial in experiment.trials.values():
-        check_trial(trial)
+        require_arms(trial)
 
 
-def check_trial(trial: object) -> Trial:
-    """The trial, if it is one of a kind that can be handled.
+def require_arms(trial: BaseTrial) -> None:
+    """Refuse a trial that says of no point what is to be run.
+
+    Raises
+    ------
+    ConfigError
+        It has no arm.
+    """
+    if not trial.arms:
+        raise ConfigError(f"Trial {trial.index} has no arm. Give it one, or leave it out of the experiment.")
+
+
+def check_trial(trial: BaseTrial) -> Trial:
+    """The trial, if it is of one arm: where Ax itself drives, no others can be run.
 
     Raises
     ------
@@ -171,12 +201,10 @@ def check_trial(trial: object) -> Trial:
     """
     if not isinstance(trial, Trial):
         raise ConfigError(
-            f"Trial {getattr(trial, 'index', '?')} is a {type(trial).__name__}; only trials of one arm "
-            "are supported. "
-            "Add the points one by one, for example with batch_trial_context()."
+            f"Trial {trial.index} is a {type(trial).__name__}; where Ax drives, only trials of one arm can "
+            "be run. Make a trial of each arm, or let AxScheduler run the experiment."
         )
-    if trial.arm is None:
-        raise ConfigError(f"Trial {trial.index} has no arm. Give it one, or leave it out of the experiment.")
+    require_arms(trial)
     return trial
 
 

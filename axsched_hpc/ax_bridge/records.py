@@ -13,12 +13,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ax.core.base_trial import BaseTrial
+from ax.core.batch_trial import BatchTrial
 from ax.core.data import DataRow
 from ax.core.experiment import Experiment
 from ax.core.generator_run import GeneratorRun
 from ax.core.optimization_config import OptimizationConfig
 from ax.core.search_space import SearchSpace
-from ax.core.trial import Trial
 
 from axsched_hpc.ax_bridge.data import moment
 from axsched_hpc.ax_bridge.encode import Decoder, from_json, to_json, unwrap, wrap
@@ -32,7 +33,7 @@ _KWARGS = ("generator_kwargs", "adapter_kwargs")
 #: Numbers for the most part.
 _PLAIN_PARTS = ("gen_metadata", "model_predictions")
 
-#: What the JSON of a trial that its owner finished has to carry. Ax's names, without the underscore.
+#: What the JSON of a trial of the user's own has to carry. Ax's names, without the underscore.
 _TRIAL_FIELDS = (
     "trial_type",
     "time_created",
@@ -44,6 +45,7 @@ _TRIAL_FIELDS = (
     "stop_metadata",
     "properties",
 )
+_BATCH_FIELDS = ("abandoned_arms_metadata",)
 
 
 @dataclass(frozen=True)
@@ -121,14 +123,15 @@ class Runs:
         return known
 
 
-def trial_fields_to_json(trial: Trial) -> dict[str, Any]:
-    """What a trial that the user finished by himself has beside its generator run."""
-    fields = {name: getattr(trial, f"_{name}") for name in _TRIAL_FIELDS}
+def trial_fields_to_json(trial: BaseTrial) -> dict[str, Any]:
+    """What a trial of the user's own has beside its generator runs."""
+    names = (*_TRIAL_FIELDS, *_BATCH_FIELDS) if isinstance(trial, BatchTrial) else _TRIAL_FIELDS
+    fields = {name: getattr(trial, f"_{name}") for name in names}
     encoded: dict[str, Any] = to_json(fields)
     return encoded
 
 
-def set_trial_fields(trial: Trial, encoded: Mapping[str, Any]) -> None:
+def set_trial_fields(trial: BaseTrial, encoded: Mapping[str, Any]) -> None:
     """Put back what :func:`trial_fields_to_json` took."""
     for name, value in from_json(dict(encoded)).items():
         setattr(trial, f"_{name}", value)

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from math import isfinite
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count
 from typing import Any
 
+from ax.core.base_trial import BaseTrial
+from ax.core.batch_trial import BatchTrial
 from ax.core.data import DataRow
 from ax.core.generator_run import GeneratorRun
 from ax.core.trial import Trial
 from ax.core.trial_status import TrialStatus
 
+from axsched_hpc.ax_bridge.arms import Arms
 from axsched_hpc.ax_bridge.collector import paused
 from axsched_hpc.ax_bridge.data import Observed
-from axsched_hpc.ax_bridge.inputs import Handles, check_trial
+from axsched_hpc.ax_bridge.inputs import Handles
 from axsched_hpc.ax_bridge.parameters import validated
-from axsched_hpc.ax_bridge.records import (
-    Reference,
-    Runs,
-    row_from_json,
-    row_to_json,
-    run_to_json,
-    set_trial_fields,
-    trial_fields_to_json,
-)
+from axsched_hpc.ax_bridge.records import Reference, Runs, row_from_json, set_trial_fields
+from axsched_hpc.ax_bridge.taking import EXTERNAL, index_of
 from axsched_hpc.ax_bridge.trials import (
-    epoch,
-    final_values,
-    find,
     finish,
     has_observations,
     instant,
     observations,
     own_point,
+    settle_status_quo,
     start,
     track,
 )
@@ -46,52 +40,28 @@ from axsched_hpc.core.events import (
     Event,
     TrialAbandoned,
     TrialAdded,
+    TrialEvent,
     TrialStopped,
 )
+from axsched_hpc.core.ledger import CANDIDATE
 from axsched_hpc.core.metrics import Metrics
-from axsched_hpc.core.states import TrialState, Verdict
-
-_STATES = {
-    TrialStatus.COMPLETED: TrialState.COMPLETED,
-    TrialStatus.EARLY_STOPPED: TrialState.EARLY_STOPPED,
-    TrialStatus.FAILED: TrialState.FAILED,
-    TrialStatus.ABANDONED: TrialState.ABANDONED,
-    TrialStatus.STALE: TrialState.ABANDONED,
-}
-
-
-def external_event(trial: Trial, rows: Iterable[DataRow], reference: Reference) -> TrialAdded | None:
-    """The record of a trial that the user made and finished himself; None while it is his to finish."""
-    state = _STATES.get(trial.status)
-    if state is None:
-        return None
-    arm, run = check_trial(trial).arm, trial.generator_run
-    assert (
-        arm is not None and run is not None
-    )  # check_trial saw the arm, and an arm comes with a generator run
-    rows = list(rows)
-    values = {name: list(pair) for name, pair in final_values(rows).items() if isfinite(pair[0])}
-    payload = {
-        "generator_run": run_to_json(run, reference),
-        "trial": trial_fields_to_json(trial),
-        "status": trial.status.name,
-        "state": state.value,
-        "rows": [row_to_json(row) for row in rows],
-        "metrics": values,
-    }
-    ended = epoch(trial.time_completed or trial.time_created)
-    return TrialAdded(ended, trial.index, arm.name, dict(arm.parameters), "external", payload)
+from axsched_hpc.core.states import Verdict
 
 
 class Replay:
     """One pass over the events of a journal."""
 
-    def __init__(self, handles: Handles, reference: Reference, observed: Observed) -> None:
+    def __init__(self, handles: Handles, reference: Reference, observed: Observed, arms: Arms) -> None:
         self._experiment = handles.experiment
         self._strategy = handles.generation_strategy
         self._observed = observed
+        self._arms = arms
         self._runs = Runs(reference)
-        self._new: dict[int, GeneratorRun] = {}
+        self._new: dict[int, list[GeneratorRun]] = {}
+        #: Ax's indices that records name, which those without a record of their own must not take.
+        self._reserved: set[int] = set()
+        self._batches: set[int] = set()
+        self._finished: set[int] = set()
         # Attaching makes all data anew, so it is done once, at the end.
         self._rows: list[DataRow] = []
         self._curves: dict[int, dict[int, Metrics]] = {}
@@ -105,15 +75,19 @@ class Replay:
             The experiment has a trial of the same index with other parameters, or the strategy lacks a node.
         """
         with paused():
+            events = list(events)
+            added = [event for event in events if isinstance(event, TrialAdded) and event.ax is not None]
+            self._reserved = {index_of(event) for event in added}
+            self._batches = {index_of(event) for event in added if "generator_runs" in (event.ax or {})}
             for event in events:
                 handler = _HANDLERS.get(type(event))
                 if handler is not None:
                     handler(self, event)
-        for index, curve in self._curves.items():
-            trial = find(self._experiment, index)
-            if any(row.step is not None and row.step not in curve for row in self._observed.of(index)):
+        for number, curve in self._curves.items():
+            trial, _ = self._arms.find(number)
+            if any(row.step is not None and row.step not in curve for row in self._observed.of(trial.index)):
                 # An older copy of the experiment has points that were dropped since.
-                self._observed.cut(index, 0)
+                self._observed.cut(trial.index, 0)
             for step, metrics in curve.items():
                 self._rows += observations(self._experiment, trial, metrics, step)
         self._observed.attach(self._rows)
@@ -122,34 +96,52 @@ class Replay:
         self._restore_strategy()
 
     def _added(self, event: TrialAdded) -> None:
-        if event.trial in self._experiment.trials:
-            trial = self._same(event)
-        else:
-            trial = self._make(event)
-            if event.origin != "external":
-                start(trial, event.time)
-        if event.origin == "external":
+        index, arm, lost = self._place(event)
+        there = self._experiment.trials.get(index)
+        trial = self._make(event, index, lost=lost) if there is None else there
+        self._arms.register(event.trial, trial, self._same(event, trial, arm))
+        if event.origin == EXTERNAL:
             self._finish_external(trial, event)
+        elif there is None or trial.status.is_candidate:
+            start(trial, event.time, new=event.origin != CANDIDATE)
 
-    def _same(self, event: TrialAdded) -> Trial:
-        trial = find(self._experiment, event.trial)
-        found = None if trial.arm is None else dict(trial.arm.parameters)
-        if found != event.parameters:
+    def _place(self, event: TrialAdded) -> tuple[int, str | None, bool]:
+        """Ax's index of the trial, the arm's name if it is one of several, and whether its record is lost."""
+        number, ax = event.trial, event.ax
+        if (place := self._arms.place(number)) is not None and place[0] in self._experiment.trials:
+            return *place, False
+        if ax is not None:
+            index = index_of(event)
+            alone = "generator_run" in ax or "generator_runs" in ax or "index" not in ax
+            if alone or index in self._experiment.trials:
+                return index, event.arm if "index" in ax else None, False
+        elif (place := self._arms.lost(event.parameters, self._batches)) is not None:
+            return *place, False
+        if number in self._reserved or ax is not None:
+            number = next(n for n in count() if n not in self._reserved)
+        self._reserved.add(number)
+        return number, None, True
+
+    def _same(self, event: TrialAdded, trial: BaseTrial, arm: str | None) -> str:
+        """The name of the trial's arm, which has to have the parameters that are on record."""
+        found = [each for each in trial.arms if arm in (None, each.name)]
+        parameters = dict(found[0].parameters) if found else None
+        if parameters != event.parameters:
             raise ExperimentMismatchError(
-                f"Trial {event.trial} has the parameters {event.parameters} in the journal and {found} "
+                f"Trial {event.trial} has the parameters {event.parameters} in the journal and {parameters} "
                 "in the experiment "
                 "passed in. Pass an object without trials of its own or with the same ones, or choose "
                 "another "
                 "job_output_dir."
             )
-        return trial
+        return found[0].name
 
-    def _make(self, event: TrialAdded) -> Trial:
+    def _make(self, event: TrialAdded, index: int, *, lost: bool) -> BaseTrial:
         trials = self._experiment._trials
         # At each new trial Ax searches all others for itself; here it is seen to be new by its index.
         self._experiment._trials = {}
         try:
-            trial = self._made(event)
+            trial = self._lost(event, index) if lost else self._made(event.ax or {}, index)
         except Exception as error:  # Ax's decoder raises whatever the damage leads to
             raise ExperimentMismatchError(
                 f"Trial {event.trial} of the journal cannot be made again: {type(error).__name__}: "
@@ -158,10 +150,10 @@ class Replay:
             ) from error
         finally:
             self._experiment._trials = trials
-        run = trial.generator_run
-        assert run is not None  # the trial was made with one
-        node = run._generation_node_name
-        if node is not None:
+        for run in trial.generator_runs:
+            node = run._generation_node_name
+            if node is None:
+                continue
             if node not in self._strategy.nodes_by_name:
                 raise ExperimentMismatchError(
                     f"Trial {event.trial} was generated by the node {node!r}, which the generation "
@@ -170,68 +162,94 @@ class Replay:
                     "strategy that the "
                     "experiment was started with, or open the directory with AxScheduler.resume(...)."
                 )
-            self._new[event.trial] = run
-        trials[event.trial] = trial
+            self._new.setdefault(index, []).append(run)
+        trials[index] = trial
         return trial
 
-    def _made(self, event: TrialAdded) -> Trial:
-        # The index is given, since a trial that the user left unfinished has no record and leaves a gap.
-        if event.ax is None:
-            # Its line was lost, and it was found again by its files: what generated it is not known.
-            point = validated(self._experiment.search_space, event.parameters)
-            trial = own_point(self._experiment, event.trial, point, event.arm)
-            for run in trial.generator_runs:
-                run._time_created = instant(event.time)
-            return trial
-        decoded = self._runs.decode(event.ax["generator_run"])
-        return Trial(self._experiment, generator_run=decoded, index=event.trial)
+    # The index is given, since a trial that the user left unfinished has no record and leaves a gap.
 
-    def _finish_external(self, trial: Trial, event: TrialAdded) -> None:
+    def _made(self, ax: Mapping[str, Any], index: int) -> BaseTrial:
+        if "generator_runs" not in ax:
+            return Trial(self._experiment, generator_run=self._runs.decode(ax["generator_run"]), index=index)
+        runs = [self._runs.decode(each) for each in ax["generator_runs"]]
+        trial = BatchTrial(self._experiment, generator_runs=runs, index=index)
+        settle_status_quo(trial)
+        if "trial" in ax:
+            set_trial_fields(trial, ax["trial"])
+        return trial
+
+    def _lost(self, event: TrialAdded, index: int) -> BaseTrial:
+        """A trial whose line was lost, and which was found by its files: what generated it is not known."""
+        point = validated(self._experiment.search_space, event.parameters)
+        trial = own_point(self._experiment, index, point, event.arm)
+        for run in trial.generator_runs:
+            run._time_created = instant(event.time)
+        return trial
+
+    def _finish_external(self, trial: BaseTrial, event: TrialAdded) -> None:
         if event.ax is None:
             # As in the ledger: how it ended is not known, and its owner is done with it.
-            finish(trial, TrialStatus.ABANDONED, event.time)
+            if not isinstance(trial, BatchTrial):
+                finish(trial, TrialStatus.ABANDONED, event.time)
             return
         payload = event.ax
         status = TrialStatus[payload["status"]]
-        if trial.status is status:
+        if trial.status is not status:
+            trial._status = status
+            if "trial" in payload:
+                set_trial_fields(trial, payload["trial"])
+            self._finished.add(trial.index)
+        elif trial.index not in self._finished:
             return
-        trial._status = status
-        set_trial_fields(trial, payload["trial"])
         track(self._experiment, [row["metric_name"] for row in payload["rows"]])
         self._rows += [row_from_json(row, trial=trial.index, arm=event.arm) for row in payload["rows"]]
 
     def _reported(self, event: AttemptReported) -> None:
+        if self._arms.is_batch(event.trial):
+            self._arms.report(event.trial, event.points)
+            return
         track(self._experiment, [name for _, metrics in event.points for name in metrics])
         extend(self._curves.setdefault(event.trial, {}), event.points)
 
     def _succeeded(self, event: AttemptSucceeded) -> None:
-        trial = find(self._experiment, event.trial)
+        if self._arms.is_batch(event.trial):
+            self._end(event, TrialStatus.COMPLETED, metrics=event.metrics)
+            return
+        trial, _ = self._arms.find(event.trial)
         changed = finish(trial, TrialStatus.COMPLETED, event.time)
         if curve := self._curves.get(event.trial):
             track(self._experiment, event.metrics)
             finish_curve(curve, event.metrics)
             return
-        if changed or not has_observations(self._observed.of(event.trial), event.metrics):
+        if changed or not has_observations(self._observed.of(trial.index), event.metrics):
             self._rows += observations(self._experiment, trial, event.metrics)
 
     def _stopped(self, event: TrialStopped) -> None:
-        finish(find(self._experiment, event.trial), TrialStatus.EARLY_STOPPED, event.time, event.reason)
+        self._end(event, TrialStatus.EARLY_STOPPED, event.reason)
 
     def _failed(self, event: AttemptFailed) -> None:
-        if event.verdict is Verdict.RETRY:
-            return
-        status = TrialStatus.FAILED if event.verdict is Verdict.FAIL else TrialStatus.ABANDONED
-        finish(find(self._experiment, event.trial), status, event.time, event.failure.text)
+        if event.verdict is not Verdict.RETRY:
+            status = TrialStatus.FAILED if event.verdict is Verdict.FAIL else TrialStatus.ABANDONED
+            self._end(event, status, event.failure.text)
 
     def _abandoned(self, event: TrialAbandoned) -> None:
-        finish(find(self._experiment, event.trial), TrialStatus.ABANDONED, event.time, event.reason)
+        self._end(event, TrialStatus.ABANDONED, event.reason)
+
+    def _end(
+        self,
+        event: TrialEvent,
+        status: TrialStatus,
+        reason: str | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._rows += self._arms.end(event.trial, status, event.time, reason, metrics)
 
     def _restore_strategy(self) -> None:
         if not self._new:
             return
         # By trial, not by record: what the user generated early and finished late stands where it was made.
         runs = self._strategy._generator_runs
-        runs += [self._new[index] for index in sorted(self._new)]
+        runs += [run for index in sorted(self._new) for run in self._new[index]]
         node = runs[-1]._generation_node_name
         if node is not None:
             self._strategy._curr = self._strategy.nodes_by_name[node]

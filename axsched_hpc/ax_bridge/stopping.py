@@ -13,6 +13,7 @@ from ax.core.experiment import Experiment
 from ax.early_stopping.strategies import BaseEarlyStoppingStrategy
 from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.global_stopping.strategies.base import BaseGlobalStoppingStrategy
+from ax.global_stopping.strategies.improvement import ImprovementGlobalStoppingStrategy
 
 from axsched_hpc.core.errors import ConfigError
 
@@ -84,6 +85,26 @@ def settle_global(own: BaseGlobalStoppingStrategy | None, option: Any) -> BaseGl
     return strategy
 
 
+def refuse_for_batches(
+    early: BaseEarlyStoppingStrategy | None, whole: BaseGlobalStoppingStrategy | None
+) -> None:
+    """Refuse strategies that fail where there is a batch trial, so that they would never stop anything.
+
+    Raises
+    ------
+    ConfigError
+        There is one.
+    """
+    # One of the user's own may know batch trials; of early stopping, Ax's base class does not.
+    name = GLOBAL if isinstance(whole, ImprovementGlobalStoppingStrategy) else OPTION
+    strategy = whole if name == GLOBAL else early
+    if strategy is not None:
+        raise ConfigError(
+            f"There are trials of several arms, and Ax's {type(strategy).__name__} cannot handle them: it "
+            f"would stop nothing. Set {name} to False, or use trials of one arm."
+        )
+
+
 def _checked(name: str, option: Any, own: Any, kind: Any, takes: str) -> Any:
     """The strategy that was given, where it is one and the client has no other."""
     if not isinstance(option, kind):
@@ -138,7 +159,7 @@ class _Complaints:
 
     def tell(self, error: Exception) -> None:
         """Warn, where the same was not told before."""
-        text = f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {error}".rstrip(".")
         if text not in self._told:
             self._told.add(text)
             logger.warning("%s, since %s fails: %s.", self._consequence, self._name, text)

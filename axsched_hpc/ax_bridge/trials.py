@@ -12,14 +12,17 @@ from math import inf, isnan
 from typing import Any
 
 from ax.core.arm import Arm
+from ax.core.base_trial import BaseTrial
+from ax.core.batch_trial import BatchTrial
 from ax.core.data import DataRow
 from ax.core.experiment import Experiment
+from ax.core.generator_run import GeneratorRunType
 from ax.core.metric import Metric
 from ax.core.observation import ObservationFeatures
 from ax.core.trial import Trial
 from ax.core.trial_status import TrialStatus
 
-from axsched_hpc.core.errors import ExperimentMismatchError, MetricsError
+from axsched_hpc.core.errors import MetricsError, ParameterError
 from axsched_hpc.core.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -33,24 +36,6 @@ def instant(seconds: float) -> datetime:
 def epoch(moment: datetime) -> float:
     """The inverse of :func:`instant`."""
     return moment.timestamp()
-
-
-def find(experiment: Experiment, index: int) -> Trial:
-    """One trial.
-
-    Raises
-    ------
-    ExperimentMismatchError
-        There is none of that index.
-    """
-    trial = experiment.trials.get(index)
-    if not isinstance(trial, Trial):
-        raise ExperimentMismatchError(
-            f"Trial {index} is not in the experiment {experiment._name!r}, which has "
-            f"{len(experiment.trials)} trials. "
-            "Was it removed, or is this another experiment's directory?"
-        )
-    return trial
 
 
 def own_point(experiment: Experiment, index: int, parameters: Mapping[str, Any], arm: str) -> Trial:
@@ -73,14 +58,22 @@ def own_point(experiment: Experiment, index: int, parameters: Mapping[str, Any],
     return trial
 
 
-def start(trial: Trial, time: float) -> None:
-    """Mark a new trial as running since the moment of its creation."""
+def settle_status_quo(trial: BatchTrial) -> None:
+    """Say of a batch trial that was made from a record whether the status quo was added to it as such."""
+    kinds = {run.generator_run_type for run in trial.generator_runs}
+    trial.should_add_status_quo_arm = GeneratorRunType.STATUS_QUO.name in kinds
+
+
+def start(trial: BaseTrial, time: float, *, new: bool = True) -> None:
+    """Mark a trial as running from now on; ``new``: it was made just now, too."""
     moment = instant(time)
     trial.mark_running(no_runner_required=True)
-    trial._time_created = trial._time_run_started = moment
+    trial._time_run_started = moment
+    if new:
+        trial._time_created = moment
 
 
-def finish(trial: Trial, status: TrialStatus, time: float, reason: str | None = None) -> bool:
+def finish(trial: BaseTrial, status: TrialStatus, time: float, reason: str | None = None) -> bool:
     """Bring a trial to its final status. False where it had that status already, and nothing was changed."""
     before = trial.status
     if before is status:
@@ -106,23 +99,30 @@ def finish(trial: Trial, status: TrialStatus, time: float, reason: str | None = 
 
 
 def observations(
-    experiment: Experiment, trial: Trial, metrics: Metrics, step: int | None = None
+    experiment: Experiment,
+    trial: BaseTrial,
+    metrics: Metrics,
+    step: int | None = None,
+    *,
+    arm: str | None = None,
 ) -> list[DataRow]:
-    """A trial's metrics as rows of data; those that are new to the experiment become tracking metrics.
+    """An arm's metrics as rows of data; those that are new to the experiment become tracking metrics.
 
     Parameters
     ----------
+    arm
+        Its name; None for the only one of its trial.
     step
         That of a point of its curve; the final metrics are those of the curve's last step. None for a trial
         without a curve.
     """
     track(experiment, metrics)
-    known, arm = experiment.metrics, trial.arm
-    assert arm is not None  # every trial that is taken over has one
+    known = experiment.metrics
+    name_of_arm = trial.arms[0].name if arm is None else arm
     return [
         DataRow(
             trial_index=trial.index,
-            arm_name=arm.name,
+            arm_name=name_of_arm,
             metric_name=name,
             metric_signature=known[name].signature,
             mean=mean,
@@ -160,6 +160,25 @@ def final_values(rows: Iterable[DataRow]) -> Metrics:
 def _step(row: DataRow) -> float:
     # What has no step comes last: to Ax that is the end.
     return inf if row.step is None or isnan(row.step) else row.step
+
+
+def require_free_name(experiment: Experiment, name: str, point: Mapping[str, Any]) -> None:
+    """Check that a point may be added as an arm of this name; Ax does so only once the trial is there.
+
+    Raises
+    ------
+    ParameterError
+        The name is another arm's, or the point has another name already.
+    """
+    of_name = experiment.arms_by_name.get(name)
+    of_point = experiment.arms_by_signature.get(Arm.md5hash(point))
+    if of_name is not None and of_name is not of_point:
+        raise ParameterError(f"The arm name {name!r} is taken by {of_name.parameters}. Choose another.")
+    if of_point is not None and of_point.name != name:
+        raise ParameterError(
+            f"The point {dict(point)} is already in the experiment as the arm {of_point.name!r}. "
+            "Leave the name out."
+        )
 
 
 def require_one_kind_of_sem(experiment: Experiment) -> None:

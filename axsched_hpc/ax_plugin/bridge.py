@@ -14,6 +14,7 @@ from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.ax_bridge.files import DRIVEN_BY_AX
 from axsched_hpc.ax_bridge.inputs import handles_from
 from axsched_hpc.ax_bridge.snapshot import FORMAT, KEY, seal
+from axsched_hpc.ax_bridge.taking import SUGGESTED
 from axsched_hpc.core.curve import Point
 from axsched_hpc.core.errors import ExperimentMismatchError
 from axsched_hpc.core.events import Event, TrialAdded
@@ -60,7 +61,8 @@ class AskingAx(AxBridge):
 
     def added(self, trial: Trial, *, time: float) -> TrialAdded:
         """The record of a trial that Ax wants to run, from which it can be made again."""
-        return self._candidate(trial, time, "ax").event()
+        (candidate,) = self._taken(trial, time, SUGGESTED)
+        return candidate.event()
 
     def definition(self) -> dict[str, Any]:
         """What makes it the same experiment; how points are generated is not known here."""
@@ -78,7 +80,7 @@ class AskingAx(AxBridge):
     def replay(self, events: Iterable[Event]) -> None:
         """Nothing: what Ax does not know yet it asks for."""
 
-    def external(self, known: Iterable[int]) -> list[TrialAdded]:
+    def external(self, known: Collection[int], *, time: float) -> list[TrialAdded]:
         """None: what the user completes in Ax by himself, Ax keeps."""
         return []
 

@@ -13,6 +13,7 @@ from typing import Any
 from ax.core.experiment import Experiment
 from ax.core.trial import Trial
 
+from axsched_hpc.ax_bridge.arms import Arms
 from axsched_hpc.ax_bridge.data import Observed
 from axsched_hpc.ax_bridge.inputs import Handles
 from axsched_hpc.ax_bridge.records import Reference
@@ -126,7 +127,8 @@ class Engine(Driver):
             if isinstance(there := experiment.trials.get(event.trial), Trial):
                 _require_same(self.session.ledger.trials[event.trial], there, self.session.layout)
         lost = [event for event in added if event.trial not in experiment.trials]
-        Replay(handles, Reference.of(experiment), Observed(experiment)).run(lost)
+        observed = Observed(experiment)
+        Replay(handles, Reference.of(experiment), observed, Arms(experiment, observed)).run(lost)
         return [event.trial for event in lost]
 
     def close(self) -> None:

@@ -61,6 +61,9 @@ class SchedulerConfig:
         strategy or else Ax's default, False not at all.
     global_stopping : False, None or a strategy of Ax
         Whether the whole run ends before its budget is spent: None as an AxClient does it, False never.
+    arms_per_trial : int
+        With more than one, points are generated as Ax's batch trials of so many arms, each of which is run
+        as a trial is. For an ``Experiment``.
     permissions : {"private", "group"}
         Who may read the experiment directory: its owner only, or his group as well. Nobody else can write.
     """
@@ -82,12 +85,14 @@ class SchedulerConfig:
     takeover_after: float = 60.0
     early_stopping: Any = None
     global_stopping: Any = None
+    arms_per_trial: int = 1
     permissions: str = "private"
 
     @property
-    def stopping(self) -> dict[str, Any]:
+    def of_ax(self) -> dict[str, Any]:
         """The options that only Ax understands."""
-        return {"early_stopping": self.early_stopping, "global_stopping": self.global_stopping}
+        names = ("arms_per_trial", "early_stopping", "global_stopping")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def failure_limit(self) -> FailureLimit:
@@ -176,6 +181,10 @@ def duration(name: str, value: Any) -> float:
     return float(_seconds(0, zero=True)(name, value))
 
 
+def _at_least_one(name: str, value: Any) -> int:
+    return whole_number(name, value, 1)
+
+
 def _optional_whole(name: str, value: Any) -> int | None:
     return None if value is None else whole_number(name, value)
 
@@ -260,5 +269,6 @@ _CHECKS: dict[str, Check] = {
     "takeover_after": _seconds(3),
     "early_stopping": _anything,
     "global_stopping": _anything,
+    "arms_per_trial": _at_least_one,
     "permissions": _choice("private", "group"),
 }

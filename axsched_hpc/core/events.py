@@ -135,9 +135,9 @@ class ObjectiveSet(Event):
 class TrialAdded(TrialEvent):
     """A trial entered the experiment.
 
-    ``origin`` is ``ax`` (suggested), ``batch`` (the user's own point, to be run) or ``external`` (found in
-    the experiment, with its outcome in ``ax``). ``ax`` is opaque here: what the Ax bridge needs to make the
-    same trial again.
+    ``origin`` is ``ax`` (suggested), ``batch`` (the user's own point, to be run), ``candidate`` (found in the
+    experiment, to be run) or ``external`` (found there, with its outcome in ``ax``). ``ax`` is opaque here:
+    what the Ax bridge needs to make the same trial again.
     """
 
     kind: ClassVar[str] = "trial_added"

@@ -43,6 +43,9 @@ class _External:
 
 _EXTERNAL = ("state", "metrics")
 
+#: The origin of a trial that was found in Ax, where its owner had left it to be run.
+CANDIDATE = "candidate"
+
 
 def _same_run(before: DriverOpened | None, event: DriverOpened) -> bool:
     """Whether a driver takes over from another one of its run; the next session of one process is new."""
@@ -111,6 +114,11 @@ class Ledger:
         """Take many events in; their actions were performed, or are found again from the state."""
         for event in events:
             self.apply(event)
+
+    def left_to_run(self) -> int:
+        """How many trials that their owner made in Ax have not begun, and so are not counted in a call."""
+        trials = (self.trials[number] for number in self.waiting)
+        return sum(trial.origin == CANDIDATE and not trial.attempts for trial in trials)
 
     def interrupted(self) -> CallStarted | None:
         """The call that a driver began and did not end."""
@@ -188,7 +196,8 @@ class Ledger:
     def _trial_added(self, event: TrialAdded) -> tuple[Action, ...]:
         if event.trial in self.trials:
             raise IllegalTransition(f"trial {event.trial} is added a second time")
-        trial = Trial(event.trial, event.arm, event.parameters, event.origin, event.time)
+        index = (event.ax or {}).get("index")
+        trial = Trial(event.trial, event.arm, event.parameters, event.origin, event.time, index=index)
         if event.origin == "external":
             try:
                 outcome = typed.read(_External, {name: (event.ax or {}).get(name) for name in _EXTERNAL})

@@ -72,6 +72,8 @@ class Trial:
     ----------
     reach
         How far its curve has come; None where nothing was reported.
+    index
+        Ax's index, where that is not the number: of arms of batch trials, and of all trials beside them.
     """
 
     number: int
@@ -85,11 +87,17 @@ class Trial:
     metrics: Metrics | None = None
     ended: float | None = None
     reason: str = ""
+    index: int | None = None
 
     @property
     def attempt(self) -> Attempt | None:
         """The latest attempt."""
         return self.attempts[-1] if self.attempts else None
+
+    @property
+    def label(self) -> str:
+        """Its number, and where that is not Ax's index, the arm's name."""
+        return f"{self.number}" if self.index is None else f"{self.number} (arm {self.arm})"
 
     def failures(self) -> tuple[Failure, ...]:
         """The failures of its attempts, oldest first."""

@@ -53,13 +53,13 @@ def standing(trials: Iterable[Trial], problem: Problem) -> Standing:
     if top:
         number = sum(satisfies(metrics, constraints, reference) for _, metrics in found)
         all_of = f"All {len(top)} trials of the front satisfy"
-        who = f"Trial {top[0].number} satisfies" if len(top) == 1 else all_of
+        who = f"Trial {top[0].label} satisfies" if len(top) == 1 else all_of
         text = f"{who} {wanted}; {number} of {len(found)} completed trials do."
         text += "".join(map(_doubt, _unsure(top, constraints, reference)))
     else:
         nearest, misses = _nearest(found, constraints, reference)
         text = (
-            f"No completed trial satisfies {wanted}; the nearest is trial {nearest.number}, "
+            f"No completed trial satisfies {wanted}; the nearest is trial {nearest.label}, "
             f"which violates {_list(misses)}."
         )
     unknown = [str(c) for c in constraints if c.limit(reference) is None]
@@ -83,7 +83,7 @@ def _unsure(
 def _doubt(miss: _Miss) -> str:
     trial, constraint, excess = miss
     return (
-        f" That trial {trial.number} satisfies {constraint} is not certain: its mean is {excess:.3g} beyond, "
+        f" That trial {trial.label} satisfies {constraint} is not certain: its mean is {excess:.3g} beyond, "
         "which is within its error (95 %)."
     )
 

@@ -236,8 +236,9 @@ class Loop:
         # After a refusal Ax is asked again when another trial has ended: until then its answer is the same.
         refused = self._refused_at == self._ended() and bool(ledger.active or ledger.waiting)
         if wanted.ask and not refused:
-            fresh, exhausted = self._ask(wanted.ask)
-            trials += fresh
+            fresh, exhausted = self._ask(wanted.ask, max(0, goal.trials - ledger.own))
+            # Trials of several arms are made whole: what finds no slot now waits for one.
+            trials = [*trials, *fresh][: wanted.submit + wanted.ask]
         self._submitter.submit(trials)
         if ledger.active or ledger.waiting:
             return None
@@ -250,10 +251,10 @@ class Loop:
             return Stop.EXHAUSTED
         return None
 
-    def _ask(self, number: int) -> tuple[list[int], bool]:
+    def _ask(self, number: int, most: int) -> tuple[list[int], bool]:
         started = self._clock.monotonic()
         faults.reach("ask.before")
-        asked = self._session.bridge.ask(number, time=self._clock.now())
+        asked = self._session.bridge.ask(number, time=self._clock.now(), most=most)
         self._session.owe(*(candidate.event() for candidate in asked.candidates))
         faults.reach("ask.after")
         self.generating += self._clock.monotonic() - started
@@ -275,7 +276,7 @@ class Loop:
             return
         trials = self._session.ledger.trials
         bad = [t for t in trials.values() if t.state in (TrialState.FAILED, TrialState.ABANDONED)][-5:]
-        messages = [f"trial {trial.number}: {trial.reason}" for trial in bad]
+        messages = [f"trial {trial.label}: {trial.reason}" for trial in bad]
         left = len(self._session.ledger.active)
         running = f" {plural(left, 'attempt')} still under way, left to the next call." if left else ""
         raise FailureRateError(

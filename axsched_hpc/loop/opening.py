@@ -8,12 +8,15 @@ import json
 import logging
 import os
 import platform
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 from axsched_hpc._version import __version__
 from axsched_hpc.ax_bridge import definition, snapshot
 from axsched_hpc.ax_bridge.bridge import AxBridge
+from axsched_hpc.ax_bridge.taking import recorded
 from axsched_hpc.core.errors import ConfigError, ExperimentMismatchError, JournalError
+from axsched_hpc.core.events import Event
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.io import access, atomic, owner
 from axsched_hpc.io.layout import Layout
@@ -125,8 +128,13 @@ def refuse_lost_end(layout: Layout, ledger: Ledger) -> None:
         raise repair.lost_end(layout, what)
 
 
-def settle_definition(layout: Layout, bridge: AxBridge, ledger: Ledger, *, mode: int) -> str:
+def settle_definition(layout: Layout, bridge: AxBridge, events: Iterable[Event] | None, *, mode: int) -> str:
     """Write the definition of a new experiment, or check the trials that an old one began with; its digest.
+
+    Parameters
+    ----------
+    events
+        The old one's journal; None for a new one.
 
     Raises
     ------
@@ -135,12 +143,12 @@ def settle_definition(layout: Layout, bridge: AxBridge, ledger: Ledger, *, mode:
     OSError
         It cannot be written.
     """
-    if ledger.driver is None:
+    if events is None:
         text = json.dumps(bridge.definition()) + "\n"
         atomic.write(layout.definition, text, mode=mode)
         return _digest(text)
     text = read_definition(layout)
-    definition.check_base(json.loads(text), bridge.experiment, recorded=ledger.trials)
+    definition.check_base(json.loads(text), bridge.experiment, recorded=recorded(events))
     return _digest(text)
 
 

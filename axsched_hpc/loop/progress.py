@@ -19,6 +19,7 @@ from axsched_hpc.core.events import (
     Event,
     StopDecided,
     TrialAbandoned,
+    TrialEvent,
     TrialStopped,
 )
 from axsched_hpc.core.ledger import Ledger
@@ -31,36 +32,37 @@ log = logging.getLogger("axsched_hpc")
 
 def describe(event: Event, ledger: Ledger, incumbent: Incumbent) -> str | None:
     """One line about an event, or nothing where a person need not know."""
+    which = ledger.trials[event.trial].label if isinstance(event, TrialEvent) else ""
     match event:
         case BatchSubmitted(token=token, jobs=jobs):
             arrays = list(dict.fromkeys(job.partition("_")[0] for job in jobs.values()))
             trials = [ledger.batches[token][index][0] for index in sorted(jobs)]
             what = f"{'trial' if len(trials) == 1 else 'trials'} {ranges(trials)}"
             return f"{what} submitted: job {arrays[0]}" + (f" to {arrays[-1]}" if len(arrays) > 1 else "")
-        case AttemptWaits(trial=trial, reason=reason) if reason:
-            return f"trial {trial} waits for {reason}, which may not pass by itself"
-        case AttemptStarted(trial=trial, node=node):
-            return f"trial {trial} runs" + (f" on {node}" if node else "")
-        case AttemptRequeued(trial=trial):
-            return f"trial {trial} was put back into the queue by the scheduler"
-        case AttemptWithdrawn(trial=trial, reason=reason):
-            return f"trial {trial}: its attempt {event.attempt} was withdrawn ({reason})"
-        case AttemptSucceeded(trial=trial, metrics=metrics):
+        case AttemptWaits(reason=reason) if reason:
+            return f"trial {which} waits for {reason}, which may not pass by itself"
+        case AttemptStarted(node=node):
+            return f"trial {which} runs" + (f" on {node}" if node else "")
+        case AttemptRequeued():
+            return f"trial {which} was put back into the queue by the scheduler"
+        case AttemptWithdrawn(reason=reason):
+            return f"trial {which}: its attempt {event.attempt} was withdrawn ({reason})"
+        case AttemptSucceeded(metrics=metrics):
             values = ", ".join(f"{name} = {number(pair[0])}" for name, pair in metrics.items())
-            return f"trial {trial} completed: {values}{_standing(ledger, incumbent)}"
-        case AttemptFailed(trial=trial, attempt=attempt, failure=failure, verdict=verdict):
+            return f"trial {which} completed: {values}{_standing(ledger, incumbent)}"
+        case AttemptFailed(attempt=attempt, failure=failure, verdict=verdict):
             then = {
                 Verdict.RETRY: "it is tried again",
                 Verdict.FAIL: "the trial failed",
                 Verdict.ABANDON: "the trial is abandoned",
             }[verdict]
-            return f"trial {trial}, attempt {attempt}: {failure.text} ({failure.kind}; {then})"
+            return f"trial {which}, attempt {attempt}: {failure.text} ({failure.kind}; {then})"
         case StopDecided(trial=trial, reason=reason):
-            return f"trial {trial} is to be stopped early{_after(ledger, trial)}: {reason}"
+            return f"trial {which} is to be stopped early{_after(ledger, trial)}: {reason}"
         case TrialStopped(trial=trial):
-            return f"trial {trial} was stopped early{_after(ledger, trial)}{_standing(ledger, incumbent)}"
-        case TrialAbandoned(trial=trial, reason=reason):
-            return f"trial {trial} is abandoned: {reason}"
+            return f"trial {which} was stopped early{_after(ledger, trial)}{_standing(ledger, incumbent)}"
+        case TrialAbandoned(reason=reason):
+            return f"trial {which} is abandoned: {reason}"
     return None
 
 
@@ -87,7 +89,7 @@ def _standing(ledger: Ledger, incumbent: Incumbent) -> str:
         text += f"{stopped} stopped early, "
     text += f"{len(ledger.active)} under way"
     if incumbent.trial is not None and incumbent.value is not None:
-        text += f"; best {incumbent.name} = {number(incumbent.value)} in trial {incumbent.trial.number}"
+        text += f"; best {incumbent.name} = {number(incumbent.value)} in trial {incumbent.trial.label}"
     return text + ")"
 
 

@@ -150,8 +150,11 @@ class Session:
         opening.refuse_another(layout, bridge)
         opening.check_resume(layout, config.resume, there=there)
         lease.writer.check()  # right before the first write
-        digest = opening.settle_definition(layout, bridge, ledger, mode=opening.file_mode(config.permissions))
-        bridge.replay(journal.events(segments))
+        events = list(journal.events(segments))
+        digest = opening.settle_definition(
+            layout, bridge, events if there else None, mode=opening.file_mode(config.permissions)
+        )
+        bridge.replay(events)
         faults.reach("open.read")
         session = cls(layout, bridge, config, clock, lease, ledger)
         # Nothing is under way yet that would be worth waiting for.
@@ -178,8 +181,10 @@ class Session:
         return session
 
     def adopt(self) -> None:
-        """Record the trials that the user completed in Ax by himself, so that a replay has them too."""
-        self.record(*self.bridge.external(self.ledger.trials))
+        """Record what the user did in Ax by himself, so that a replay has it too: trials that he completed,
+        and batch trials that he left to be run.
+        """
+        self.record(*self.bridge.external(self.ledger.trials, time=self.clock.now()))
 
     def close(self, *, orderly: bool) -> None:
         """Give the experiment back; doing it again changes nothing. ``orderly``: no call was interrupted.

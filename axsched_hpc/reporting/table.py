@@ -18,7 +18,8 @@ _HEAD = ("trial", "state", "attempt", "job", "metrics", "age", "reason")
 
 
 def status_text(reading: Reading, *, now: float, width: int) -> str:
-    """The state of an experiment: a line of totals, who drives it, and a row per trial.
+    """The state of an experiment: a line of totals, who drives it, and a row per trial; where there are batch
+    trials, with the names of the arms.
 
     Parameters
     ----------
@@ -36,7 +37,11 @@ def status_text(reading: Reading, *, now: float, width: int) -> str:
     if spared is not None:
         lines.append(spared)
     if ledger.trials:
-        lines += ["", *table([_HEAD, *(_row(t, now) for t in ledger.trials.values())], width)]
+        rows = [_HEAD, *(_row(t, now) for t in ledger.trials.values())]
+        if any(trial.index is not None for trial in ledger.trials.values()):
+            arms = ["arm", *(trial.arm for trial in ledger.trials.values())]
+            rows = [(row[0], arm, *row[1:]) for row, arm in zip(rows, arms, strict=True)]
+        lines += ["", *table(rows, width)]
     return "\n".join(lines)
 
 
@@ -71,7 +76,7 @@ def _best(reading: Reading) -> list[str]:
     (trial,), (objective,) = found.best, problem.objectives
     value = number(objective.value(trial.metrics or {}))
     feasible = " (feasible)" if problem.bounds else ""
-    return [f"best: {objective.name} = {value} in trial {trial.number}{feasible}"]
+    return [f"best: {objective.name} = {value} in trial {trial.label}{feasible}"]
 
 
 def table(rows: Iterable[Sequence[str]], width: int) -> list[str]:

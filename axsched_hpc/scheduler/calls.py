@@ -39,7 +39,7 @@ class Calls:
         """Begin, go on with, or recognise as done a call of ``run_optimization``."""
         ledger = self._session.ledger
         ordinal, earlier = self._peek(RUN)
-        base = earlier.base if earlier is not None else ledger.own
+        base = earlier.base if earlier is not None else ledger.own - ledger.left_to_run()
         ended = ledger.ended_calls.get(ordinal)
         # A call whose time was over, or for which Ax had no more points, had reached its end with fewer
         # trials.

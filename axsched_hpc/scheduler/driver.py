@@ -178,6 +178,7 @@ class Driver:
         session = self.session
         deadline = None if limit is None else self._clock.monotonic() + limit
         with self._interruptible(deadline) as interrupts:
+            session.adopt()
             loop = self._prepared()
             goal = Goal(session.ledger.own, synchronous=True, deadline=deadline, cancel=False)
             self._run(loop, goal, None, interrupts)

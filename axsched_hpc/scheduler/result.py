@@ -60,7 +60,7 @@ class Result:
     best_values
         Its metrics: name -> (mean, standard error or None).
     best_trial
-        Its index.
+        Its number: Ax's index, but where there are batch trials.
     front
         With several objectives: arm name -> parameters, of the observed Pareto front.
     front_values
@@ -74,7 +74,7 @@ class Result:
     feasibility
         The same in words, with the trial that comes nearest where none satisfies them.
     trials
-        One row per trial, as Ax has it.
+        One row per trial, as Ax has it; of batch trials one per arm, with its ``number``.
     failures
         The trials that were given up, with reasons.
     stopped_early

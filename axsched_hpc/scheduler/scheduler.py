@@ -84,7 +84,7 @@ class AxScheduler(SetsObjective):
             ax_client_or_experiment,
             generation_strategy=generation_strategy,
             seed=self._config.seed,
-            **self._config.stopping,
+            **self._config.of_ax,
         )
         self._objective: Any = None
         self._driver: Driver | None = None
@@ -123,9 +123,9 @@ class AxScheduler(SetsObjective):
         bridge = AxBridge.from_text(
             read_definition(layout),
             str(layout.definition),
-            **SchedulerConfig.from_dict(options).stopping,
+            **SchedulerConfig.from_dict(options).of_ax,
         )
-        scheduler = cls(bridge.client, runner, options)
+        scheduler = cls(bridge.experiment, runner, options, generation_strategy=bridge.generation_strategy)
         scheduler._bridge = bridge
         scheduler._opened(need_objective=False)
         return scheduler
@@ -253,7 +253,7 @@ class AxScheduler(SetsObjective):
             loaded = read_any(text, str(source), seed=self._config.seed)
         except ConfigError as error:
             raise ConfigError(f"{error} Nothing changed.") from None
-        bridge = AxBridge(loaded.handles, **self._config.stopping)
+        bridge = AxBridge(loaded.handles, **self._config.of_ax)
         self.close()
         self._bridge = bridge
         log.info("Loaded %s from %s: %d trial(s).", loaded.kind, source, len(bridge.experiment.trials))

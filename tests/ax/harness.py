@@ -103,7 +103,7 @@ class Driver:
         return {event.trial for event in self.events() if isinstance(event, TrialAdded)}
 
     def record_external(self) -> None:
-        for event in self.bridge.external(self.known()):
+        for event in self.bridge.external(self.known(), time=self.now):
             self.record(event)
 
     def tick(self) -> float:

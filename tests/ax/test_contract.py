@@ -302,11 +302,11 @@ def test_external_trials_are_found_once_final(kind: str) -> None:
     bridge.client.mark_trial_abandoned(2)
     known = base_trials(definition)
     assert known == {base}
-    completed, abandoned = bridge.external(known)
+    completed, abandoned = bridge.external(known, time=START)
     assert (completed.trial, completed.origin, completed.ax["state"]) == (1, "external", TrialState.COMPLETED)
     assert completed.ax["metrics"] == {"f": [1.5, 0.1]}
     assert (abandoned.trial, abandoned.ax["state"]) == (2, TrialState.ABANDONED)
-    assert bridge.external({0, 1, 2}) == []
+    assert bridge.external({0, 1, 2}, time=START) == []
 
 
 def test_its_definition_depends_on_neither_object_nor_trials(kind: str) -> None:

@@ -223,7 +223,7 @@ def check_usable(text: str) -> None:
     taken = AxBridge(loaded.handles)
     taken.definition()
     taken.problem()
-    taken.external(())
+    taken.external((), time=0.0)
     taken.trials_frame()
     again = read_any(taken.snapshot_text(), "again.json")
     # As text, since NaN is not equal to itself.

@@ -10,8 +10,6 @@ import pytest
 from ax.adapter.registry import Generators
 from ax.api.client import Client
 from ax.api.configs import RangeParameterConfig
-from ax.core.arm import Arm
-from ax.core.experiment import Experiment
 from ax.core.map_metric import MapMetric
 from ax.core.metric import Metric
 from ax.generation_strategy.generation_node import GenerationStep
@@ -86,13 +84,6 @@ def test_a_strategy_of_another_experiment_is_refused() -> None:
     other.name = "other"
     with pytest.raises(ConfigError, match="was used for another experiment before"):
         AxBridge.from_input(other, generation_strategy=strategy)
-
-
-def test_batch_trials_are_refused() -> None:
-    experiment: Experiment = new_input("Experiment")
-    experiment.new_batch_trial().add_arm(Arm({"x": 0.0, "y": 0.0}))
-    with pytest.raises(ConfigError, match="Trial 0 is a BatchTrial; only trials of one arm"):
-        AxBridge.from_input(experiment)
 
 
 def test_metrics_that_ax_cannot_save_are_refused_before_anything_runs() -> None:

@@ -215,6 +215,14 @@ def _morse_energy(lattice_constant: float, D: float, alpha: float, r0: float) ->
     return sum(pair(r) - pair(10.0) for r in distances if r < 10.0) / 2
 
 
+def test_batch_trials(outside: Path) -> None:
+    printed = _run("batch_trials")
+    ledger = read_experiment(outside / "outputs/batch_trials").ledger
+    assert [trial.origin for trial in ledger.trials.values()] == ["candidate"] * 3 + ["ax"] * 6
+    assert +ledger.counts == {TrialState.COMPLETED: 9}
+    assert "\nbest: {'dose': " in printed
+
+
 def test_started_again_an_example_goes_on(outside: Path) -> None:
     trials, _ = EXAMPLES["batch"]
     _run("batch")

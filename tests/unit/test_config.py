@@ -37,7 +37,7 @@ def test_values_are_taken(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"monitoring_intervall": 5}, "Did you mean 'monitoring_interval'?"),
-        ({"zzz": 5}, "Unknown config key 'zzz'. Known: cleanup_after_completion"),
+        ({"zzz": 5}, "Unknown config key 'zzz'. Known: arms_per_trial"),
         ({"monitoring_interval": "5"}, "config['monitoring_interval'] is '5' (str), but takes a number"),
         ({"monitoring_interval": 0}, "at least 0.1"),
         ({"monitoring_interval": True}, "(bool)"),
