@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from axsched_hpc.core.best import best
+from axsched_hpc.core.errors import plural
 from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.core.waiting import stuck
@@ -39,6 +40,8 @@ def status_text(reading: Reading, *, now: float, width: int) -> str:
     spared = saved_text(saved(ledger.trials.values()))
     if spared is not None:
         lines.append(spared)
+    if ledger.queue:
+        lines.append(f"queue: {plural(len(ledger.queue), 'point')} to be run before Ax is asked")
     if ledger.trials:
         lines += ["", *table([_HEAD, *(_row(t, now) for t in ledger.trials.values())], width)]
     return "\n".join(lines)

@@ -6,15 +6,24 @@ import logging
 import random
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
+from axsched_hpc.ax_bridge.warm import Finished
 from axsched_hpc.core.config import SchedulerConfig
-from axsched_hpc.core.errors import AxSchedError, ClusterUnavailableError, StorageError, plural
+from axsched_hpc.core.errors import (
+    AxSchedError,
+    ClusterUnavailableError,
+    ConfigError,
+    StorageError,
+    plural,
+)
 from axsched_hpc.core.events import ObjectiveSet
+from axsched_hpc.core.ledger import arm_key
+from axsched_hpc.core.states import TrialState
 from axsched_hpc.core.throttle import jittered, longer
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.io.provenance import repository
@@ -105,6 +114,31 @@ class Driver:
 
     # ------------------------------------------------------------ the public calls
 
+    def attach(self, evaluations: Sequence[Finished]) -> list[int]:
+        """Record evaluations that were not run here as completed trials; their indices."""
+        indices: list[int] = []
+        with self._interruptible(None):
+            session = self.session
+            session.adopt()
+            before = len(session.ledger.trials)
+            indices = session.bridge.attach_finished(evaluations, time=self._clock.now())
+            session.adopt()
+            new = len(session.ledger.trials) - before
+            log.info("Attached %s.", _new_of(new, len(evaluations), "trial", "there already"))
+        return indices
+
+    def enqueue(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Let points be run before Ax is asked for any."""
+        with self._interruptible(None):
+            new, before = self._calls.enqueue(points), "enqueued before the script was started again"
+            log.info("Enqueued %s.", _new_of(new, len(points), "point", before))
+
+    def set_baseline(self, point: Mapping[str, Any]) -> None:
+        """Make a point the baseline, and record it."""
+        with self._interruptible(None):
+            self.session.bridge.set_baseline(point)
+            self.session.adopt()
+
     def optimise(self, max_trials: int, *, synchronous: bool, limit: float | None) -> dict[str, Any]:
         """Run up to so many more trials; ``limit`` is in seconds."""
         session = self.session
@@ -116,6 +150,7 @@ class Driver:
                     "The global stopping strategy acts only while no trial is running, and an asynchronous "
                     "run keeps its slots full. Make the strategy with inactive_when_pending_trials=False."
                 )
+            self._check_baseline()
             loop = self._prepared()
             call = self._calls.begin_run(max_trials, synchronous=synchronous)
             if call.done:
@@ -124,8 +159,36 @@ class Driver:
                     summary(session.ledger),
                 )
             else:
+                self._begin_with_baseline()
                 self._run(loop, Goal(call.base + max_trials, synchronous, deadline), call, interrupts)
         return best_parameters(session.ledger, session.problem)
+
+    def _check_baseline(self) -> None:
+        """Refuse to begin where constraints refer to a baseline that does not exist: Ax would use up the
+        points that need no model, and stop.
+        """
+        problem = self.session.problem
+        relative = [each for each in (*problem.constraints, *problem.thresholds) if each.relative]
+        if relative and problem.status_quo is None:
+            names = ", ".join(dict.fromkeys(name for each in relative for name in each.weights))
+            raise ConfigError(
+                f"What is asked of {names} is relative to a baseline, and there is none. Nothing was "
+                "submitted. Name it with scheduler.set_baseline({...}), with its metrics where they are known."
+            )
+
+    def _begin_with_baseline(self) -> None:
+        """Enqueue the baseline as the first point, unless it has an outcome or is on its way."""
+        session, ledger = self.session, self.session.ledger
+        if ledger.baseline is None:
+            return
+        key = arm_key(ledger.baseline.parameters)
+        trials = [trial for trial in ledger.trials.values() if arm_key(trial.parameters) == key]
+        if any(trial.state is TrialState.COMPLETED or not trial.state.final for trial in trials):
+            return
+        if any(arm_key(point) == key for point in ledger.queue.values()):
+            return
+        log.info("The baseline %s has no completed trial; it is run first.", ledger.baseline.parameters)
+        session.enqueue([ledger.baseline.parameters], front=True)
 
     def new_batch(self) -> BatchTrialContext:
         """Collect the points of a batch."""
@@ -304,6 +367,13 @@ class Driver:
             while interrupts.count == 1 and (rest := end - self._clock.monotonic()) > 0:
                 self._clock.wait(rest)
         return interrupts.count > 1
+
+
+def _new_of(new: int, total: int, noun: str, known: str) -> str:
+    """``3 points``; of points that are not all new, ``3 points; 1 was there already``."""
+    old = total - new
+    rest = f"; {old} {'was' if old == 1 else 'were'} {known}" if old else ""
+    return plural(new, noun) + rest
 
 
 def close(session: Session) -> None:

@@ -1,0 +1,217 @@
+"""Evaluations that were not run here: checked, and attached as completed trials."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite, isnan
+from typing import Any
+
+from ax.api.client import Client
+from ax.core.arm import Arm
+from ax.core.data import DataRow
+from ax.core.experiment import Experiment
+from ax.core.search_space import SearchSpace
+from ax.core.trial import Trial
+from ax.core.trial_status import TrialStatus
+
+from axsched_hpc.ax_bridge.data import Observed
+from axsched_hpc.ax_bridge.parameters import MISFIT, validated
+from axsched_hpc.ax_bridge.trials import (
+    final_values,
+    finish,
+    has_observations,
+    observations,
+    own_point,
+    start,
+)
+from axsched_hpc.core.curve import finish as finish_curve
+from axsched_hpc.core.errors import ConfigError, MetricsError, ParameterError
+from axsched_hpc.core.evaluations import Evaluation, Source, given, left_out, mixed_sems
+from axsched_hpc.core.metrics import Metrics, normalise, require
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An evaluation that can be attached: its parameters are a point of the search space."""
+
+    where: str
+    parameters: dict[str, Any]
+    metrics: Metrics
+    curve: Mapping[int, Metrics]
+
+
+def check(
+    experiment: Experiment, required: Collection[str], evaluations: Sequence[Evaluation]
+) -> tuple[list[Finished], list[str]]:
+    """Those that can be attached, and what is wrong with the others, each by itself."""
+    good: list[Finished] = []
+    wrong: dict[str, str] = {}
+    for each in evaluations:
+        try:
+            good.append(_finished(experiment.search_space, required, each))
+        except ParameterError as error:
+            wrong[each.where] = str(error)
+    there: dict[str, tuple[bool, str]] = {}
+    for row in experiment.data._data_rows:
+        there.setdefault(row.metric_name, (not isnan(row.se), f"trial {row.trial_index}"))
+    wrong |= mixed_sems(((each.where, each.metrics) for each in good), there)
+    good = [each for each in good if each.where not in wrong]
+    return good, [f"{each.where}: {wrong[each.where]}" for each in evaluations if each.where in wrong]
+
+
+def check_points(
+    space: SearchSpace, points: Sequence[tuple[str, Mapping[str, Any]]]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The same for points that are still to be run, each with its place in the source."""
+    good: list[dict[str, Any]] = []
+    bad: list[str] = []
+    for where, point in points:
+        try:
+            good.append(validated(space, point))
+        except ParameterError as error:
+            bad.append(f"{where}: {str(error).removeprefix(MISFIT)}")
+    return good, bad
+
+
+def _finished(space: SearchSpace, required: Collection[str], each: Evaluation) -> Finished:
+    if each.problem:
+        raise ParameterError(each.problem)
+    problems, point, metrics = [], dict[str, Any](), Metrics()
+    try:
+        point = validated(space, each.parameters)
+    except ParameterError as error:
+        problems.append(str(error).removeprefix(MISFIT))
+    try:
+        metrics = normalise(each.metrics, source="it")
+        require(metrics, required, source="it")
+    except MetricsError as error:
+        problems.append(str(error))
+    if problems:
+        raise ParameterError(" ".join(problems))
+    return Finished(each.where, point, metrics, each.curve)
+
+
+def attach(
+    experiment: Experiment, observed: Observed, evaluations: Sequence[Finished], *, time: float
+) -> list[int]:
+    """Make each a completed trial, but where a completed trial of these parameters has these metrics
+    already; the trials, in the order of the evaluations.
+    """
+    there: dict[str, list[tuple[int, list[DataRow]]]] = {}
+    for trial in experiment.trials.values():
+        if isinstance(trial, Trial) and trial.arm is not None and trial.status is TrialStatus.COMPLETED:
+            there.setdefault(trial.arm.signature, []).append((trial.index, list(observed.of(trial.index))))
+    added, rows, indices = list[Trial](), list[DataRow](), list[int]()
+    for each in evaluations:
+        same = there.setdefault(Arm.md5hash(each.parameters), [])
+        index = next((index for index, known in same if has_observations(known, each.metrics)), None)
+        if index is None:
+            trial = _new_trial(experiment, each.parameters, time=time)
+            new = _rows(experiment, trial, each)
+            index = trial.index
+            same.append((index, new))
+            added.append(trial)
+            rows += new
+        indices.append(index)
+    observed.attach(rows)
+    for trial in added:
+        finish(trial, TrialStatus.COMPLETED, time)
+    return indices
+
+
+def take(experiment: Experiment, point: Mapping[str, Any], known: Container[int], *, time: float) -> Trial:
+    """A running trial at a point of the queue: a new one, or of the baseline the one that the user has
+    attached and left open.
+
+    Parameters
+    ----------
+    known
+        The trials that are accounted for.
+    """
+    baseline = experiment.status_quo
+    if baseline is not None and baseline.parameters == point:
+        for index, trial in experiment.trials.items():
+            if (
+                isinstance(trial, Trial)
+                and index not in known
+                and trial.status.is_running
+                and trial.arm == baseline
+            ):
+                return trial
+    return _new_trial(experiment, point, time=time)
+
+
+def set_baseline(experiment: Experiment, point: dict[str, Any]) -> None:
+    """Make a point Ax's status quo.
+
+    Raises
+    ------
+    ConfigError
+        There is another one already.
+    """
+    there = experiment.status_quo
+    if there is not None and there.parameters == point:
+        return
+    if there is not None:
+        raise ConfigError(
+            f"The baseline is {there.parameters} already, and Ax keeps one for the whole experiment. Nothing "
+            "was changed. Use another job_output_dir, and a new experiment, for another baseline."
+        )
+    arm = Arm(point)
+    taken = experiment.arms_by_name
+    known = experiment.arms_by_signature.get(arm.signature)
+    if known is None and "baseline" not in taken:
+        # As Client.attach_baseline calls it.
+        arm.name = "baseline"
+    experiment.status_quo = arm
+
+
+def _new_trial(experiment: Experiment, point: Mapping[str, Any], *, time: float) -> Trial:
+    """A running trial at a point that nothing generated."""
+    index = max(experiment.trials, default=-1) + 1
+    trial = own_point(experiment, index, point, f"{index}_0")
+    start(trial, time)
+    return trial
+
+
+def _rows(experiment: Experiment, trial: Trial, each: Finished) -> list[DataRow]:
+    if not each.curve:
+        return observations(experiment, trial, each.metrics)
+    curve = {step: dict(metrics) for step, metrics in each.curve.items()}
+    finish_curve(curve, each.metrics)
+    return [row for step in sorted(curve) for row in observations(experiment, trial, curve[step], step)]
+
+
+def experiment_of(source: object) -> Experiment | None:
+    """The experiment that an object of Ax holds; None where it is no such object."""
+    if isinstance(source, Client):
+        return source._maybe_experiment
+    # An AxClient's, which Ax 1.4 drops.
+    found = source if isinstance(source, Experiment) else getattr(source, "_experiment", None)
+    return found if isinstance(found, Experiment) else None
+
+
+def evaluations_of(experiment: Experiment, name: str, required: Collection[str]) -> Source:
+    """The completed trials of another experiment, with their curves; each arm of a trial by itself."""
+    observed = Observed(experiment)
+    unfinished = Counter(
+        trial.status.name for trial in experiment.trials.values() if trial.status is not TrialStatus.COMPLETED
+    )
+    return Source(name, tuple(_completed(experiment, observed, required)), left_out(name, unfinished))
+
+
+def _completed(experiment: Experiment, observed: Observed, required: Collection[str]) -> Iterator[Evaluation]:
+    for trial in experiment.trials.values():
+        if trial.status is not TrialStatus.COMPLETED:
+            continue
+        for arm in trial.arms:
+            rows = [row for row in observed.of(trial.index) if row.arm_name == arm.name]
+            curve: dict[int, Metrics] = {}
+            for row in rows:
+                if row.step is not None and isfinite(row.step) and isfinite(row.mean):
+                    sem = None if isnan(row.se) else row.se
+                    curve.setdefault(int(row.step), {})[row.metric_name] = (row.mean, sem)
+            where = f"trial {trial.index}" + (f", arm {arm.name}" if len(trial.arms) > 1 else "")
+            yield Evaluation(where, dict(arm.parameters), given(final_values(rows), required), curve)
