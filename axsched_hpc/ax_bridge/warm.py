@@ -159,13 +159,10 @@ def set_baseline(experiment: Experiment, point: dict[str, Any]) -> None:
             f"The baseline is {there.parameters} already, and Ax keeps one for the whole experiment. Nothing "
             "was changed. Use another job_output_dir, and a new experiment, for another baseline."
         )
-    arm = Arm(point)
-    taken = experiment.arms_by_name
-    known = experiment.arms_by_signature.get(arm.signature)
-    if known is None and "baseline" not in taken:
-        # As Client.attach_baseline calls it.
-        arm.name = "baseline"
-    experiment.status_quo = arm
+    known = Arm.md5hash(point) in experiment.arms_by_signature
+    # As Client.attach_baseline calls it; else Ax finds a name.
+    name = None if known or "baseline" in experiment.arms_by_name else "baseline"
+    experiment.status_quo = Arm(point, name=name)
 
 
 def _new_trial(experiment: Experiment, point: Mapping[str, Any], *, time: float) -> Trial:

@@ -164,9 +164,8 @@ def mixed_sems(
             has, there = first.setdefault(name, (sem is not None, where))
             if has != (sem is not None):
                 words = ("no standard error, and {} has one", "a standard error, and {} has none")
-                wrong[where] = (
-                    f"metric {name!r} has {words[not has].format(there)}; Ax takes it in all trials or in none"
-                )
+                what = words[not has].format(there)
+                wrong[where] = f"metric {name!r} has {what}; Ax takes it in all trials or in none"
     return wrong
 
 

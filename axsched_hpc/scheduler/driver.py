@@ -172,8 +172,8 @@ class Driver:
         if relative and problem.status_quo is None:
             names = ", ".join(dict.fromkeys(name for each in relative for name in each.weights))
             raise ConfigError(
-                f"What is asked of {names} is relative to a baseline, and there is none. Nothing was "
-                "submitted. Name it with scheduler.set_baseline({...}), with its metrics where they are known."
+                f"The constraint on {names} is relative to a baseline, and there is none. Nothing was "
+                "submitted. Name it with scheduler.set_baseline({...}), and its metrics where they are known."
             )
 
     def _begin_with_baseline(self) -> None:

@@ -18,8 +18,8 @@ from axsched_hpc.reporting.reading import experiment_at
 from axsched_hpc.store import journal
 
 _KINDS = (
-    "the path of a CSV file, of an Ax JSON or of an experiment directory; a pandas DataFrame; a list of dicts "
-    "or of (parameters, metrics) pairs; or an experiment of Ax"
+    "the path of a CSV file, of an Ax JSON or of an experiment directory; a pandas DataFrame; a list of "
+    "dicts or of (parameters, metrics) pairs; or an experiment of Ax"
 )
 
 
