@@ -14,20 +14,10 @@ from typing import Any
 
 from axsched_hpc.core.metrics import Metrics
 
-#: Columns about a trial, of ``Experiment.to_df`` and of this package's own tables.
+#: Columns about a trial: of ``Experiment.to_df``, and of this package's own tables.
 BOOKKEEPING = frozenset(
-    {
-        "arm",
-        "arm_name",
-        "generation_node",
-        "origin",
-        "reason",
-        "state",
-        "status_reason",
-        "trial",
-        "trial_index",
-        "trial_status",
-    }
+    "trial_index arm_name trial_status status_reason generation_node "
+    "trial arm state origin attempts job node submitted started ended seconds reason".split()
 )
 
 _STATUS = ("trial_status", "state")
@@ -85,6 +75,19 @@ class Row:
     where: str
     cells: Mapping[str, Any] = field(default_factory=dict)
     problem: str = ""
+
+
+def plainly(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """Cells by the names of parameters and metrics, which this package's own tables call ``parameter.NAME``
+    and ``metric.NAME`` where another column has the name.
+    """
+    plain = dict(cells)
+    for column, value in cells.items():
+        kind, dot, name = column.partition(".") if isinstance(column, str) else ("", "", "")
+        if dot and name and kind in ("parameter", "metric"):
+            del plain[column]
+            plain[name] = value
+    return plain
 
 
 def of_table(

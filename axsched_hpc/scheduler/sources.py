@@ -11,7 +11,7 @@ from axsched_hpc.ax_bridge.files import read_any
 from axsched_hpc.ax_bridge.parameters import of_text
 from axsched_hpc.ax_bridge.warm import evaluations_of, experiment_of
 from axsched_hpc.core.errors import ParameterError
-from axsched_hpc.core.evaluations import Evaluation, Row, Source, of_table
+from axsched_hpc.core.evaluations import Evaluation, Row, Source, of_table, plainly
 from axsched_hpc.io import table
 from axsched_hpc.loop.opening import read_definition
 from axsched_hpc.reporting.reading import experiment_at
@@ -117,26 +117,19 @@ def _frame(source: object) -> list[Row] | None:
         return None
     labels: Iterable[object] = getattr(source, "index", ())
     records = source.to_dict("records")
-    return [Row(f"row {label}", cells) for label, cells in zip(labels, records, strict=True)]
+    return [Row(f"row {label}", plainly(cells)) for label, cells in zip(labels, records, strict=True)]
 
 
 def _csv(text: str, name: str, bridge: AxBridge) -> list[Row]:
     """The rows of a CSV file, with values of the parameters' types, and numbers where there are any."""
-    space, rows = bridge.experiment.search_space, table.parse(text, name)
-    parameters = set(bridge.parameter_names)
-    return [
-        Row(
-            row.where,
-            {
-                column: _number(cell) if isinstance(cell, str) else cell
-                for column, cell in row.cells.items()
-                if column not in parameters
-            }
-            | of_text(space, {column: cell for column, cell in row.cells.items() if column in parameters}),
-            row.problem,
-        )
-        for row in rows
-    ]
+    space, parameters = bridge.experiment.search_space, set(bridge.parameter_names)
+    rows = []
+    for row in table.parse(text, name):
+        cells = plainly(row.cells)
+        point = of_text(space, {column: cell for column, cell in cells.items() if column in parameters})
+        rest = {c: _number(cell) if isinstance(cell, str) else cell for c, cell in cells.items()}
+        rows.append(Row(row.where, {**rest, **point}, row.problem))
+    return rows
 
 
 def _number(text: str) -> float | str:

@@ -174,7 +174,7 @@ def test_constraints_relative_to_no_baseline(tmp_path: Path) -> None:
     assert read_experiment(tmp_path / "run").problem.status_quo == "baseline"
 
 
-@pytest.mark.parametrize("kind", ["attached", "set", "Experiment"])
+@pytest.mark.parametrize("kind", ["attached", "Experiment"])
 def test_a_baseline_without_metrics_is_the_first_trial(
     tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:

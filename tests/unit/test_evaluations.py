@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from axsched_hpc.core.errors import ParameterError
-from axsched_hpc.core.evaluations import Row, mixed_sems, of_table
+from axsched_hpc.core.evaluations import Row, mixed_sems, of_table, plainly
 from axsched_hpc.core.events import (
     BaselineSet,
     CallEnded,
@@ -65,6 +65,18 @@ def test_trials_that_are_not_completed_are_left_out_and_counted() -> None:
 def test_a_parameter_may_have_the_name_of_such_a_column() -> None:
     source = of_table("it", [Row("row 0", {"state": "solid", "loss": 1.0})], ("state",), ("loss",))
     assert source.evaluations[0].parameters == {"state": "solid"}
+
+
+def test_names_that_another_column_has_are_understood() -> None:
+    cells = {
+        "state": "completed",
+        "parameter.state": "solid",
+        "metric.seconds": 2.0,
+        "metric.seconds_sem": 0.1,
+    }
+    rows = [Row("row 0", plainly({**cells, "seconds": 7.5, "a.b": 1.0}))]
+    (found,) = of_table("it", rows, ("state",), ("seconds",)).evaluations
+    assert (found.parameters, found.metrics) == ({"state": "solid"}, {"seconds": (2.0, 0.1), "a.b": 1.0})
 
 
 def test_standard_errors_are_there_in_all_or_in_none() -> None:
