@@ -87,7 +87,7 @@ def _finished(space: SearchSpace, required: Collection[str], each: Evaluation) -
         metrics = normalise(each.metrics, source="it")
         require(metrics, required, source="it")
     except MetricsError as error:
-        problems.append(str(error))
+        problems.append(str(error).removeprefix("it: "))
     if problems:
         raise ParameterError(" ".join(problems))
     return Finished(each.where, point, metrics, each.curve)

@@ -16,8 +16,25 @@ from axsched_hpc.core.metrics import Metrics
 
 #: Columns about a trial: of ``Experiment.to_df``, and of this package's own tables.
 BOOKKEEPING = frozenset(
-    "trial_index arm_name trial_status status_reason generation_node "
-    "trial arm state origin attempts job node submitted started ended seconds reason".split()
+    (
+        "trial_index",
+        "arm_name",
+        "trial_status",
+        "status_reason",
+        "generation_node",
+        "trial",
+        "arm",
+        "state",
+        "origin",
+        "attempts",
+        "job",
+        "node",
+        "submitted",
+        "started",
+        "ended",
+        "seconds",
+        "reason",
+    )
 )
 
 _STATUS = ("trial_status", "state")
