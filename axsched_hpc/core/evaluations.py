@@ -78,11 +78,14 @@ class Source:
         What it is, for messages.
     remarks
         What was left out of it and is no error, a sentence each.
+    reading
+        How it was understood, a sentence for whoever wonders what is wrong with it.
     """
 
     name: str
     evaluations: tuple[Evaluation, ...]
     remarks: tuple[str, ...] = ()
+    reading: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,8 @@ def of_table(
     required
         The metrics that every evaluation must have.
     """
-    columns = [c for c in dict.fromkeys(c for row in rows for c in row.cells) if c not in parameters]
+    there = dict.fromkeys(c for row in rows for c in row.cells)
+    columns = [c for c in there if c not in parameters]
     statuses = [c for c in _STATUS if c in columns and c not in required]
     sems = {c for c in columns if c.endswith(_SEM) and c.removesuffix(_SEM) in columns}
     optional = [c for c in columns if c not in BOOKKEEPING and c not in sems and not c.startswith(_NAMELESS)]
@@ -136,7 +140,9 @@ def of_table(
         values = given({m: _value(cells, m) for m in metrics}, required)
         evaluations.append(Evaluation(row.where, point, values, problem=row.problem))
     remarks = [f"The column {word!r} of {name} is no metric: not all of it is numbers." for word in words]
-    return Source(name, tuple(evaluations), (*sorted(remarks), *left_out(name, unfinished)))
+    reading = f"Its columns were read as {_names('parameters', [n for n in parameters if n in there])} and "
+    reading += f"{_names('metrics', [m for m in metrics if m in there])}. "
+    return Source(name, tuple(evaluations), (*sorted(remarks), *left_out(name, unfinished)), reading)
 
 
 def given(metrics: Mapping[str, Any], required: Collection[str]) -> dict[str, Any]:
@@ -156,9 +162,10 @@ def left_out(name: str, statuses: Mapping[str, int]) -> tuple[str, ...]:
     return (f"Trials of {name} that are not completed are left out ({counts}).",)
 
 
-def refusal(of_what: str, bad: Sequence[str], way_out: str) -> str:
-    """The message on bad entries: every one by itself."""
-    return "\n  ".join((f"{len(bad)} of {of_what} cannot be used:", *bad)) + f"\n{way_out}"
+def refusal(total: str, bad: Sequence[str], way_out: str) -> str:
+    """The message on bad ones of so many (``5 points``): every one by itself."""
+    head = f"{len(bad)} of {total} cannot be used:"
+    return "\n  ".join((head, *bad)) + f"\n{way_out}"
 
 
 def mixed_sems(
@@ -187,6 +194,10 @@ def mixed_sems(
                 what = words[not has].format(there)
                 wrong[where] = f"metric {name!r} has {what}; Ax takes it in all trials or in none"
     return wrong
+
+
+def _names(what: str, names: Sequence[str]) -> str:
+    return f"{what} ({', '.join(names)})" if names else f"no {what}"
 
 
 def _value(cells: Mapping[str, Any], metric: str) -> Any:

@@ -10,8 +10,8 @@ from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.ax_bridge.files import read_any
 from axsched_hpc.ax_bridge.parameters import of_text
 from axsched_hpc.ax_bridge.warm import evaluations_of, experiment_of
-from axsched_hpc.core.errors import ParameterError
-from axsched_hpc.core.evaluations import Evaluation, Row, Source, of_table, plainly
+from axsched_hpc.core.errors import ParameterError, plural
+from axsched_hpc.core.evaluations import Evaluation, Row, Source, of_table, plainly, refusal
 from axsched_hpc.io import table
 from axsched_hpc.loop.opening import read_definition
 from axsched_hpc.reporting.reading import experiment_at
@@ -54,7 +54,8 @@ def evaluations(source: object, bridge: AxBridge) -> Source:
 
 
 def points(source: object, bridge: AxBridge) -> tuple[str, list[tuple[str, Mapping[str, Any]]]]:
-    """Points that are still to be run, each with its place in the source, and the source's name.
+    """Points that are still to be run, each with its place in the source; and what follows ``point`` in the
+    source's name.
 
     Raises
     ------
@@ -62,23 +63,27 @@ def points(source: object, bridge: AxBridge) -> tuple[str, list[tuple[str, Mappi
         It is no such source, or a row of it cannot be read.
     """
     if isinstance(source, Mapping):
-        return "the points", [("point 0", source)]
+        return "", [("point 0", source)]
     name, rows = "the data frame", _frame(source)
     if isinstance(source, str | Path):
         name = str(Path(source).expanduser())
         rows = _csv(_text(Path(name)), name, bridge)
     if rows is not None:
-        for row in rows:
-            if row.problem:
-                raise ParameterError(f"{name}, {row.where}: {row.problem}. Nothing was enqueued.")
+        bad = [f"{row.where}: {row.problem}" for row in rows if row.problem]
+        if bad:
+            raise ParameterError(
+                refusal(f"{plural(len(rows), 'line')} of {name}", bad, "Nothing was enqueued.")
+            )
         # An empty cell is no value: a branch of a hierarchical space that the point does not have.
-        return name, [(r.where, {c: v for c, v in r.cells.items() if v == v and v is not None}) for r in rows]
+        return f" in {name}", [
+            (r.where, {c: v for c, v in r.cells.items() if v == v and v is not None}) for r in rows
+        ]
     if isinstance(source, bytes) or not isinstance(source, Iterable):
         raise ParameterError(
             "enqueue takes a list of dicts of parameters, one such dict, a pandas DataFrame or the path of a "
             f"CSV file with a column for each parameter; not {_kind(source)}."
         )
-    return "the points", [(f"point {number}", point) for number, point in enumerate(source)]
+    return "", [(f"point {number}", point) for number, point in enumerate(source)]
 
 
 def _of_directory(path: Path, required: tuple[str, ...]) -> Source:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
@@ -64,10 +65,14 @@ class StartsWarm(ABC):
         read = sources.evaluations(source, self._bridge)
         for remark in read.remarks:
             log.info("%s", remark)
-        of_what = f"the {plural(len(read.evaluations), 'evaluation')} in {read.name}"
-        good = self._good(
-            read.evaluations, of_what, None if skip_bad else "Pass skip_bad=True to attach the others."
-        )
+        good, bad = self._checked(read.evaluations)
+        refused = partial(refusal, f"{plural(len(read.evaluations), 'evaluation')} in {read.name}", bad)
+        if bad and not skip_bad:
+            raise ParameterError(
+                refused(f"{read.reading}Nothing was attached. Pass skip_bad=True to attach the others.")
+            )
+        if bad:
+            log.warning("%s", refused("The others are attached."))
         return self._opened(need_objective=False).attach(good)
 
     def enqueue(self, points: Any) -> None:
@@ -90,8 +95,7 @@ class StartsWarm(ABC):
         name, given = sources.points(points, self._bridge)
         good, bad = check_points(self._bridge.experiment.search_space, given)
         if bad:
-            of_what = f"the {plural(len(given), 'point')}" + ("" if name == "the points" else f" in {name}")
-            raise ParameterError(refusal(of_what, bad, "Nothing was enqueued."))
+            raise ParameterError(refusal(plural(len(given), "point") + name, bad, "Nothing was enqueued."))
         self._opened(need_objective=False).enqueue(good)
 
     def set_baseline(self, parameters: Mapping[str, Any], metrics: Mapping[str, Any] | None = None) -> None:
@@ -111,27 +115,23 @@ class StartsWarm(ABC):
             There is another baseline already.
         """
         point = self._bridge.validate(parameters)
-        good: list[Finished] = []
+        good, bad = list[Finished](), list[str]()
         if metrics is not None:
-            evaluation = Evaluation("the baseline", point, metrics)
-            good = self._good((evaluation,), "the 1 evaluation", "The baseline was not set.")
+            good, bad = self._checked([Evaluation("The baseline", point, metrics)])
+        if bad:
+            raise ParameterError(f"{bad[0].rstrip('.')}. Nothing was changed.")
         driver = self._opened(need_objective=False)
         driver.set_baseline(point)
         if good:
             driver.attach(good)
 
-    def _good(self, evaluations: tuple[Evaluation, ...], of_what: str, way_out: str | None) -> list[Finished]:
-        """The evaluations that fit; without a way out the others are left out with a warning."""
+    def _checked(self, evaluations: Sequence[Evaluation]) -> tuple[list[Finished], list[str]]:
+        """The evaluations that fit, and what is wrong with the others."""
         if self._layout.definition.exists():
             # What is there already counts too. A new directory is made once all is well: one with a search
             # space that has to be mended first would be in the way.
             self._opened(need_objective=False)
-        good, bad = self._bridge.check_evaluations(evaluations)
-        if bad and way_out is not None:
-            raise ParameterError(refusal(of_what, bad, f"Nothing was attached. {way_out}"))
-        if bad:
-            log.warning("%s", refusal(of_what, bad, "The others are attached."))
-        return good
+        return self._bridge.check_evaluations(evaluations)
 
     @abstractmethod
     def _opened(self, *, need_objective: bool = True) -> Driver:

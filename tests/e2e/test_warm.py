@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from axsched_hpc import AxScheduler, ConfigError, LocalRunner, ParameterError, report
+from axsched_hpc import AxScheduler, ConfigError, FailureRateError, LocalRunner, ParameterError, report
 from axsched_hpc.reporting.reading import read_experiment
 from axsched_hpc.reporting.table import status_text
 from tests.e2e.kit import bowl, client
@@ -102,11 +102,12 @@ def test_bad_rows_are_named_and_nothing_is_attached(tmp_path: Path, caplog: pyte
         with pytest.raises(ParameterError) as error:
             made.attach(file)
         first, *bad, last = str(error.value).splitlines()
-        assert first == f"3 of the 5 evaluations in {file} cannot be used:"
+        assert first == f"3 of 5 evaluations in {file} cannot be used:"
         assert [line.split(":")[0].strip() for line in bad] == ["line 3", "line 4", "line 5"]
         assert ("'y' is 'two'" in bad[0], "it has 2 cells" in bad[1]) == (True, True)
         assert ("'y' is 1.5" in bad[2], "'loss' is nan" in bad[2]) == (True, True)
-        assert last == "Nothing was attached. Pass skip_bad=True to attach the others."
+        read = "Its columns were read as parameters (x, y) and metrics (loss)."
+        assert last == f"{read} Nothing was attached. Pass skip_bad=True to attach the others."
         # A directory with a search space that may have to be mended would be in the way.
         assert not (tmp_path / "run").exists()
         assert made.attach(file, skip_bad=True) == [0, 1]
@@ -138,6 +139,29 @@ def test_points_of_the_queue_are_run_first_and_count(tmp_path: Path) -> None:
             alone.complete_trial(alone.attach_trial(point), metrics)
         expected = [{"x": 0.7, "y": 0.1}, *alone.get_next_trials(1).values()]
         assert [point for point, _ in rows(again.experiment)[5:]] == expected
+
+
+def failing(parameters: dict[str, Any]) -> dict[str, float]:
+    raise ArithmeticError
+
+
+def test_a_script_that_was_mended_enqueues_only_what_is_new(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="axsched_hpc")
+    points = [{"x": 0.9, "y": 0.1}, {"x": 0.8, "y": 0.1}, {"x": 0.8, "y": 0.1}, {"x": 0.7, "y": 0.1}]
+    with scheduler(tmp_path / "run", max_failures=0) as made:
+        made.enqueue(points[:2])
+        made.set_objective_function(failing)
+        with pytest.raises(FailureRateError):
+            made.run_optimization(max_trials=1)
+    with scheduler(tmp_path / "run") as made:
+        made.enqueue(points)
+        # Another run of enqueue is another call, whatever its points.
+        made.enqueue(points[:1])
+    queue = read_experiment(tmp_path / "run").ledger.queue
+    assert list(queue.values()) == [points[1], *points[2:], points[0]]
+    assert "Enqueued 2 points; 2 were enqueued before the script was started again." in caplog.text
 
 
 # ---------------------------------------------------------------- the baseline
