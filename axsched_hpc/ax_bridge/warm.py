@@ -46,19 +46,17 @@ def check(
     experiment: Experiment, required: Collection[str], evaluations: Sequence[Evaluation]
 ) -> tuple[list[Finished], list[str]]:
     """Those that can be attached, and what is wrong with the others, each by itself."""
-    good: list[Finished] = []
-    wrong: dict[str, str] = {}
-    for each in evaluations:
-        try:
-            good.append(_finished(experiment.search_space, required, each))
-        except ParameterError as error:
-            wrong[each.where] = str(error)
+    checked = [_finished(experiment.search_space, required, each) for each in evaluations]
     there: dict[str, tuple[bool, str]] = {}
     for row in experiment.data._data_rows:
         there.setdefault(row.metric_name, (not isnan(row.se), f"trial {row.trial_index}"))
-    wrong |= mixed_sems(((each.where, each.metrics) for each in good), there)
-    good = [each for each in good if each.where not in wrong]
-    return good, [f"{each.where}: {wrong[each.where]}" for each in evaluations if each.where in wrong]
+    # One that does not fit has no say in whether there are standard errors.
+    values = [found.metrics if isinstance(found, Finished) else {} for found in checked]
+    mixed = mixed_sems(zip((each.where for each in evaluations), values, strict=True), there)
+    checked = [mixed.get(number, found) for number, found in enumerate(checked)]
+    pairs = zip(evaluations, checked, strict=True)
+    bad = [f"{each.where}: {found}" for each, found in pairs if isinstance(found, str)]
+    return [found for found in checked if isinstance(found, Finished)], bad
 
 
 def check_points(
@@ -75,9 +73,10 @@ def check_points(
     return good, bad
 
 
-def _finished(space: SearchSpace, required: Collection[str], each: Evaluation) -> Finished:
+def _finished(space: SearchSpace, required: Collection[str], each: Evaluation) -> Finished | str:
+    """One that can be attached, or all that is wrong with it."""
     if each.problem:
-        raise ParameterError(each.problem)
+        return each.problem
     problems, point, metrics = [], dict[str, Any](), Metrics()
     try:
         point = validated(space, each.parameters)
@@ -88,9 +87,7 @@ def _finished(space: SearchSpace, required: Collection[str], each: Evaluation) -
         require(metrics, required, source="it")
     except MetricsError as error:
         problems.append(str(error).removeprefix("it: "))
-    if problems:
-        raise ParameterError(" ".join(problems))
-    return Finished(each.where, point, metrics, each.curve)
+    return " ".join(problems) or Finished(each.where, point, metrics, each.curve)
 
 
 def attach(

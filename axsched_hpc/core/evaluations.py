@@ -123,7 +123,7 @@ def of_table(
         The metrics that every evaluation must have.
     """
     there = dict.fromkeys(c for row in rows for c in row.cells)
-    columns = [c for c in there if c not in parameters]
+    columns = [c for c in there if isinstance(c, str) and c not in parameters]
     statuses = [c for c in _STATUS if c in columns and c not in required]
     sems = {c for c in columns if c.endswith(_SEM) and c.removesuffix(_SEM) in columns}
     optional = [c for c in columns if c not in BOOKKEEPING and c not in sems and not c.startswith(_NAMELESS)]
@@ -170,7 +170,7 @@ def refusal(total: str, bad: Sequence[str], way_out: str) -> str:
 
 def mixed_sems(
     evaluations: Iterable[tuple[str, Metrics]], known: Mapping[str, tuple[bool, str]]
-) -> dict[str, str]:
+) -> dict[int, str]:
     """Where a metric has a standard error and elsewhere has none, which Ax's models do not take.
 
     Parameters
@@ -183,16 +183,16 @@ def mixed_sems(
     Returns
     -------
     dict
-        Place -> what is wrong.
+        Number among the evaluations -> what is wrong.
     """
     first, wrong = dict(known), {}
-    for where, metrics in evaluations:
+    for number, (where, metrics) in enumerate(evaluations):
         for name, (_, sem) in metrics.items():
             has, there = first.setdefault(name, (sem is not None, where))
             if has != (sem is not None):
                 words = ("no standard error, and {} has one", "a standard error, and {} has none")
                 what = words[not has].format(there)
-                wrong[where] = f"metric {name!r} has {what}; Ax takes it in all trials or in none"
+                wrong[number] = f"metric {name!r} has {what}; Ax takes it in all trials or in none"
     return wrong
 
 

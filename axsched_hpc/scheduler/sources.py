@@ -118,10 +118,12 @@ def _of_pair(where: str, item: object) -> Evaluation:
 
 def _frame(source: object) -> list[Row] | None:
     """The rows of a pandas DataFrame; None where it is something else."""
-    if type(source).__name__ != "DataFrame" or not hasattr(source, "to_dict"):
+    kinds = [(kind.__module__.partition(".")[0], kind.__name__) for kind in type(source).__mro__]
+    if ("pandas", "DataFrame") not in kinds:
         return None
-    labels: Iterable[object] = getattr(source, "index", ())
-    records = source.to_dict("records")
+    frame: Any = source
+    labels = frame.index if frame.index.is_unique else range(len(frame))
+    records = frame.to_dict("records")
     return [Row(f"row {label}", plainly(cells)) for label, cells in zip(labels, records, strict=True)]
 
 

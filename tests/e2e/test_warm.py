@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from axsched_hpc import AxScheduler, ConfigError, FailureRateError, LocalRunner, ParameterError, report
@@ -112,6 +113,11 @@ def test_bad_rows_are_named_and_nothing_is_attached(tmp_path: Path, caplog: pyte
         assert not (tmp_path / "run").exists()
         assert made.attach(file, skip_bad=True) == [0, 1]
         assert "line 4: it has 2 cells" in caplog.text
+        frame = pd.DataFrame({"x": [0.1, 3.0], "y": 0.1, "loss": 0.5, 7: 1.0}, index=[4, 4])
+        with pytest.raises(
+            ParameterError, match="1 of 2 evaluations in the data frame cannot be used:\n  row 1:"
+        ):
+            made.attach(frame)
         for source in ("nowhere.csv", 7, {"x": 1}, [3], ROOT):
             with pytest.raises((ParameterError, ConfigError)):
                 made.attach(source)

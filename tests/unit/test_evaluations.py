@@ -84,9 +84,9 @@ def test_standard_errors_are_there_in_all_or_in_none() -> None:
         [("line 2", {"a": (1.0, None), "b": (1.0, 0.5)}), ("line 3", {"a": (2.0, 0.0), "c": (1.0, None)})],
         {"b": (False, "trial 7")},
     )
-    assert [(where, text.split(";")[0]) for where, text in wrong.items()] == [
-        ("line 2", "metric 'b' has a standard error, and trial 7 has none"),
-        ("line 3", "metric 'a' has a standard error, and line 2 has none"),
+    assert [(number, text.split(";")[0]) for number, text in wrong.items()] == [
+        (0, "metric 'b' has a standard error, and trial 7 has none"),
+        (1, "metric 'a' has a standard error, and line 2 has none"),
     ]
 
 
