@@ -272,7 +272,7 @@ def test_a_batch_whose_manifest_is_lost_is_known_by_its_results(layout: Layout) 
     shutil.rmtree(layout.submitit)
     examined, _ = mend(layout)
     assert "batch axs-4: its plan is taken from its attempts' files" in examined.salvaged.rescued
-    assert [each.why for each in examined.salvaged.dropped if each.line == 9] == [
+    assert [each.why for each in examined.salvaged.dropped if each.line == 11] == [
         "which job of the batch axs-4 is which attempt is lost"
     ]
     assert states(read_experiment(layout.root).ledger)[5] == "planned"
