@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from ax.exceptions.generation_strategy import MaxParallelismReachedException
 from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.utils.common.random import with_rng_seed
 
-from axsched_hpc.ax_bridge import definition, files, warm
+from axsched_hpc.ax_bridge import definition, files
 from axsched_hpc.ax_bridge.data import Observed
 from axsched_hpc.ax_bridge.inputs import Handles, check_trial, handles_from
 from axsched_hpc.ax_bridge.parameters import validated
@@ -35,10 +35,10 @@ from axsched_hpc.ax_bridge.trials import (
     require_one_kind_of_sem,
     start,
 )
+from axsched_hpc.ax_bridge.warm import WarmStart
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.curve import Point
 from axsched_hpc.core.errors import ParameterError
-from axsched_hpc.core.evaluations import Evaluation
 from axsched_hpc.core.events import Event, TrialAdded
 from axsched_hpc.core.metrics import Metrics
 
@@ -101,6 +101,8 @@ class AxBridge:
     ----------
     keeps_snapshot
         Whether a snapshot is kept beside the journal.
+    warm
+        What enters the experiment beside Ax's suggestions.
     """
 
     keeps_snapshot = True
@@ -113,6 +115,7 @@ class AxBridge:
         self._global_stopping = None if whole is None else GlobalStopping(whole)
         self._reference = Reference.of(handles.experiment)
         self._observed = Observed(handles.experiment)
+        self.warm = WarmStart(handles.experiment, self._observed)
         self._reason: str | None = None
 
     @classmethod
@@ -271,40 +274,12 @@ class AxBridge:
         start(trial, time)
         return self._candidate(trial, time, "batch")
 
-    # ------------------------------------------------------------ a warm start
-
-    @property
-    def baseline(self) -> tuple[str, dict[str, Any]] | None:
-        """The arm to which relative constraints refer, as its name and parameters: Ax's status quo."""
-        arm = self.experiment.status_quo
-        return None if arm is None else (arm.name, dict(arm.parameters))
-
-    def set_baseline(self, parameters: Mapping[str, Any]) -> None:
-        """Make a point the baseline.
-
-        Raises
-        ------
-        ParameterError
-            It does not fit the search space.
-        ConfigError
-            There is another baseline.
-        """
-        warm.set_baseline(self.experiment, self.validate(parameters))
-
     def take(self, place: int, point: Mapping[str, Any], *, time: float, known: Container[int]) -> Candidate:
-        """Make a point of the queue a running trial; see :func:`axsched_hpc.ax_bridge.warm.take`."""
-        trial = warm.take(self.experiment, point, known, time=time)
-        return replace(self._candidate(trial, time, "enqueued"), place=place)
-
-    def check_evaluations(self, evaluations: Sequence[Evaluation]) -> tuple[list[warm.Finished], list[str]]:
-        """Those that can be attached, and what is wrong with the others; nothing is changed."""
-        return warm.check(self.experiment, self.objective_names, evaluations)
-
-    def attach_finished(self, evaluations: Sequence[warm.Finished], *, time: float) -> list[int]:
-        """Add completed trials, which :meth:`external` has the records of; those that are there already are
-        not added again.
+        """Make a point of the queue a running trial, as :meth:`~axsched_hpc.ax_bridge.warm.WarmStart.take`
+        does.
         """
-        return warm.attach(self.experiment, self._observed, evaluations, time=time)
+        trial = self.warm.take(point, known, time=time)
+        return replace(self._candidate(trial, time, "enqueued"), place=place)
 
     # ------------------------------------------------------------ outcomes
 

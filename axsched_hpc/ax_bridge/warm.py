@@ -42,35 +42,136 @@ class Finished:
     curve: Mapping[int, Metrics]
 
 
-def check(
-    experiment: Experiment, required: Collection[str], evaluations: Sequence[Evaluation]
-) -> tuple[list[Finished], list[str]]:
-    """Those that can be attached, and what is wrong with the others, each by itself."""
-    checked = [_finished(experiment.search_space, required, each) for each in evaluations]
-    there: dict[str, tuple[bool, str]] = {}
-    for row in experiment.data._data_rows:
-        there.setdefault(row.metric_name, (not isnan(row.se), f"trial {row.trial_index}"))
-    # One that does not fit has no say in whether there are standard errors.
-    values = [found.metrics if isinstance(found, Finished) else {} for found in checked]
-    mixed = mixed_sems(zip((each.where for each in evaluations), values, strict=True), there)
-    checked = [mixed.get(number, found) for number, found in enumerate(checked)]
-    pairs = zip(evaluations, checked, strict=True)
-    bad = [f"{each.where}: {found}" for each, found in pairs if isinstance(found, str)]
-    return [found for found in checked if isinstance(found, Finished)], bad
+class WarmStart:
+    """What enters an experiment beside Ax's own suggestions: evaluations, points of the queue, a baseline."""
 
+    def __init__(self, experiment: Experiment, observed: Observed) -> None:
+        self._experiment = experiment
+        self._observed = observed
 
-def check_points(
-    space: SearchSpace, points: Sequence[tuple[str, Mapping[str, Any]]]
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """The same for points that are still to be run, each with its place in the source."""
-    good: list[dict[str, Any]] = []
-    bad: list[str] = []
-    for where, point in points:
-        try:
-            good.append(validated(space, point))
-        except ParameterError as error:
-            bad.append(f"{where}: {str(error).removeprefix(MISFIT)}")
-    return good, bad
+    # ------------------------------------------------------------ evaluations
+
+    def check(
+        self, required: Collection[str], evaluations: Sequence[Evaluation]
+    ) -> tuple[list[Finished], list[str]]:
+        """Those that can be attached, and what is wrong with the others, each by itself; nothing changes.
+
+        Parameters
+        ----------
+        required
+            The metrics that every trial has to have.
+        """
+        checked = [_finished(self._experiment.search_space, required, each) for each in evaluations]
+        there: dict[str, tuple[bool, str]] = {}
+        for row in self._experiment.data._data_rows:
+            there.setdefault(row.metric_name, (not isnan(row.se), f"trial {row.trial_index}"))
+        # One that does not fit has no say in whether there are standard errors.
+        values = [found.metrics if isinstance(found, Finished) else {} for found in checked]
+        mixed = mixed_sems(zip((each.where for each in evaluations), values, strict=True), there)
+        checked = [mixed.get(number, found) for number, found in enumerate(checked)]
+        pairs = zip(evaluations, checked, strict=True)
+        bad = [f"{each.where}: {found}" for each, found in pairs if isinstance(found, str)]
+        return [found for found in checked if isinstance(found, Finished)], bad
+
+    def attach(self, evaluations: Sequence[Finished], *, time: float) -> list[int]:
+        """Make each a completed trial, but where a completed trial of these parameters has these metrics
+        already; the trials, in the order of the evaluations.
+        """
+        there = self._completed()
+        added, rows, indices = list[Trial](), list[DataRow](), list[int]()
+        for each in evaluations:
+            same = there.setdefault(Arm.md5hash(each.parameters), [])
+            index = next((index for index, known in same if has_observations(known, each.metrics)), None)
+            if index is None:
+                trial = self._new_trial(each.parameters, time=time)
+                new = _rows(self._experiment, trial, each)
+                index = trial.index
+                same.append((index, new))
+                added.append(trial)
+                rows += new
+            indices.append(index)
+        self._observed.attach(rows)
+        for trial in added:
+            finish(trial, TrialStatus.COMPLETED, time)
+        return indices
+
+    def _completed(self) -> dict[str, list[tuple[int, Sequence[DataRow]]]]:
+        """The completed trials and their data, by the signature of their arm."""
+        found: dict[str, list[tuple[int, Sequence[DataRow]]]] = {}
+        for index, trial in self._experiment.trials.items():
+            if isinstance(trial, Trial) and trial.arm is not None and trial.status is TrialStatus.COMPLETED:
+                found.setdefault(trial.arm.signature, []).append((index, self._observed.of(index)))
+        return found
+
+    # ------------------------------------------------------------ points of the queue
+
+    def check_points(
+        self, points: Sequence[tuple[str, Mapping[str, Any]]]
+    ) -> tuple[list[dict[str, Any]], list[str]]:
+        """Those that fit the search space, and what is wrong with the others; each with its place."""
+        good, bad = list[dict[str, Any]](), list[str]()
+        for where, point in points:
+            try:
+                good.append(validated(self._experiment.search_space, point))
+            except ParameterError as error:
+                bad.append(f"{where}: {str(error).removeprefix(MISFIT)}")
+        return good, bad
+
+    def take(self, point: Mapping[str, Any], known: Container[int], *, time: float) -> Trial:
+        """A running trial at a point of the queue: a new one, or of the baseline the one that the user has
+        attached and left open.
+
+        Parameters
+        ----------
+        known
+            The trials that are accounted for.
+        """
+        baseline = self._experiment.status_quo
+        if baseline is not None and baseline.parameters == point:
+            for index, trial in self._experiment.trials.items():
+                left_open = index not in known and trial.status.is_running
+                if left_open and isinstance(trial, Trial) and trial.arm == baseline:
+                    return trial
+        return self._new_trial(point, time=time)
+
+    def _new_trial(self, point: Mapping[str, Any], *, time: float) -> Trial:
+        """A running trial at a point that nothing generated."""
+        index = max(self._experiment.trials, default=-1) + 1
+        trial = own_point(self._experiment, index, point, f"{index}_0")
+        start(trial, time)
+        return trial
+
+    # ------------------------------------------------------------ the baseline
+
+    @property
+    def baseline(self) -> tuple[str, dict[str, Any]] | None:
+        """The arm to which relative constraints refer, as its name and parameters: Ax's status quo."""
+        arm = self._experiment.status_quo
+        return None if arm is None else (arm.name, dict(arm.parameters))
+
+    def set_baseline(self, parameters: Mapping[str, Any]) -> None:
+        """Make a point the baseline.
+
+        Raises
+        ------
+        ParameterError
+            It does not fit the search space.
+        ConfigError
+            There is another one already.
+        """
+        experiment, point = self._experiment, validated(self._experiment.search_space, parameters)
+        there = experiment.status_quo
+        if there is not None and there.parameters == point:
+            return
+        if there is not None:
+            raise ConfigError(
+                f"The baseline is {there.parameters} already, and Ax keeps one for the whole experiment. "
+                "Nothing was changed. Use another job_output_dir, and a new experiment, for another baseline."
+            )
+        known = Arm.md5hash(point) in experiment.arms_by_signature
+        # As Client.attach_baseline calls it; else Ax finds a name.
+        name = None if known or "baseline" in experiment.arms_by_name else "baseline"
+        experiment.status_quo = Arm(point, name=name)
 
 
 def _finished(space: SearchSpace, required: Collection[str], each: Evaluation) -> Finished | str:
@@ -88,86 +189,6 @@ def _finished(space: SearchSpace, required: Collection[str], each: Evaluation) -
     except MetricsError as error:
         problems.append(str(error).removeprefix("it: "))
     return " ".join(problems) or Finished(each.where, point, metrics, each.curve)
-
-
-def attach(
-    experiment: Experiment, observed: Observed, evaluations: Sequence[Finished], *, time: float
-) -> list[int]:
-    """Make each a completed trial, but where a completed trial of these parameters has these metrics
-    already; the trials, in the order of the evaluations.
-    """
-    there: dict[str, list[tuple[int, list[DataRow]]]] = {}
-    for trial in experiment.trials.values():
-        if isinstance(trial, Trial) and trial.arm is not None and trial.status is TrialStatus.COMPLETED:
-            there.setdefault(trial.arm.signature, []).append((trial.index, list(observed.of(trial.index))))
-    added, rows, indices = list[Trial](), list[DataRow](), list[int]()
-    for each in evaluations:
-        same = there.setdefault(Arm.md5hash(each.parameters), [])
-        index = next((index for index, known in same if has_observations(known, each.metrics)), None)
-        if index is None:
-            trial = _new_trial(experiment, each.parameters, time=time)
-            new = _rows(experiment, trial, each)
-            index = trial.index
-            same.append((index, new))
-            added.append(trial)
-            rows += new
-        indices.append(index)
-    observed.attach(rows)
-    for trial in added:
-        finish(trial, TrialStatus.COMPLETED, time)
-    return indices
-
-
-def take(experiment: Experiment, point: Mapping[str, Any], known: Container[int], *, time: float) -> Trial:
-    """A running trial at a point of the queue: a new one, or of the baseline the one that the user has
-    attached and left open.
-
-    Parameters
-    ----------
-    known
-        The trials that are accounted for.
-    """
-    baseline = experiment.status_quo
-    if baseline is not None and baseline.parameters == point:
-        for index, trial in experiment.trials.items():
-            if (
-                isinstance(trial, Trial)
-                and index not in known
-                and trial.status.is_running
-                and trial.arm == baseline
-            ):
-                return trial
-    return _new_trial(experiment, point, time=time)
-
-
-def set_baseline(experiment: Experiment, point: dict[str, Any]) -> None:
-    """Make a point Ax's status quo.
-
-    Raises
-    ------
-    ConfigError
-        There is another one already.
-    """
-    there = experiment.status_quo
-    if there is not None and there.parameters == point:
-        return
-    if there is not None:
-        raise ConfigError(
-            f"The baseline is {there.parameters} already, and Ax keeps one for the whole experiment. Nothing "
-            "was changed. Use another job_output_dir, and a new experiment, for another baseline."
-        )
-    known = Arm.md5hash(point) in experiment.arms_by_signature
-    # As Client.attach_baseline calls it; else Ax finds a name.
-    name = None if known or "baseline" in experiment.arms_by_name else "baseline"
-    experiment.status_quo = Arm(point, name=name)
-
-
-def _new_trial(experiment: Experiment, point: Mapping[str, Any], *, time: float) -> Trial:
-    """A running trial at a point that nothing generated."""
-    index = max(experiment.trials, default=-1) + 1
-    trial = own_point(experiment, index, point, f"{index}_0")
-    start(trial, time)
-    return trial
 
 
 def _rows(experiment: Experiment, trial: Trial, each: Finished) -> list[DataRow]:

@@ -183,7 +183,7 @@ class Session:
         them too.
         """
         self.record(*self.bridge.external(self.ledger.trials))
-        known, baseline = self.ledger.baseline, self.bridge.baseline
+        known, baseline = self.ledger.baseline, self.bridge.warm.baseline
         if baseline is not None and (known is None or (known.arm, known.parameters) != baseline):
             self.record(BaselineSet(self.clock.now(), *baseline))
             self.problem = self.bridge.problem()

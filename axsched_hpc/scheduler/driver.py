@@ -14,16 +14,8 @@ from typing import Any
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.ax_bridge.warm import Finished
 from axsched_hpc.core.config import SchedulerConfig
-from axsched_hpc.core.errors import (
-    AxSchedError,
-    ClusterUnavailableError,
-    ConfigError,
-    StorageError,
-    plural,
-)
+from axsched_hpc.core.errors import AxSchedError, ClusterUnavailableError, StorageError, plural
 from axsched_hpc.core.events import ObjectiveSet
-from axsched_hpc.core.ledger import arm_key
-from axsched_hpc.core.states import TrialState
 from axsched_hpc.core.throttle import jittered, longer
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.io.provenance import repository
@@ -35,6 +27,7 @@ from axsched_hpc.loop.signals import EXIT_AGAIN, Interrupts, watching
 from axsched_hpc.objectives import install, kinds, prepare
 from axsched_hpc.objectives.prepare import Stopped
 from axsched_hpc.runners.base import BaseRunner
+from axsched_hpc.scheduler import baseline
 from axsched_hpc.scheduler.batch import BatchTrialContext
 from axsched_hpc.scheduler.calls import Call, Calls
 from axsched_hpc.scheduler.result import Result, best_parameters, collect
@@ -121,7 +114,7 @@ class Driver:
             session = self.session
             session.adopt()
             before = len(session.ledger.trials)
-            indices = session.bridge.attach_finished(evaluations, time=self._clock.now())
+            indices = session.bridge.warm.attach(evaluations, time=self._clock.now())
             session.adopt()
             new = len(session.ledger.trials) - before
             log.info("Attached %s.", _new_of(new, len(evaluations), "trial", "there already"))
@@ -136,7 +129,7 @@ class Driver:
     def set_baseline(self, point: Mapping[str, Any]) -> None:
         """Make a point the baseline, and record it."""
         with self._interruptible(None):
-            self.session.bridge.set_baseline(point)
+            self.session.bridge.warm.set_baseline(point)
             self.session.adopt()
 
     def optimise(self, max_trials: int, *, synchronous: bool, limit: float | None) -> dict[str, Any]:
@@ -150,7 +143,7 @@ class Driver:
                     "The global stopping strategy acts only while no trial is running, and an asynchronous "
                     "run keeps its slots full. Make the strategy with inactive_when_pending_trials=False."
                 )
-            self._check_baseline()
+            baseline.check(session.problem)
             loop = self._prepared()
             call = self._calls.begin_run(max_trials, synchronous=synchronous)
             if call.done:
@@ -159,36 +152,9 @@ class Driver:
                     summary(session.ledger),
                 )
             else:
-                self._begin_with_baseline()
+                baseline.begin(session)
                 self._run(loop, Goal(call.base + max_trials, synchronous, deadline), call, interrupts)
         return best_parameters(session.ledger, session.problem)
-
-    def _check_baseline(self) -> None:
-        """Refuse to begin where constraints refer to a baseline that does not exist: Ax would use up the
-        points that need no model, and stop.
-        """
-        problem = self.session.problem
-        relative = [each for each in (*problem.constraints, *problem.thresholds) if each.relative]
-        if relative and problem.status_quo is None:
-            names = ", ".join(dict.fromkeys(name for each in relative for name in each.weights))
-            raise ConfigError(
-                f"The constraint on {names} is relative to a baseline, and there is none. Nothing was "
-                "submitted. Name it with scheduler.set_baseline({...}), and its metrics where they are known."
-            )
-
-    def _begin_with_baseline(self) -> None:
-        """Enqueue the baseline as the first point, unless it has an outcome or is on its way."""
-        session, ledger = self.session, self.session.ledger
-        if ledger.baseline is None:
-            return
-        key = arm_key(ledger.baseline.parameters)
-        trials = [trial for trial in ledger.trials.values() if arm_key(trial.parameters) == key]
-        if any(trial.state is TrialState.COMPLETED or not trial.state.final for trial in trials):
-            return
-        if any(arm_key(point) == key for point in ledger.queue.values()):
-            return
-        log.info("The baseline %s has no completed trial; it is run first.", ledger.baseline.parameters)
-        session.enqueue([ledger.baseline.parameters], front=True)
 
     def new_batch(self) -> BatchTrialContext:
         """Collect the points of a batch."""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
-from axsched_hpc.ax_bridge.warm import Finished, check_points
+from axsched_hpc.ax_bridge.warm import Finished
 from axsched_hpc.core.errors import ParameterError, plural
 from axsched_hpc.core.evaluations import Evaluation, refusal
 from axsched_hpc.io.layout import Layout
@@ -93,7 +93,7 @@ class StartsWarm(ABC):
             Some do not fit the search space; the message names each by itself. Nothing was enqueued.
         """
         name, given = sources.points(points, self._bridge)
-        good, bad = check_points(self._bridge.experiment.search_space, given)
+        good, bad = self._bridge.warm.check_points(given)
         if bad:
             raise ParameterError(refusal(plural(len(given), "point") + name, bad, "Nothing was enqueued."))
         self._opened(need_objective=False).enqueue(good)
@@ -131,7 +131,7 @@ class StartsWarm(ABC):
             # What is there already counts too. A new directory is made once all is well: one with a search
             # space that has to be mended first would be in the way.
             self._opened(need_objective=False)
-        return self._bridge.check_evaluations(evaluations)
+        return self._bridge.warm.check(self._bridge.objective_names, evaluations)
 
     @abstractmethod
     def _opened(self, *, need_objective: bool = True) -> Driver:

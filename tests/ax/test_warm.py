@@ -24,9 +24,9 @@ def evaluations(points: list[dict[str, Any]], sem: float | None = None) -> list[
 
 
 def attach(driver: Driver, found: list[Evaluation]) -> list[int]:
-    good, bad = driver.bridge.check_evaluations(found)
+    good, bad = driver.bridge.warm.check(("f",), found)
     assert not bad
-    indices = driver.bridge.attach_finished(good, time=driver.tick())
+    indices = driver.bridge.warm.attach(good, time=driver.tick())
     driver.record_external()
     return indices
 
@@ -87,9 +87,10 @@ def test_curves_come_along() -> None:
 
 def test_every_bad_one_is_named_with_all_that_is_wrong() -> None:
     bridge = new_bridge("ax.Client")
-    bridge.attach_finished(bridge.check_evaluations(evaluations(POINTS[:1]))[0], time=START)
+    bridge.warm.attach(bridge.warm.check(("f",), evaluations(POINTS[:1]))[0], time=START)
     before = saved(bridge)
-    good, bad = bridge.check_evaluations(
+    good, bad = bridge.warm.check(
+        ("f",),
         [
             Evaluation("line 2", {"x": 99.0, "z": 1}, {"g": 1.0}),
             Evaluation("line 3", POINTS[1], {"f": float("nan")}),
@@ -97,7 +98,7 @@ def test_every_bad_one_is_named_with_all_that_is_wrong() -> None:
             Evaluation("line 5", POINTS[1], {"f": (0.5, 0.1)}),
             Evaluation("line 6", POINTS[1], {"f": 0.5}),
             Evaluation("line 7", problem="it has 3 cells, and the first line 4"),
-        ]
+        ],
     )
     assert [each.where for each in good] == ["line 6"]
     assert [line.split(":")[0] for line in bad] == ["line 2", "line 3", "line 4", "line 5", "line 7"]
@@ -140,12 +141,12 @@ def test_cells_are_converted_by_the_parameters_types() -> None:
 def test_a_baseline_is_kept_and_is_one(kind: str) -> None:
     driver = Driver(new_bridge(kind))
     driver.run(1)
-    driver.bridge.set_baseline({"x": 1, "y": 2})
-    driver.bridge.set_baseline({"x": 1.0, "y": 2.0})
+    driver.bridge.warm.set_baseline({"x": 1, "y": 2})
+    driver.bridge.warm.set_baseline({"x": 1.0, "y": 2.0})
     with pytest.raises(ConfigError, match=r"baseline is .* already"):
-        driver.bridge.set_baseline({"x": 1, "y": 3})
-    assert driver.bridge.baseline == ("baseline", {"x": 1.0, "y": 2.0})
-    driver.record(BaselineSet(START, *driver.bridge.baseline))
+        driver.bridge.warm.set_baseline({"x": 1, "y": 3})
+    assert driver.bridge.warm.baseline == ("baseline", {"x": 1.0, "y": 2.0})
+    driver.record(BaselineSet(START, *driver.bridge.warm.baseline))
     candidate = driver.bridge.take(0, {"x": 1.0, "y": 2.0}, time=START, known=driver.known())
     assert (candidate.arm, candidate.origin, candidate.place) == ("baseline", "enqueued", 0)
     driver.record(candidate.event())
@@ -154,7 +155,7 @@ def test_a_baseline_is_kept_and_is_one(kind: str) -> None:
     again.replay(driver.events())
     assert saved(again) == saved(driver.bridge)
     other = new_bridge(kind)
-    other.set_baseline({"x": 0, "y": 0})
+    other.warm.set_baseline({"x": 0, "y": 0})
     with pytest.raises(ExperimentMismatchError, match="The baseline is"):
         other.replay(driver.events())
 
