@@ -233,6 +233,9 @@ def test_a_baseline_without_metrics_is_the_first_trial(
 # ---------------------------------------------------------------- a script that is killed
 
 
+#: Whoever forks should have one thread only.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+
 #: A user's script, run several times in a row in processes of its own that have imported Ax already.
 SCRIPT = """
 import os, sys, warnings
@@ -280,7 +283,7 @@ def test_a_script_that_is_killed_attaches_and_enqueues_once(tmp_path: Path) -> N
         [sys.executable, str(tmp_path / "script.py"), str(tmp_path)],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **ONE_THREAD},
         check=True,
     )
     assert json.loads(done.stdout.splitlines()[-1]) == [-9, -9, 0], done.stderr
