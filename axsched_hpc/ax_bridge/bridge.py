@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ax.api.client import Client
 from ax.core.base_trial import BaseTrial
 from ax.core.data import DataRow
 from ax.core.experiment import Experiment
+from ax.core.trial import Trial
 from ax.core.trial_status import TrialStatus
 from ax.exceptions.core import DataRequiredError, OptimizationComplete, OptimizationShouldStop
 from ax.exceptions.generation_strategy import MaxParallelismReachedException
@@ -33,7 +34,7 @@ from axsched_hpc.ax_bridge.stopping import (
     settle,
     settle_global,
 )
-from axsched_hpc.ax_bridge.taking import OWN_POINT, SUGGESTED, Candidate, found, taken
+from axsched_hpc.ax_bridge.taking import ENQUEUED, OWN_POINT, SUGGESTED, Candidate, found, taken
 from axsched_hpc.ax_bridge.trials import (
     finish,
     has_observations,
@@ -42,6 +43,7 @@ from axsched_hpc.ax_bridge.trials import (
     require_one_kind_of_sem,
     start,
 )
+from axsched_hpc.ax_bridge.warm import WarmStart
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.curve import Point
 from axsched_hpc.core.events import Event, TrialAdded
@@ -81,6 +83,8 @@ class AxBridge:
     ----------
     keeps_snapshot
         Whether a snapshot is kept beside the journal.
+    warm
+        What enters the experiment beside Ax's suggestions.
     """
 
     keeps_snapshot = True
@@ -104,6 +108,7 @@ class AxBridge:
         self._reference = Reference.of(handles.experiment)
         self._observed = Observed(handles.experiment)
         self._arms = Arms(handles.experiment, self._observed)
+        self.warm = WarmStart(handles.experiment, self._observed)
         self._reason: str | None = None
 
     @classmethod
@@ -263,6 +268,23 @@ class AxBridge:
         start(trial, time)
         (candidate,) = self._taken(trial, time, OWN_POINT)
         return candidate
+
+    def take(self, place: int, point: Mapping[str, Any], *, time: float, known: Collection[int]) -> Candidate:
+        """Make a point of the queue a running trial, as :meth:`~axsched_hpc.ax_bridge.warm.WarmStart.take`
+        does.
+        """
+
+        def on_record(trial: Trial) -> bool:
+            return self._arms.known(trial, trial.arms[0].name) in known
+
+        trial = self.warm.take(point, on_record, time=time)
+        (candidate,) = self._taken(trial, time, ENQUEUED)
+        return replace(candidate, place=place)
+
+    def number(self, index: int) -> int:
+        """The number of Ax's trial of this index, which has one arm."""
+        trial = self.experiment.trials[index]
+        return self._arms.number(trial, trial.arms[0].name)
 
     # ------------------------------------------------------------ outcomes
 

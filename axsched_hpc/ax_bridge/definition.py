@@ -77,7 +77,8 @@ def compare(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     for part, word in _PARTS.items():
         differences += [f"the {word} '{text}' is there, not here" for text in _without(old[part], new[part])]
         differences += [f"the {word} '{text}' is here, not there" for text in _without(new[part], old[part])]
-    if old["status_quo"] != new["status_quo"]:
+    # One that was set later is in the journal.
+    if old["status_quo"] not in (None, new["status_quo"]):
         differences.append(f"the status quo is {old['status_quo']} there, {new['status_quo']} here")
     return differences
 

@@ -18,6 +18,9 @@ from ax.core.parameter_constraint import ParameterConstraint
 from ax.core.search_space import SearchSpace
 
 from axsched_hpc.core.errors import ParameterError, did_you_mean
+from axsched_hpc.io.table import number
+
+MISFIT = "These parameters do not fit the search space: "
 
 _TYPE_NAMES = {
     ParameterType.INT: "an int",
@@ -57,12 +60,31 @@ def validated(space: SearchSpace, parameters: Mapping[str, Any]) -> dict[str, An
     if not problems:
         problems = _derived(space, parameters, point) or _relations(space, point)
     if problems:
-        raise ParameterError(
-            "These parameters do not fit the search space: "
-            + "; ".join(p.rstrip(".") for p in problems)
-            + "."
-        )
+        raise ParameterError(MISFIT + "; ".join(p.rstrip(".") for p in problems) + ".")
     return point
+
+
+def of_text(space: SearchSpace, cells: Mapping[str, Any]) -> dict[str, Any]:
+    """Cells of a text file as values of the parameters' types. A text that is none stays one, for
+    :func:`validated` to refuse.
+    """
+    return {
+        name: _of_text(space.parameters[name], cell) if isinstance(cell, str) else cell
+        for name, cell in cells.items()
+    }
+
+
+def _of_text(parameter: Parameter, text: str) -> Any:
+    kind = parameter.parameter_type
+    if kind is ParameterType.STRING:
+        return text
+    if kind is ParameterType.BOOL:
+        return {"true": True, "false": False}.get(text.strip().lower(), text)
+    try:
+        # As an int first: a float has no more than 53 bits.
+        return int(text) if kind is ParameterType.INT and text.isdecimal() else number(text)
+    except ValueError:
+        return text
 
 
 def allowed(parameter: Parameter) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import Any
 
+from ax.core.arm import Arm
 from ax.core.base_trial import BaseTrial
 from ax.core.batch_trial import BatchTrial
 from ax.core.data import DataRow
@@ -37,6 +38,7 @@ from axsched_hpc.core.events import (
     AttemptFailed,
     AttemptReported,
     AttemptSucceeded,
+    BaselineSet,
     Event,
     TrialAbandoned,
     TrialAdded,
@@ -65,6 +67,7 @@ class Replay:
         # Attaching makes all data anew, so it is done once, at the end.
         self._rows: list[DataRow] = []
         self._curves: dict[int, dict[int, Metrics]] = {}
+        self._baseline: BaselineSet | None = None
 
     def run(self, events: Iterable[Event]) -> None:
         """Apply the events in their order.
@@ -93,7 +96,11 @@ class Replay:
         self._observed.attach(self._rows)
         trials = self._experiment._trials
         self._experiment._trials = dict(sorted(trials.items()))
+        self._restore_baseline()
         self._restore_strategy()
+
+    def _baseline_set(self, event: BaselineSet) -> None:
+        self._baseline = event
 
     def _added(self, event: TrialAdded) -> None:
         index, arm, lost = self._place(event)
@@ -244,6 +251,21 @@ class Replay:
     ) -> None:
         self._rows += self._arms.end(event.trial, status, event.time, reason, metrics)
 
+    def _restore_baseline(self) -> None:
+        event, there = self._baseline, self._experiment.status_quo
+        if event is None:
+            return
+        if there is None:
+            known = self._experiment.arms_by_signature.get(Arm.md5hash(event.parameters))
+            name = event.arm if known is None else known.name
+            self._experiment.status_quo = Arm(event.parameters, name=name)
+        elif dict(there.parameters) != event.parameters:
+            raise ExperimentMismatchError(
+                f"The baseline is {event.parameters} in the journal and {dict(there.parameters)} in the "
+                "experiment passed in. Pass an object with the same baseline or with none, or choose another "
+                "job_output_dir."
+            )
+
     def _restore_strategy(self) -> None:
         if not self._new:
             return
@@ -256,6 +278,7 @@ class Replay:
 
 
 _HANDLERS: dict[type[Event], Callable[[Replay, Any], None]] = {
+    BaselineSet: Replay._baseline_set,
     TrialAdded: Replay._added,
     AttemptReported: Replay._reported,
     TrialStopped: Replay._stopped,

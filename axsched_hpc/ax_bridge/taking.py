@@ -24,9 +24,9 @@ from axsched_hpc.core.events import Event, TrialAdded
 from axsched_hpc.core.ledger import CANDIDATE
 from axsched_hpc.core.states import TrialState
 
-#: Origins of records, beside CANDIDATE: what Ax suggested, points that were given to this package, and what
-#: the user ran and finished himself.
-SUGGESTED, OWN_POINT, EXTERNAL = "ax", "batch", "external"
+#: Origins of records, beside CANDIDATE: what Ax suggested, points that were given to this package to be run
+#: at once or in their turn, and what came with its outcome.
+SUGGESTED, OWN_POINT, ENQUEUED, EXTERNAL = "ax", "batch", "enqueued", "external"
 
 _STATES = {
     TrialStatus.COMPLETED: TrialState.COMPLETED,
@@ -47,6 +47,8 @@ class Candidate:
         Its number.
     ax
         What makes the same trial again, as JSON values. Of a batch trial the first of its records has that.
+    place
+        Of a point that was enqueued: its place in the queue.
     """
 
     trial: int
@@ -55,10 +57,11 @@ class Candidate:
     ax: dict[str, Any]
     time: float
     origin: str
+    place: int | None = None
 
     def event(self) -> TrialAdded:
         """The record of it, for the journal."""
-        return TrialAdded(self.time, self.trial, self.arm, self.parameters, self.origin, self.ax)
+        return TrialAdded(self.time, self.trial, self.arm, self.parameters, self.origin, self.ax, self.place)
 
 
 def taken(

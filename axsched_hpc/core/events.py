@@ -128,6 +128,31 @@ class ObjectiveSet(Event):
     repository: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class BaselineSet(Event):
+    """The arm to which relative constraints refer: Ax's status quo."""
+
+    kind: ClassVar[str] = "baseline_set"
+    arm: str
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PointsEnqueued(Event):
+    """Points that are to be run before Ax is asked for any.
+
+    ``first`` is the place of the first of them; all that were ever enqueued are counted from 0. ``ordinal``
+    counts such calls within one run of the user's script, over restarts; null for what no script enqueued.
+    ``front``: they are run before those that wait already.
+    """
+
+    kind: ClassVar[str] = "points_enqueued"
+    first: int
+    points: tuple[dict[str, Any], ...]
+    ordinal: int | None = None
+    front: bool = False
+
+
 # ---------------------------------------------------------------- a trial's life
 
 
@@ -135,9 +160,10 @@ class ObjectiveSet(Event):
 class TrialAdded(TrialEvent):
     """A trial entered the experiment.
 
-    ``origin`` is ``ax`` (suggested), ``batch`` (the user's own point, to be run), ``candidate`` (found in the
-    experiment, to be run) or ``external`` (found there, with its outcome in ``ax``). ``ax`` is opaque here:
-    what the Ax bridge needs to make the same trial again.
+    ``origin`` is ``ax`` (suggested), ``batch`` (the user's own point, to be run), ``enqueued`` (taken from
+    the queue, where it was at ``place``), ``candidate`` (found in the experiment, to be run) or ``external``
+    (it came with its outcome, which is in ``ax``). ``ax`` is opaque here: what the Ax bridge needs to make
+    the same trial again.
     """
 
     kind: ClassVar[str] = "trial_added"
@@ -145,6 +171,7 @@ class TrialAdded(TrialEvent):
     parameters: dict[str, Any]
     origin: str
     ax: dict[str, Any] | None = None
+    place: int | None = None
 
 
 @dataclass(frozen=True)
@@ -328,6 +355,8 @@ _EVENTS: dict[str, type[Event]] = {
         CallStarted,
         CallEnded,
         ObjectiveSet,
+        BaselineSet,
+        PointsEnqueued,
         TrialAdded,
         BatchPlanned,
         BatchSubmitted,
@@ -358,6 +387,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "format": (1, typed.LARGEST),
     "pid": (1, typed.LARGEST),
     "ordinal": (0, typed.LARGEST),
+    "first": (0, typed.LARGEST),
+    "place": (0, typed.LARGEST),
     "read": (0, typed.LARGEST),
 }
 
@@ -403,8 +434,19 @@ def _check_sizes(event: DriverOpened) -> None:
         raise ValueError("has a size below zero in its field 'previous'")
 
 
-def _check_parameters(event: TrialAdded) -> None:
-    for name, value in event.parameters.items():
+def _check_parameters(event: TrialAdded | BaselineSet) -> None:
+    _check_point(event.parameters)
+
+
+def _check_queue(event: PointsEnqueued) -> None:
+    if not event.points:
+        raise ValueError("has no point")
+    for point in event.points:
+        _check_point(point)
+
+
+def _check_point(point: dict[str, Any]) -> None:
+    for name, value in point.items():
         if not name or isinstance(value, dict | list):
             raise ValueError(f"has a parameter {name!r:.80} that is {value!r:.80}")
 
@@ -439,6 +481,8 @@ def _check_request(event: BatchPlanned) -> None:
 _CHECKS: dict[type[Event], Callable[[Any], None]] = {
     DriverOpened: _check_sizes,
     BatchPlanned: _check_request,
+    BaselineSet: _check_parameters,
+    PointsEnqueued: _check_queue,
     TrialAdded: _check_parameters,
     AttemptReported: _check_points,
     AttemptSucceeded: _check_metrics,

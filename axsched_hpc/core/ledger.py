@@ -16,6 +16,7 @@ from typing import Any
 from axsched_hpc.core import typed
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.events import (
+    BaselineSet,
     BatchPlanned,
     BatchSubmitted,
     CallEnded,
@@ -25,6 +26,7 @@ from axsched_hpc.core.events import (
     Event,
     LeaseTaken,
     ObjectiveSet,
+    PointsEnqueued,
     TrialAdded,
     TrialEvent,
 )
@@ -73,7 +75,13 @@ class Ledger:
     batches
         Token -> (trial, attempt) by array index.
     own
-        Trials that this package runs or ran: all but those that the user completed in Ax by himself.
+        Trials that this package runs or ran: all but those that came with their outcome.
+    queue
+        The points that are to be run before Ax is asked, in their order; by place.
+    next_place
+        The place that the next enqueued point gets.
+    enqueued
+        What the calls of the current session have enqueued, by ordinal.
     failed_arms
         How many failed or abandoned trials each arm has, by :func:`arm_key`.
     calls
@@ -91,7 +99,11 @@ class Ledger:
     driver: DriverOpened | None = None
     closed: bool = True
     objective: ObjectiveSet | None = None
+    baseline: BaselineSet | None = None
     own: int = 0
+    queue: dict[int, dict[str, Any]] = field(default_factory=dict)
+    next_place: int = 0
+    enqueued: dict[int, tuple[dict[str, Any], ...]] = field(default_factory=dict)
     last_time: float = 0.0
     #: Whether the process that holds the experiment has come so far as to open it.
     _opened: bool = False
@@ -172,6 +184,7 @@ class Ledger:
             # The script before this one ended by itself; the calls of a new one are counted from the start.
             self.calls.clear()
             self.ended_calls.clear()
+            self.enqueued.clear()
         self.driver, self.closed, self._opened = event, False, True
         return ()
 
@@ -193,6 +206,24 @@ class Ledger:
         self.objective = event
         return ()
 
+    def _baseline_set(self, event: BaselineSet) -> tuple[Action, ...]:
+        self.baseline = event
+        if self.driver is not None:
+            # It belongs to what is optimised, which else the next driver would be the first to say.
+            problem = {**self.driver.problem, "status_quo": event.arm}
+            self.driver = replace(self.driver, problem=problem)
+        return ()
+
+    def _points_enqueued(self, event: PointsEnqueued) -> tuple[Action, ...]:
+        if event.first < self.next_place:
+            raise IllegalTransition(f"a point is enqueued at the place {event.first}, which is taken")
+        added = dict(enumerate(event.points, event.first))
+        self.queue = {**added, **self.queue} if event.front else {**self.queue, **added}
+        self.next_place = event.first + len(event.points)
+        if event.ordinal is not None:
+            self.enqueued[event.ordinal] = (*self.enqueued.get(event.ordinal, ()), *event.points)
+        return ()
+
     def _trial_added(self, event: TrialAdded) -> tuple[Action, ...]:
         if event.trial in self.trials:
             raise IllegalTransition(f"trial {event.trial} is added a second time")
@@ -211,6 +242,9 @@ class Ledger:
             self._put(None, replace(trial, state=state, ended=event.time, metrics=outcome.metrics or None))
             return ()
         self._put(None, trial)
+        if event.place is not None:
+            # A repaired journal may have lost the record of its coming in.
+            self.queue.pop(event.place, None)
         self.own += 1
         return (Submit(event.trial),)
 
@@ -245,6 +279,8 @@ _HANDLERS: dict[type[Event], Callable[[Ledger, Any], tuple[Action, ...]]] = {
     CallStarted: Ledger._call_started,
     CallEnded: Ledger._call_ended,
     ObjectiveSet: Ledger._objective_set,
+    BaselineSet: Ledger._baseline_set,
+    PointsEnqueued: Ledger._points_enqueued,
     TrialAdded: Ledger._trial_added,
     BatchPlanned: Ledger._batch_planned,
     BatchSubmitted: Ledger._batch_submitted,

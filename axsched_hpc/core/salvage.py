@@ -249,8 +249,12 @@ class _Fold:
         if trial not in self._found.trials:
             raise ValueError(f"the record of trial {trial} is lost, and it has no parameters.json")
         time, parameters = self._found.trials[trial]
+        key, queue = arm_key(parameters), self.ledger.queue
+        # A point of the queue that became a trial is not to be run again.
+        place = next((place for place, point in queue.items() if arm_key(point) == key), None)
+        origin = "batch" if place is None else "enqueued"
         self.rescue(
-            TrialAdded(time, trial, f"{trial}_0", parameters, "batch"),
+            TrialAdded(time, trial, f"{trial}_0", parameters, origin, place=place),
             f"trial {trial}: its parameters are taken from its parameters.json; how Ax came to them is lost",
         )
 

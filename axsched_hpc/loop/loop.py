@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 
 from axsched_hpc.core.errors import ClusterUnavailableError, FailureRateError, plural
 from axsched_hpc.core.events import AttemptStarted, Event, StopDecided, TrialAbandoned, TrialStopped
@@ -233,10 +234,12 @@ class Loop:
         )
         exhausted = False
         trials = list(ledger.waiting)[: wanted.submit]
+        taken = self._take(wanted.ask)
+        trials += taken
         # After a refusal Ax is asked again when another trial has ended: until then its answer is the same.
         refused = self._refused_at == self._ended() and bool(ledger.active or ledger.waiting)
-        if wanted.ask and not refused:
-            fresh, exhausted = self._ask(wanted.ask, max(0, goal.trials - ledger.own))
+        if len(taken) < wanted.ask and not refused:
+            fresh, exhausted = self._ask(wanted.ask - len(taken), max(0, goal.trials - ledger.own))
             # Trials of several arms are made whole: what finds no slot now waits for one.
             trials = [*trials, *fresh][: wanted.submit + wanted.ask]
         self._submitter.submit(trials)
@@ -250,6 +253,20 @@ class Loop:
             )
             return Stop.EXHAUSTED
         return None
+
+    def _take(self, number: int) -> list[int]:
+        """Make trials of the points that wait in the queue."""
+        session, ledger = self._session, self._session.ledger
+        first = list(islice(ledger.queue.items(), number))
+        if not first:
+            return []
+        faults.reach("ask.before")
+        now = self._clock.now()
+        taken = [session.bridge.take(place, point, time=now, known=ledger.trials) for place, point in first]
+        session.owe(*(candidate.event() for candidate in taken))
+        faults.reach("ask.after")
+        session.record()
+        return [candidate.trial for candidate in taken]
 
     def _ask(self, number: int, most: int) -> tuple[list[int], bool]:
         started = self._clock.monotonic()

@@ -10,14 +10,15 @@ import contextlib
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from axsched_hpc.ax_bridge import collector
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.config import SchedulerConfig
 from axsched_hpc.core.errors import AxSchedError, JournalError, StorageError, SupersededError
-from axsched_hpc.core.events import DriverClosed, DriverOpened, Event
+from axsched_hpc.core.events import BaselineSet, DriverClosed, DriverOpened, Event, PointsEnqueued
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.machine import (
     Action,
@@ -182,9 +183,30 @@ class Session:
 
     def adopt(self) -> None:
         """Record what the user did in Ax by himself, so that a replay has it too: trials that he completed,
-        and batch trials that he left to be run.
+        batch trials that he left to be run, and his baseline.
         """
         self.record(*self.bridge.external(self.ledger.trials, time=self.clock.now()))
+        known, baseline = self.ledger.baseline, self.bridge.warm.baseline
+        if baseline is not None and (known is None or (known.arm, known.parameters) != baseline):
+            self.record(BaselineSet(self.clock.now(), *baseline))
+            self.problem = self.bridge.problem()
+
+    def enqueue(
+        self, points: Sequence[Mapping[str, Any]], *, ordinal: int | None = None, front: bool = False
+    ) -> None:
+        """Let points be run before Ax is asked for any.
+
+        Parameters
+        ----------
+        points
+            They fit the search space.
+        ordinal
+            Which call of the user's script it is; None for none.
+        front
+            Before those that wait already.
+        """
+        copies = tuple(dict(point) for point in points)
+        self.record(PointsEnqueued(self.clock.now(), self.ledger.next_place, copies, ordinal, front))
 
     def close(self, *, orderly: bool) -> None:
         """Give the experiment back; doing it again changes nothing. ``orderly``: no call was interrupted.

@@ -36,6 +36,8 @@ def status_text(reading: Reading, *, now: float, width: int) -> str:
     spared = saved_text(saved(ledger.trials.values()))
     if spared is not None:
         lines.append(spared)
+    if ledger.queue:
+        lines.append(f"queue: {plural(len(ledger.queue), 'point')} to be run before Ax is asked")
     if ledger.trials:
         rows = [_HEAD, *(_row(t, now) for t in ledger.trials.values())]
         if any(trial.index is not None for trial in ledger.trials.values()):

@@ -8,10 +8,13 @@ that was, or returns at once where that had ended.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from axsched_hpc.core.events import CallEnded, CallStarted
+from axsched_hpc.core.ledger import arm_key
 from axsched_hpc.loop.loop import Stop
 from axsched_hpc.loop.session import Session
 
@@ -34,6 +37,8 @@ class Calls:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._ordinal = 0
+        #: What enqueues is counted by itself: a line more of it in a script shifts no other call.
+        self._enqueued = 0
 
     def begin_run(self, max_trials: int, *, synchronous: bool) -> Call:
         """Begin, go on with, or recognise as done a call of ``run_optimization``."""
@@ -83,6 +88,21 @@ class Calls:
             tuple(trials),
             synchronous=synchronous,
         )
+
+    def enqueue(self, points: Sequence[Mapping[str, Any]]) -> int:
+        """Enqueue points, but those that this call had enqueued before a restart; how many are new."""
+        ordinal = self._enqueued + 1
+        before = Counter(map(arm_key, self._session.ledger.enqueued.get(ordinal, ())))
+        fresh = []
+        for point in points:
+            if before[arm_key(point)]:
+                before[arm_key(point)] -= 1
+            else:
+                fresh.append(point)
+        if fresh:
+            self._session.enqueue(fresh, ordinal=ordinal)
+        self._enqueued = ordinal
+        return len(fresh)
 
     def end(self, call: Call, reason: str) -> None:
         """Record that a call returned."""

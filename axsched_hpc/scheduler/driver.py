@@ -6,13 +6,14 @@ import logging
 import random
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.ax_bridge.model import BestByModel
+from axsched_hpc.ax_bridge.warm import Finished
 from axsched_hpc.core.config import SchedulerConfig
 from axsched_hpc.core.errors import AxSchedError, ClusterUnavailableError, StorageError, plural
 from axsched_hpc.core.events import ObjectiveSet
@@ -31,6 +32,7 @@ from axsched_hpc.objectives.containers.prepare import Stopped
 from axsched_hpc.reporting import export
 from axsched_hpc.reporting.curves import read_curves
 from axsched_hpc.runners.base import BaseRunner
+from axsched_hpc.scheduler import baseline
 from axsched_hpc.scheduler.batch import BatchTrialContext
 from axsched_hpc.scheduler.calls import Call, Calls
 from axsched_hpc.scheduler.result import Result, best_parameters, by_model, collect
@@ -110,6 +112,32 @@ class Driver:
 
     # ------------------------------------------------------------ the public calls
 
+    def attach(self, evaluations: Sequence[Finished]) -> list[int]:
+        """Record evaluations that were not run here as completed trials; their numbers."""
+        numbers: list[int] = []
+        with self._interruptible(None):
+            session = self.session
+            session.adopt()
+            before = len(session.ledger.trials)
+            indices = session.bridge.warm.attach(evaluations, time=self._clock.now())
+            session.adopt()
+            numbers = [session.bridge.number(index) for index in indices]
+            new = len(session.ledger.trials) - before
+            log.info("Attached %s.", _new_of(new, len(evaluations), "trial", "there already"))
+        return numbers
+
+    def enqueue(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Let points be run before Ax is asked for any."""
+        with self._interruptible(None):
+            new, before = self._calls.enqueue(points), "enqueued before the script was started again"
+            log.info("Enqueued %s.", _new_of(new, len(points), "point", before))
+
+    def set_baseline(self, point: Mapping[str, Any]) -> None:
+        """Make a point the baseline, and record it."""
+        with self._interruptible(None):
+            self.session.bridge.warm.set_baseline(point)
+            self.session.adopt()
+
     def optimise(self, max_trials: int, *, synchronous: bool, limit: float | None) -> dict[str, Any]:
         """Run up to so many more trials; ``limit`` is in seconds."""
         session = self.session
@@ -121,6 +149,7 @@ class Driver:
                     "The global stopping strategy acts only while no trial is running, and an asynchronous "
                     "run keeps its slots full. Make the strategy with inactive_when_pending_trials=False."
                 )
+            baseline.check(session.problem)
             loop = self._prepared()
             call = self._calls.begin_run(max_trials, synchronous=synchronous)
             if call.done:
@@ -129,6 +158,7 @@ class Driver:
                     summary(session.ledger),
                 )
             else:
+                baseline.begin(session)
                 self._run(loop, Goal(call.base + max_trials, synchronous, deadline), call, interrupts)
         self._warn_if_infeasible()
         return best_parameters(session.ledger, session.problem)
@@ -330,6 +360,13 @@ class Driver:
             while interrupts.count == 1 and (rest := end - self._clock.monotonic()) > 0:
                 self._clock.wait(rest)
         return interrupts.count > 1
+
+
+def _new_of(new: int, total: int, noun: str, known: str) -> str:
+    """``3 points``; of points that are not all new, ``3 points; 1 was there already``."""
+    old = total - new
+    rest = f"; {old} {'was' if old == 1 else 'were'} {known}" if old else ""
+    return plural(new, noun) + rest
 
 
 def close(session: Session) -> None:

@@ -26,6 +26,7 @@ from axsched_hpc.scheduler.batch import BatchTrialContext
 from axsched_hpc.scheduler.driver import Driver, close
 from axsched_hpc.scheduler.objective import SetsObjective
 from axsched_hpc.scheduler.result import Result
+from axsched_hpc.scheduler.warm import StartsWarm
 from axsched_hpc.store import saving
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("axsched_hpc")
 
 
-class AxScheduler(SetsObjective):
+class AxScheduler(SetsObjective, StartsWarm):
     """Runs an Ax experiment as Slurm jobs or local processes.
 
     All that it learns is visible through the object that the caller passed in. What happens is kept in the

@@ -82,10 +82,14 @@ def test_a_log_scale_is_a_difference() -> None:
     ]
 
 
-def test_a_status_quo_is_a_difference() -> None:
+def test_another_status_quo_is_a_difference_and_a_new_one_is_none() -> None:
     plain = AxBridge.from_input(new_ax_client()).definition()
     with_quo = AxBridge.from_input(new_ax_client(status_quo={"x": 0.0, "y": 1.0})).definition()
-    assert compare(plain, with_quo) == ["the status quo is None there, {'x': 0.0, 'y': 1.0} here"]
+    other = AxBridge.from_input(new_ax_client(status_quo={"x": 0.0, "y": 2.0})).definition()
+    assert compare(plain, with_quo) == []
+    there = "the status quo is {'x': 0.0, 'y': 1.0} there"
+    assert compare(with_quo, plain) == [f"{there}, None here"]
+    assert compare(with_quo, other) == [f"{there}, {{'x': 0.0, 'y': 2.0}} here"]
 
 
 def test_both_clients_define_the_same_experiment() -> None:

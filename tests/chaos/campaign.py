@@ -22,6 +22,8 @@ from pathlib import Path
 
 # Whoever forks must have one thread only, and numerical libraries start some as they are imported.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+# The allocator of pyarrow, which pandas loads where it is there, has one of its own.
+os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
 
 from tests.chaos.driver import Place
 from tests.chaos.plan import COMMON_POINTS, DRIVER_POINTS, WORKER_POINTS, Fault, Plan, Who, cover, draw

@@ -142,3 +142,18 @@ def test_both_ways_to_report_are_read(outside: Path, monkeypatch: pytest.MonkeyP
     assert [report.step for report in reports] == list(range(1, 42))
     assert reports[39].metrics == {"loss": (final["loss"], None)}
     assert reports[40].metrics == {"loss": (0.25, None)}
+
+
+def test_the_page_on_the_warm_start_runs(outside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = "docs/warm-start.md"
+    text = (ROOT / page).read_text(encoding="utf-8")
+    table, shown = re.findall(r"^```text\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (outside / "earlier.csv").write_text(table)
+    space: dict[str, Any] = {"__name__": "__main__"}
+    for _, block in _blocks(page):
+        _execute(block, page, space)
+    assert capsys.readouterr().out == shown + "{'x': 0.25, 'y': 0.75}\n"
+    trials = space["scheduler"].experiment.trials.values()
+    points = [tuple(trial.arm.parameters.values()) for trial in trials]
+    assert points[2:] == [(0.35, 0.6), (0.1, 0.9), (0.4, 0.6), (0.25, 0.75), (0.5, 0.5)]
+    _close(space)

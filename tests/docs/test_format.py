@@ -42,6 +42,7 @@ WORDS: dict[Any, str] = {
     dict[int, str]: "object of texts",
     tuple[int, ...]: "list of whole numbers",
     tuple[str, ...]: "list of texts",
+    tuple[dict[str, Any], ...]: "list of objects",
     tuple[tuple[int, int], ...]: "list of pairs of whole numbers",
     dict[str, tuple[float, float | None]]: "object of pairs",
     dict[str, tuple[float, float | None]] | None: "object of pairs or null",

@@ -6,6 +6,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from axsched_hpc.core.events import (
@@ -14,6 +15,7 @@ from axsched_hpc.core.events import (
     AttemptStarted,
     AttemptSucceeded,
     AttemptWithdrawn,
+    BaselineSet,
     BatchPlanned,
     BatchSubmitted,
     CallEnded,
@@ -24,6 +26,7 @@ from axsched_hpc.core.events import (
     Failure,
     LeaseTaken,
     ObjectiveSet,
+    PointsEnqueued,
     TrialAbandoned,
     TrialAdded,
 )
@@ -114,7 +117,9 @@ def segments() -> dict[str, bytes]:
             [taken(50.0)],
             [opened(51.0, {"00002.jsonl": len(second), "00003.jsonl": len(third)})],
             [CallStarted(52.0, 1, "batch", 4, (4, 5))],
-            [added(53.0, 4, "batch"), added(53.0, 5), added(53.0, 6)],
+            [BaselineSet(52.5, "0_0", added(0.0, 0).parameters)],
+            [PointsEnqueued(52.5, 0, (added(0.0, 5).parameters, added(0.0, 7).parameters), 1)],
+            [added(53.0, 4, "batch"), replace(added(53.0, 5, "enqueued"), place=0), added(53.0, 6)],
             [TrialAbandoned(53.5, 6, "time is up")],
             [BatchPlanned(54.0, "axs-4", ((4, 1), (5, 1)))],
             [BatchSubmitted(55.0, "axs-4", {0: "14_0", 1: "14_1"})],

@@ -220,7 +220,7 @@ def test_the_command_says_what_it_drops_and_what_it_makes_again(layout: Layout) 
     shown = run(layout, "--dry-run")
     assert shown.exit_code == 0
     assert "\nDropped:\n  journal/00001.jsonl, line 5: it has no checksum at its end\n" in shown.output
-    assert "journal/00004.jsonl, line 11: it is not complete: its driver was stopped while writing it\n" in (
+    assert "journal/00004.jsonl, line 13: it is not complete: its driver was stopped while writing it\n" in (
         shown.output
     )
     assert (
@@ -336,11 +336,11 @@ def test_what_cannot_have_happened_is_dropped_with_the_reason(layout: Layout) ->
 
 
 def test_a_batch_whose_manifest_is_lost_is_known_by_its_results(layout: Layout) -> None:
-    damaged(layout, LAST, 8)
+    damaged(layout, LAST, 10)
     shutil.rmtree(layout.submitit)
     examined, _ = mend(layout)
     assert "batch axs-4: its plan is taken from its attempts' files" in examined.salvaged.rescued
-    assert [each.why for each in examined.salvaged.dropped if each.line == 9] == [
+    assert [each.why for each in examined.salvaged.dropped if each.line == 11] == [
         "which job of the batch axs-4 is which attempt is lost"
     ]
     assert states(read_experiment(layout.root).ledger)[5] == "planned"
