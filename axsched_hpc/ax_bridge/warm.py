@@ -129,9 +129,10 @@ class WarmStart:
         baseline = self._experiment.status_quo
         if baseline is not None and baseline.parameters == point:
             for trial in self._experiment.trials.values():
-                if isinstance(trial, Trial) and trial.status.is_running and trial.arm == baseline:
-                    if not on_record(trial):
-                        return trial
+                if not isinstance(trial, Trial) or trial.arm != baseline:
+                    continue
+                if trial.status.is_running and not on_record(trial):
+                    return trial
         return self._new_trial(point, time=time)
 
     def _new_trial(self, point: Mapping[str, Any], *, time: float) -> Trial:
