@@ -25,7 +25,9 @@ from axsched_hpc.ax_bridge.inputs import Handles, check_trial, handles_from
 from axsched_hpc.ax_bridge.parameters import validated
 from axsched_hpc.ax_bridge.problem import problem_of
 from axsched_hpc.ax_bridge.records import Reference, inherit, run_to_json
+from axsched_hpc.ax_bridge.refusals import refuse_unsupported
 from axsched_hpc.ax_bridge.replay import Replay, external_event
+from axsched_hpc.ax_bridge.snapshot import KEY
 from axsched_hpc.ax_bridge.stopping import GlobalStopping, Stopping, settle, settle_global
 from axsched_hpc.ax_bridge.trials import (
     find,
@@ -37,7 +39,7 @@ from axsched_hpc.ax_bridge.trials import (
 )
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.curve import Point
-from axsched_hpc.core.errors import ParameterError
+from axsched_hpc.core.errors import ConfigError, ExperimentMismatchError, ParameterError
 from axsched_hpc.core.events import Event, TrialAdded
 from axsched_hpc.core.metrics import Metrics
 
@@ -46,8 +48,9 @@ logger = logging.getLogger(__name__)
 
 #: The way out of the parallelism that AxClient limits to 3 in its model-based phase.
 _WIDER = (
-    "An ax.Client has no such limit; AxClient.create_experiment takes another one in "
-    "choose_generation_strategy_kwargs={'max_parallelism_override': ...}."
+    "An ax.Client has no such limit. AxClient.create_experiment takes another one, -1 for none, in "
+    "choose_generation_strategy_kwargs={'max_parallelism_override': ...}; a strategy of your own has it as "
+    "max_parallelism of its GenerationStep, or MaxGenerationParallelism of its node."
 )
 
 
@@ -108,6 +111,7 @@ class AxBridge:
         whole = settle_global(handles.global_stopping, global_stopping)
         self._global_stopping = None if whole is None else GlobalStopping(whole)
         self._reference = Reference.of(handles.experiment)
+        self._fingerprint = definition.fingerprint(handles.experiment)
         self._observed = Observed(handles.experiment)
         self._reason: str | None = None
 
@@ -138,6 +142,7 @@ class AxBridge:
             It is something else, is not configured, or uses what is not supported.
         """
         handles = handles_from(source, generation_strategy=generation_strategy, seed=seed)
+        refuse_unsupported(handles, source)
         return cls(handles, early_stopping=early_stopping, global_stopping=global_stopping)
 
     @classmethod
@@ -222,7 +227,8 @@ class AxBridge:
             except DataRequiredError as error:
                 reason = f"Ax needs the results of running trials first: {error}"
             except MaxParallelismReachedException as error:
-                reason = f"Slots stay idle, since Ax allows no more trials at a time: {error} {_WIDER}"
+                why = str(error).partition(". ")[0]
+                reason = f"Slots stay idle, since Ax allows no more trials at a time: {why}. {_WIDER}"
             except OptimizationComplete as error:
                 reason, exhausted = f"Ax has no further points: {error}", True
             except Exception as error:
@@ -351,7 +357,13 @@ class AxBridge:
         known
             The trials that are accounted for: the journal's, and those of
             :func:`axsched_hpc.ax_bridge.definition.base_trials`.
+
+        Raises
+        ------
+        ExperimentMismatchError
+            The user has changed the experiment's search space, objective or constraints meanwhile.
         """
+        self._check_unchanged()
         accounted = set(known)
         events = []
         for index in sorted(set(self.experiment.trials) - accounted):
@@ -377,7 +389,23 @@ class AxBridge:
             if reason is not None:
                 raise OptimizationShouldStop(reason)
         with with_rng_seed(self.seed):
-            return self.generation_strategy.gen_single_trial(experiment=self.experiment, n=1)
+            run = self.generation_strategy.gen_single_trial(experiment=self.experiment, n=1)
+        if len(run.arms) != 1:
+            raise ConfigError(
+                f"The node {run._generation_node_name!r} of the generation strategy makes {len(run.arms)} arms "
+                "at once, but trials have one arm here. Take a generator that suggests points one by one."
+            )
+        return run
+
+    def _check_unchanged(self) -> None:
+        # A status quo may come later; nothing that was suggested or recorded before depends on it.
+        here = {**definition.fingerprint(self.experiment), "status_quo": self._fingerprint["status_quo"]}
+        differences = definition.compare({KEY: {"fingerprint": self._fingerprint}}, {KEY: {"fingerprint": here}})
+        if differences:
+            raise ExperimentMismatchError(
+                f"The experiment was changed after its directory was begun: {'; '.join(differences)}. Change it "
+                "back, or give the changed one a job_output_dir of its own: its trials so far come along."
+            )
 
     def _check_arm_name(self, name: str, point: dict[str, Any]) -> None:
         # Ax checks too, but only once the trial is there.

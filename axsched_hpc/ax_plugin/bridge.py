@@ -36,7 +36,6 @@ class AskingAx(AxBridge):
     def __init__(self, experiment: Experiment) -> None:
         # The strategy is Ax's secret here: what stands in its place is never asked.
         super().__init__(handles_from(experiment), early_stopping=False)
-        self._fingerprint = definition.fingerprint(experiment)
         self.current = experiment
 
     def check(self, experiment: Experiment) -> None:
