@@ -25,7 +25,7 @@ from axsched_hpc.ax_bridge.inputs import Handles, check_trial, handles_from
 from axsched_hpc.ax_bridge.parameters import validated
 from axsched_hpc.ax_bridge.problem import problem_of
 from axsched_hpc.ax_bridge.records import Reference, inherit, run_to_json
-from axsched_hpc.ax_bridge.refusals import refuse_unsupported
+from axsched_hpc.ax_bridge.refusals import refuse_database, refuse_unsupported
 from axsched_hpc.ax_bridge.replay import Replay, external_event
 from axsched_hpc.ax_bridge.snapshot import KEY
 from axsched_hpc.ax_bridge.stopping import GlobalStopping, Stopping, settle, settle_global
@@ -141,8 +141,9 @@ class AxBridge:
         ConfigError
             It is something else, is not configured, or uses what is not supported.
         """
+        refuse_database(source)
         handles = handles_from(source, generation_strategy=generation_strategy, seed=seed)
-        refuse_unsupported(handles, source)
+        refuse_unsupported(handles)
         return cls(handles, early_stopping=early_stopping, global_stopping=global_stopping)
 
     @classmethod
@@ -400,7 +401,9 @@ class AxBridge:
     def _check_unchanged(self) -> None:
         # A status quo may come later; nothing that was suggested or recorded before depends on it.
         here = {**definition.fingerprint(self.experiment), "status_quo": self._fingerprint["status_quo"]}
-        differences = definition.compare({KEY: {"fingerprint": self._fingerprint}}, {KEY: {"fingerprint": here}})
+        differences = definition.compare(
+            {KEY: {"fingerprint": self._fingerprint}}, {KEY: {"fingerprint": here}}
+        )
         if differences:
             raise ExperimentMismatchError(
                 f"The experiment was changed after its directory was begun: {'; '.join(differences)}. Change it "

@@ -20,13 +20,24 @@ from axsched_hpc.core.errors import ConfigError
 _BY_AX = "let Ax drive (docs/ax-plugin.md)"
 
 
-def refuse_unsupported(handles: Handles, source: object = None) -> None:
-    """Refuse what would be ignored, or be lost when the run is resumed.
+def refuse_database(source: object) -> None:
+    """Refuse a client that keeps its experiment in a database, before anything is written there.
 
-    Parameters
-    ----------
-    source
-        What the user passed in.
+    Raises
+    ------
+    ConfigError
+        It does.
+    """
+    if getattr(source, "db_settings_set", False):
+        raise ConfigError(
+            f"This {type(source).__name__} keeps its experiment in a database, where nothing of the run would "
+            "arrive: AxScheduler keeps it in files. Make the client without storage_config or db_settings, "
+            f"or {_BY_AX}."
+        )
+
+
+def refuse_unsupported(handles: Handles) -> None:
+    """Refuse what would be ignored, or be lost when the run is resumed.
 
     Raises
     ------
@@ -35,7 +46,7 @@ def refuse_unsupported(handles: Handles, source: object = None) -> None:
     """
     experiment, strategy = handles.experiment, handles.generation_strategy
     for complaint in (
-        *_other_drivers(source, experiment),
+        *_other_runner(experiment),
         *_other_objectives(experiment),
         *_several_nodes(strategy),
         *_lost_in_json(experiment, strategy),
@@ -43,19 +54,13 @@ def refuse_unsupported(handles: Handles, source: object = None) -> None:
         raise ConfigError(complaint)
 
 
-def _other_drivers(source: object, experiment: Experiment) -> Iterator[str]:
+def _other_runner(experiment: Experiment) -> Iterator[str]:
     runner = experiment.runner
     # Where Ax drove before by the plugin, its runner is still there: it was the same directory's driver.
     if runner is not None and not type(runner).__module__.startswith("axsched_hpc."):
         yield (
             f"The experiment has a runner, {type(runner).__name__}, by which Ax itself would run its trials; "
             f"AxScheduler runs them by its own. Set experiment.runner = None, or {_BY_AX}."
-        )
-    if getattr(source, "db_settings_set", False):
-        yield (
-            f"This {type(source).__name__} keeps its experiment in a database, where nothing of the run would "
-            "arrive: AxScheduler keeps it in files. Make the client without storage_config or db_settings, "
-            f"or {_BY_AX}."
         )
 
 

@@ -225,7 +225,8 @@ def sheet(kind: str) -> list[Any]:
     """A metal sheet: how thick, and how wide its ribs."""
     if kind == "ax.Client":
         return [
-            RangeParameterConfig(name=name, parameter_type="float", bounds=(0, 1)) for name in ("thick", "rib")
+            RangeParameterConfig(name=name, parameter_type="float", bounds=(0, 1))
+            for name in ("thick", "rib")
         ]
     if kind == "AxClient":
         return [{"name": name, "type": "range", "bounds": [0.0, 1.0]} for name in ("thick", "rib")]
@@ -314,15 +315,16 @@ NOW = {"thick": 0.5, "rib": 0.5}
 def against_a_baseline(kind: str) -> Made:
     """The sheet that is made now is the status quo, and a new one may have 10 % more stress."""
     if kind == "ax.Client":
-        client = new_client(
-            sheet(kind), "-mass", outcome_constraints=["stress <= 1.1 * baseline"], sobol=8
-        )
+        client = new_client(sheet(kind), "-mass", outcome_constraints=["stress <= 1.1 * baseline"], sobol=8)
         trial = client.attach_baseline(NOW)
         client.complete_trial(trial, press_twice(NOW))  # type: ignore[arg-type] - it knows all errors
         return client, None
     if kind == "AxClient":
         return new_ax_client(
-            sheet(kind), {"mass": {"minimize": True}}, outcome_constraints=["stress <= 10%"], status_quo=NOW,
+            sheet(kind),
+            {"mass": {"minimize": True}},
+            outcome_constraints=["stress <= 10%"],
+            status_quo=NOW,
             sobol=4,
         ), None
     experiment = new_experiment(
@@ -357,7 +359,9 @@ def graph() -> GenerationStrategy:
         "Sobol",
         [GeneratorSpec(Generators.SOBOL, generator_kwargs={"seed": 5}, generator_gen_kwargs={})],
         transition_criteria=[
-            MinTrials(threshold=2, transition_to="Uniform", only_in_statuses=done, count_only_trials_with_data=True),
+            MinTrials(
+                threshold=2, transition_to="Uniform", only_in_statuses=done, count_only_trials_with_data=True
+            ),
             IsSingleObjective(transition_to="Uniform"),
         ],
         pausing_criteria=[
@@ -375,7 +379,9 @@ def graph() -> GenerationStrategy:
     again = GenerationNode(
         "Again",
         [GeneratorSpec(Generators.SOBOL)],
-        transition_criteria=[AutoTransitionAfterGen(transition_to="Uniform", continue_trial_generation=False)],
+        transition_criteria=[
+            AutoTransitionAfterGen(transition_to="Uniform", continue_trial_generation=False)
+        ],
     )
     return GenerationStrategy(nodes=[CenterGenerationNode("Sobol"), sobol, uniform, again], name="in turn")
 
@@ -505,7 +511,9 @@ def test_an_ax_client_has_three_points_pending_and_says_the_way_out(
     # Until one of them ends, it is asked in vain; what is to be said is said once.
     assert not pair.ours.bridge.ask(5, time=1.0).candidates
     (said,) = [record.message for record in caplog.records if "Slots stay idle" in record.message]
-    assert said.startswith("3 of 8 points generated. Slots stay idle, since Ax allows no more trials at a time:")
+    assert said.startswith(
+        "3 of 8 points generated. Slots stay idle, since Ax allows no more trials at a time:"
+    )
     assert "choose_generation_strategy_kwargs={'max_parallelism_override': ...}" in said
 
     # The way out that it names; -1 is for no limit.
@@ -524,7 +532,9 @@ def test_a_changed_experiment_is_refused_and_goes_on_in_a_directory_of_its_own()
     bridge.experiment.search_space = new_experiment(narrower, "-mass").search_space
     with pytest.raises(ExperimentMismatchError) as caught:
         bridge.external(pair.ours.known())
-    assert "after its directory was begun: parameter 'thick': range 0.0..1.0 there, 0.0..0.5" in str(caught.value)
+    assert "after its directory was begun: parameter 'thick': range 0.0..1.0 there, 0.0..0.5" in str(
+        caught.value
+    )
     assert "give the changed one a job_output_dir of its own" in str(caught.value)
     changed = AxBridge.from_input(
         bridge.experiment, generation_strategy=bridge.generation_strategy, seed=SEED
