@@ -335,7 +335,10 @@ class AxBridge:
         ------
         ConfigError
             Ax cannot save a part of it.
+        ExperimentMismatchError
+            The user has changed it since it was taken over.
         """
+        self._check_unchanged()
         return definition.define(self._handles)
 
     def replay(self, events: Iterable[Event]) -> None:
@@ -393,8 +396,8 @@ class AxBridge:
             run = self.generation_strategy.gen_single_trial(experiment=self.experiment, n=1)
         if len(run.arms) != 1:
             raise ConfigError(
-                f"The node {run._generation_node_name!r} of the generation strategy makes {len(run.arms)} arms "
-                "at once, but trials have one arm here. Take a generator that suggests points one by one."
+                f"The node {run._generation_node_name!r} of the generation strategy makes {len(run.arms)} "
+                "arms at once, but trials have one arm here. Take a generator that suggests single points."
             )
         return run
 
@@ -406,8 +409,9 @@ class AxBridge:
         )
         if differences:
             raise ExperimentMismatchError(
-                f"The experiment was changed after its directory was begun: {'; '.join(differences)}. Change it "
-                "back, or give the changed one a job_output_dir of its own: its trials so far come along."
+                f"The experiment was changed after AxScheduler took it: {'; '.join(differences)}. Change "
+                "it back, or hand the changed one to a new AxScheduler with a job_output_dir of its own: its "
+                "trials so far come along."
             )
 
     def _check_arm_name(self, name: str, point: dict[str, Any]) -> None:

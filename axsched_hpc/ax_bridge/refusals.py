@@ -30,9 +30,9 @@ def refuse_database(source: object) -> None:
     """
     if getattr(source, "db_settings_set", False):
         raise ConfigError(
-            f"This {type(source).__name__} keeps its experiment in a database, where nothing of the run would "
-            "arrive: AxScheduler keeps it in files. Make the client without storage_config or db_settings, "
-            f"or {_BY_AX}."
+            f"This {type(source).__name__} keeps its experiment in a database, where nothing of the run "
+            "would arrive: AxScheduler keeps it in files. Make the client without storage_config or "
+            f"db_settings, or {_BY_AX}."
         )
 
 

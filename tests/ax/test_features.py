@@ -1,8 +1,8 @@
 """Each feature of Ax through each input: what the bridge does is what Ax alone does, point by point.
 
-Points, arms, data, statuses, the best and the next point are compared, also after the journal was replayed into
-new objects and into those of the directory's definition, and after Ax's own loader has read the snapshot. What
-has tests of its own elsewhere is listed in docs/ax-features.md.
+Points, arms, data, statuses, the best and the next point are compared, also after the journal was replayed
+into new objects and into those of the directory's definition, and after Ax's own loader has read the
+snapshot. What has tests of its own elsewhere is listed in docs/ax-features.md.
 """
 
 from __future__ import annotations
@@ -532,10 +532,10 @@ def test_a_changed_experiment_is_refused_and_goes_on_in_a_directory_of_its_own()
     bridge.experiment.search_space = new_experiment(narrower, "-mass").search_space
     with pytest.raises(ExperimentMismatchError) as caught:
         bridge.external(pair.ours.known())
-    assert "after its directory was begun: parameter 'thick': range 0.0..1.0 there, 0.0..0.5" in str(
-        caught.value
-    )
-    assert "give the changed one a job_output_dir of its own" in str(caught.value)
+    assert "took it: parameter 'thick': range 0.0..1.0 there, 0.0..0.5 here" in str(caught.value)
+    assert "a new AxScheduler with a job_output_dir of its own" in str(caught.value)
+    with pytest.raises(ExperimentMismatchError, match="took it"):
+        bridge.definition()
     changed = AxBridge.from_input(
         bridge.experiment, generation_strategy=bridge.generation_strategy, seed=SEED
     )

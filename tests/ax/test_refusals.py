@@ -210,7 +210,7 @@ def test_a_parameter_that_is_disabled_in_between_is_told() -> None:
     client = new_ax_client(immutable_search_space_and_opt_config=False)
     bridge = AxBridge.from_input(client)
     client.disable_parameters({"x": 1.0})
-    with pytest.raises(ExperimentMismatchError, match="parameter 'x': disabled at None there, 1.0 here"):
+    with pytest.raises(ExperimentMismatchError, match=r"parameter 'x': disabled at None there, 1.0 here"):
         bridge.external(())
 
 

@@ -1,4 +1,4 @@
-"""An AxClient limits how many trials run at a time: slots stay idle, and the driver says why, and the way out."""
+"""An AxClient limits how many trials run at a time: the driver says why slots stay idle."""
 
 from __future__ import annotations
 
