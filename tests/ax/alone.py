@@ -43,18 +43,15 @@ def new_ax_client(
     parameters: list[dict[str, Any]],
     objectives: Mapping[str, Mapping[str, Any]],
     *,
-    generation_strategy: GenerationStrategy | None = None,
-    sobol: int | None = None,
+    strategy: GenerationStrategy | None = None,
     **options: Any,
 ) -> Any:
-    """An AxClient; ``sobol`` is the number of points before its model's."""
+    """An AxClient; without a strategy it chooses one."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from ax.service.ax_client import AxClient, ObjectiveProperties
 
-        client = AxClient(random_seed=SEED, generation_strategy=generation_strategy)
-        if sobol is not None:
-            options["choose_generation_strategy_kwargs"] = {"num_initialization_trials": sobol}
+        client = AxClient(random_seed=SEED, generation_strategy=strategy)
         client.create_experiment(
             name="problem",
             parameters=parameters,
@@ -70,14 +67,14 @@ def new_client(
     *,
     constraints: list[str] | None = None,
     outcome_constraints: list[str] | None = None,
-    sobol: int | None = None,
+    strategy: GenerationStrategy | None = None,
 ) -> Client:
-    """An ax.Client; ``sobol`` is the number of points before its model's."""
+    """An ax.Client; without a strategy it chooses one."""
     client = Client(random_seed=SEED)
     client.configure_experiment(parameters, parameter_constraints=constraints, name="problem")
     client.configure_optimization(objective, outcome_constraints=outcome_constraints)
-    if sobol is not None:
-        client.configure_generation_strategy(initialization_budget=sobol, initialize_with_center=False)
+    if strategy is not None:
+        client.set_generation_strategy(strategy)
     return client
 
 

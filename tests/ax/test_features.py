@@ -72,10 +72,14 @@ STRING, BOOL = ParameterType.STRING, ParameterType.BOOL
 
 
 def chosen(sobol: int) -> GenerationStrategy:
-    """What ax.Client takes, with so many points before its model's."""
-    return choose_generation_strategy(
+    """What ax.Client takes, with so many points before its model's, which are not searched for long."""
+    strategy = choose_generation_strategy(
         struct=GenerationStrategyDispatchStruct(initialization_budget=sobol, initialize_with_center=False)
     )
+    (spec,) = strategy.nodes_by_name["MBM"].generator_specs
+    search = {"num_restarts": 2, "raw_samples": 16}
+    spec.generator_gen_kwargs = {"model_gen_options": {"optimizer_kwargs": search}}
+    return strategy
 
 
 # ------------------------------------------------------------ parameters
@@ -101,7 +105,7 @@ def every_parameter(kind: str) -> Made:
             ],
             "-loss",
             constraints=[*constraint, "layers + width <= 12"],
-            sobol=5,
+            strategy=chosen(5),
         )
         client.configure_tracking_metrics(["seconds"])
         return client, None
@@ -127,7 +131,6 @@ def every_parameter(kind: str) -> Made:
             {"loss": {"minimize": True}},
             parameter_constraints=constraint,
             tracking_metric_names=["seconds"],
-            sobol=5,
         ), None
     parameters: list[Parameter] = [
         RangeParameter("rate", FLOAT, 1e-4, 0.1, log_scale=True),
@@ -184,7 +187,7 @@ def hierarchical(kind: str) -> Made:
                 RangeParameterConfig(name="depth", parameter_type="int", bounds=(1, 12)),
             ],
             "error",
-            sobol=4,
+            strategy=chosen(4),
         ), None
     if kind == "AxClient":
         model = {"name": "model", "type": "choice", "values": ["linear", "tree"], "value_type": "str"}
@@ -195,7 +198,7 @@ def hierarchical(kind: str) -> Made:
                 {"name": "depth", "type": "range", "bounds": [1, 12]},
             ],
             {"error": {"minimize": False}},
-            sobol=8,
+            strategy=chosen(8),
         ), None
     parameters: list[Parameter] = [
         ChoiceParameter("model", STRING, ["linear", "tree"], dependents=dependents, sort_values=False),  # type: ignore[arg-type]
@@ -214,7 +217,7 @@ def accuracy(point: Point) -> Metrics:
 def test_hierarchical_parameters(kind: str, tmp_path: Path) -> None:
     pair = Pair(partial(hierarchical, kind), accuracy)
     pair.run(4)
-    node = {"ax.Client": "MBM", "AxClient": "GenerationStep_0", "Experiment": "Sobol"}[kind]
+    node = "MBM" if kind == "ax.Client" else "Sobol"
     pair.agree(tmp_path, node=node, copies=1)
 
 
@@ -258,10 +261,10 @@ SUM, WITHIN = "-mass - 0.5 * cost", ["stress <= 2.4", "stress + 2 * noise <= 4.8
 
 def weighted(kind: str) -> Made:
     if kind == "ax.Client":
-        return new_client(sheet(kind), SUM, outcome_constraints=WITHIN, sobol=4), None
+        return new_client(sheet(kind), SUM, outcome_constraints=WITHIN, strategy=chosen(4)), None
     if kind == "AxClient":
         # Its own calls know neither sums of objectives nor constraints on sums of metrics.
-        client = new_ax_client(sheet(kind), {"mass": {"minimize": True}}, sobol=8)
+        client = new_ax_client(sheet(kind), {"mass": {"minimize": True}}, strategy=chosen(8))
         for name in ("cost", "stress", "noise"):
             client.experiment.add_metric(Metric(name))
         client.experiment.optimization_config = optimization_config_from_string(SUM, WITHIN)
@@ -272,7 +275,7 @@ def weighted(kind: str) -> Made:
 def test_a_weighted_sum_of_noisy_metrics_within_outcome_constraints(kind: str, tmp_path: Path) -> None:
     pair = Pair(partial(weighted, kind), press)
     pair.run(4)
-    node = {"ax.Client": "MBM", "AxClient": "GenerationStep_0", "Experiment": "Sobol"}[kind]
+    node = "MBM" if kind == "ax.Client" else "Sobol"
     copy = pair.agree(tmp_path, node=node, copies=1)
     # Ax's own JSON keeps of a constraint on a sum its first metric alone.
     config = copy.experiment.optimization_config
@@ -290,13 +293,13 @@ THRESHOLDS, GOALS = ["mass <= 2.5", "stress <= 2.8"], "-mass, -stress"
 
 def several(kind: str) -> Made:
     if kind == "ax.Client":
-        return new_client(sheet(kind), GOALS, outcome_constraints=THRESHOLDS, sobol=8), None
+        return new_client(sheet(kind), GOALS, outcome_constraints=THRESHOLDS, strategy=chosen(8)), None
     if kind == "AxClient":
         objectives = {
             "mass": {"minimize": True, "threshold": 2.5},
             "stress": {"minimize": True, "threshold": 2.8},
         }
-        return new_ax_client(sheet(kind), objectives, sobol=4), None
+        return new_ax_client(sheet(kind), objectives, strategy=chosen(4)), None
     return new_experiment(sheet(kind), GOALS, outcome_constraints=THRESHOLDS), chosen(8)
 
 
@@ -304,7 +307,7 @@ def test_several_objectives_with_thresholds(kind: str, tmp_path: Path) -> None:
     pair = Pair(partial(several, kind), press_twice)
     pair.run(4)
     by_model = kind == "AxClient"
-    node = "GenerationStep_1" if by_model else "Sobol"
+    node = "MBM" if by_model else "Sobol"
     copy = pair.agree(tmp_path, node=node, copies=0 if by_model else 3)
     assert len(copy.problem().thresholds) == 2
 
@@ -315,7 +318,9 @@ NOW = {"thick": 0.5, "rib": 0.5}
 def against_a_baseline(kind: str) -> Made:
     """The sheet that is made now is the status quo, and a new one may have 10 % more stress."""
     if kind == "ax.Client":
-        client = new_client(sheet(kind), "-mass", outcome_constraints=["stress <= 1.1 * baseline"], sobol=8)
+        client = new_client(
+            sheet(kind), "-mass", outcome_constraints=["stress <= 1.1 * baseline"], strategy=chosen(8)
+        )
         trial = client.attach_baseline(NOW)
         client.complete_trial(trial, press_twice(NOW))  # type: ignore[arg-type] - it knows all errors
         return client, None
@@ -325,7 +330,7 @@ def against_a_baseline(kind: str) -> Made:
             {"mass": {"minimize": True}},
             outcome_constraints=["stress <= 10%"],
             status_quo=NOW,
-            sobol=4,
+            strategy=chosen(4),
         ), None
     experiment = new_experiment(
         sheet(kind), "-mass", outcome_constraints=["stress <= 1.1 * baseline"], status_quo=NOW
@@ -339,7 +344,7 @@ def test_outcome_constraints_relative_to_a_baseline(kind: str, tmp_path: Path) -
         pair.attach(NOW)
     pair.run(4)
     by_model = kind == "AxClient"
-    copy = pair.agree(tmp_path, node="GenerationStep_1" if by_model else "Sobol", copies=0 if by_model else 3)
+    copy = pair.agree(tmp_path, node="MBM" if by_model else "Sobol", copies=0 if by_model else 3)
     (constraint,) = copy.problem().constraints
     assert constraint.relative
     assert constraint.bound == pytest.approx(10.0)
@@ -392,7 +397,7 @@ def with_strategy(kind: str, make: Callable[[], GenerationStrategy]) -> Made:
         client.set_generation_strategy(make())
         return client, None
     if kind == "AxClient":
-        return new_ax_client(sheet(kind), {"mass": {"minimize": True}}, generation_strategy=make()), None
+        return new_ax_client(sheet(kind), {"mass": {"minimize": True}}, strategy=make()), None
     return new_experiment(sheet(kind), "-mass"), make()
 
 
@@ -409,10 +414,16 @@ def test_a_strategy_of_ones_own_nodes(kind: str, tmp_path: Path) -> None:
 def test_a_model_of_ones_own_choice(tmp_path: Path) -> None:
     def make() -> GenerationStrategy:
         options = {"botorch_acqf_class": qLogNoisyExpectedImprovement}
+        search = {"model_gen_options": {"optimizer_kwargs": {"num_restarts": 1, "raw_samples": 8}}}
         return GenerationStrategy(
             nodes=[
                 GenerationStep(Generators.SOBOL, num_trials=3, generator_kwargs={"seed": 1}),
-                GenerationStep(Generators.BOTORCH_MODULAR, num_trials=-1, generator_kwargs=options),
+                GenerationStep(
+                    Generators.BOTORCH_MODULAR,
+                    num_trials=-1,
+                    generator_kwargs=options,
+                    generator_gen_kwargs=search,
+                ),
             ]
         )
 
@@ -467,7 +478,7 @@ def six_points(kind: str) -> Made:
         return client, None
     if kind == "AxClient":
         ranges = [{"name": "n", "type": "range", "bounds": [0, 5]}]
-        return new_ax_client(ranges, {"score": {"minimize": False}}, generation_strategy=make()), None
+        return new_ax_client(ranges, {"score": {"minimize": False}}, strategy=make()), None
     return new_experiment([RangeParameter("n", INT, 0, 5)], "score"), make()
 
 
