@@ -402,6 +402,15 @@ class AxBridge:
         return run
 
     def _check_unchanged(self) -> None:
+        client = self.client
+        if (
+            client._maybe_experiment is not self.experiment
+            or client._maybe_generation_strategy is not self.generation_strategy
+        ):
+            raise ExperimentMismatchError(
+                "The client was given another experiment or generation strategy after AxScheduler took it. "
+                "Make a new AxScheduler, with a job_output_dir of its own where trials were run already."
+            )
         # A status quo may come later; nothing that was suggested or recorded before depends on it.
         here = {**definition.fingerprint(self.experiment), "status_quo": self._fingerprint["status_quo"]}
         differences = definition.compare(

@@ -214,6 +214,14 @@ def test_a_parameter_that_is_disabled_in_between_is_told() -> None:
         bridge.external(())
 
 
+def test_another_strategy_in_between_is_told() -> None:
+    client = new_client()
+    bridge = AxBridge.from_input(client)
+    client.configure_generation_strategy(initialization_budget=9)
+    with pytest.raises(ExperimentMismatchError, match="another experiment or generation strategy after"):
+        bridge.external(())
+
+
 def test_parameters_that_a_client_calls_by_odd_names_are_kept() -> None:
     odd = [RangeParameterConfig(name="layer.1/rate", parameter_type="float", bounds=(0, 1))]
     bridge = AxBridge.from_input(new_client(parameters=odd, objective="-val/loss"))
