@@ -28,7 +28,7 @@ def refuse_database(source: object) -> None:
     ConfigError
         It does.
     """
-    if getattr(source, "db_settings_set", False):
+    if getattr(source, "db_settings_set", False) is True:  # of the class itself it is a property
         raise ConfigError(
             f"This {type(source).__name__} keeps its experiment in a database, where nothing of the run "
             "would arrive: AxScheduler keeps it in files. Make the client without storage_config or "
@@ -80,8 +80,8 @@ def _other_objectives(experiment: Experiment) -> Iterator[str]:
     for metric in experiment.metrics.values():
         if isinstance(metric, DerivedMetric):
             yield (
-                f"The metric {metric.name!r} is a {type(metric).__name__}, which Ax computes only where it "
-                "fetches data itself. Let the objective report it, under a plain Metric of that name."
+                f"The metric {metric.name!r} is of the class {type(metric).__name__}, which Ax computes only "
+                "where it fetches data itself. Let the objective report it, under a plain Metric of that name."
             )
 
 
@@ -138,7 +138,7 @@ def _lost_config(config: OptimizationConfig) -> Iterator[str]:
         )
         return
     if _plain(kept) != _plain(config):
-        yield _lost("the optimization config", f"what makes it {config}")
+        yield _lost("the objective and outcome constraints", f"a part of {config}")
 
 
 def _plain(config: OptimizationConfig) -> list[Any]:

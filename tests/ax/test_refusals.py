@@ -115,7 +115,10 @@ def of_many_types() -> Any:
         (with_a_runner, r"has a runner, SyntheticRunner, .* Set experiment\.runner = None, or let Ax drive"),
         (with_a_database, r"This Client keeps its experiment in a database, .* without storage_config"),
         (with_a_database_of_old, r"This AxClient keeps its experiment in a database"),
-        (with_a_derived_metric, r"'log_f' is a ExpressionDerivedMetric, .* Let the objective report it"),
+        (
+            with_a_derived_metric,
+            r"'log_f' is of the class ExpressionDerivedMetric, .* Let the objective report it",
+        ),
         (with_an_auxiliary_experiment, r"has auxiliary experiments \(bo_experiment\), .* can be attached"),
         (with_preferences, r"Preference exploration is not supported"),
         (disabled, r"the parameter 'x', .* that it is disabled, at 1\.0; make it a FixedParameter"),
