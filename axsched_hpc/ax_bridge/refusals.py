@@ -81,7 +81,7 @@ def _other_objectives(experiment: Experiment) -> Iterator[str]:
         if isinstance(metric, DerivedMetric):
             yield (
                 f"The metric {metric.name!r} is of the class {type(metric).__name__}, which Ax computes only "
-                "where it fetches data itself. Let the objective report it, under a plain Metric of that name."
+                "where it fetches data itself. Let the objective report it, as a plain Metric of that name."
             )
 
 
