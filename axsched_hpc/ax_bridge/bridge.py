@@ -26,6 +26,7 @@ from axsched_hpc.ax_bridge.model import BestByModel, best_by_model
 from axsched_hpc.ax_bridge.parameters import validated
 from axsched_hpc.ax_bridge.problem import problem_of
 from axsched_hpc.ax_bridge.records import Reference
+from axsched_hpc.ax_bridge.refusals import refuse_database, refuse_unsupported
 from axsched_hpc.ax_bridge.replay import Replay
 from axsched_hpc.ax_bridge.stopping import (
     GlobalStopping,
@@ -43,9 +44,11 @@ from axsched_hpc.ax_bridge.trials import (
     require_one_kind_of_sem,
     start,
 )
+from axsched_hpc.ax_bridge.unchanged import Unchanged
 from axsched_hpc.ax_bridge.warm import WarmStart
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.curve import Point
+from axsched_hpc.core.errors import ConfigError
 from axsched_hpc.core.events import Event, TrialAdded
 from axsched_hpc.core.metrics import Metrics
 
@@ -54,8 +57,9 @@ logger = logging.getLogger(__name__)
 
 #: The way out of the parallelism that AxClient limits to 3 in its model-based phase.
 _WIDER = (
-    "An ax.Client has no such limit; AxClient.create_experiment takes another one in "
-    "choose_generation_strategy_kwargs={'max_parallelism_override': ...}."
+    "An ax.Client has no such limit. AxClient.create_experiment takes another one, -1 for none, in "
+    "choose_generation_strategy_kwargs={'max_parallelism_override': ...}; a strategy of your own has it as "
+    "max_parallelism of its GenerationStep, or MaxGenerationParallelism of its node."
 )
 
 
@@ -106,6 +110,7 @@ class AxBridge:
             refuse_for_batches(strategy, whole)
         self._global_stopping = None if whole is None else GlobalStopping(whole)
         self._reference = Reference.of(handles.experiment)
+        self._unchanged = Unchanged(handles)
         self._observed = Observed(handles.experiment)
         self._arms = Arms(handles.experiment, self._observed)
         self.warm = WarmStart(handles.experiment, self._observed)
@@ -140,9 +145,11 @@ class AxBridge:
         ConfigError
             It is something else, is not configured, or uses what is not supported.
         """
+        refuse_database(source)
         handles = handles_from(
             source, generation_strategy=generation_strategy, seed=seed, arms_per_trial=arms_per_trial
         )
+        refuse_unsupported(handles)
         return cls(handles, arms_per_trial=arms_per_trial, **stopping)
 
     @classmethod
@@ -224,7 +231,8 @@ class AxBridge:
             except DataRequiredError as error:
                 reason = f"Ax needs the results of running trials first: {error}"
             except MaxParallelismReachedException as error:
-                reason = f"Slots stay idle, since Ax allows no more trials at a time: {error} {_WIDER}"
+                why = str(error).partition(". ")[0]
+                reason = f"Slots stay idle, since Ax allows no more trials at a time: {why}. {_WIDER}"
             except OptimizationComplete as error:
                 reason, exhausted = f"Ax has no further points: {error}", True
             except Exception as error:
@@ -355,7 +363,10 @@ class AxBridge:
         ------
         ConfigError
             Ax cannot save a part of it.
+        ExperimentMismatchError
+            The user has changed it since it was taken over.
         """
+        self._unchanged.check()
         return definition.define(self._handles)
 
     def replay(self, events: Iterable[Event]) -> None:
@@ -378,7 +389,13 @@ class AxBridge:
         ----------
         known
             The trials that the journal has.
+
+        Raises
+        ------
+        ExperimentMismatchError
+            The user has changed the experiment's search space, objective or constraints meanwhile.
         """
+        self._unchanged.check()
         return found(self.experiment, self._arms, self._observed, self._reference, known, time=time)
 
     def snapshot_text(self) -> str:
@@ -414,12 +431,18 @@ class AxBridge:
             if reason is not None:
                 raise OptimizationShouldStop(reason)
         with with_rng_seed(self.seed):
-            if self._arms_per_trial == 1:
-                run = self.generation_strategy.gen_single_trial(experiment=self.experiment, n=1)
-                return self.experiment.new_trial(generator_run=run)
-            # As Ax's Orchestrator does it: several nodes may contribute to one trial.
-            (runs,) = self.generation_strategy.gen(experiment=self.experiment, n=arms, num_trials=1)
-            return self.experiment.new_batch_trial(generator_runs=runs)
+            if self._arms_per_trial > 1:
+                # As Ax's Orchestrator does it: several nodes may contribute to one trial.
+                (runs,) = self.generation_strategy.gen(experiment=self.experiment, n=arms, num_trials=1)
+                return self.experiment.new_batch_trial(generator_runs=runs)
+            run = self.generation_strategy.gen_single_trial(experiment=self.experiment, n=1)
+        if len(run.arms) != 1:
+            raise ConfigError(
+                f"The node {run._generation_node_name!r} of the generation strategy makes {len(run.arms)} "
+                "arms at once, but trials have one arm here. Take a generator that suggests single points, "
+                "or set config['arms_per_trial']."
+            )
+        return self.experiment.new_trial(generator_run=run)
 
     def _taken(self, trial: BaseTrial, time: float, origin: str) -> list[Candidate]:
         return taken(trial, self._arms, self._reference, time=time, origin=origin)

@@ -12,6 +12,7 @@ from typing import Any
 
 from ax.core.experiment import Experiment
 from ax.core.outcome_constraint import OutcomeConstraint
+from ax.core.parameter import Parameter
 from ax.core.types import ComparisonOp
 from ax.utils.common.sympy import extract_metric_weights_from_objective_expr, parse_objective_expression
 
@@ -47,7 +48,7 @@ def fingerprint(experiment: Experiment) -> dict[str, Any]:
     space, config = experiment.search_space, Reference.of(experiment).optimization_config
     status_quo = experiment.status_quo
     return {
-        "parameters": {name: _parameter(to_json(parameter)) for name, parameter in space.parameters.items()},
+        "parameters": {name: _parameter(parameter) for name, parameter in space.parameters.items()},
         "constraints": sorted(constraint_text(constraint) for constraint in space.parameter_constraints),
         "objective": sorted(_weights(terms) for terms in objectives(config.objective.expression)),
         "outcome_constraints": sorted(_outcome(constraint) for constraint in config.all_constraints),
@@ -129,10 +130,13 @@ def _points(points: list[dict[str, Any]]) -> str:
     return ", ".join(map(str, points))
 
 
-def _parameter(encoded: dict[str, Any]) -> dict[str, Any]:
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    encoded = to_json(parameter)
     fields = {name: value for name, value in encoded.items() if name not in ("name", "__type")}
     fields["kind"] = encoded["__type"].removesuffix("Parameter").lower()
     fields["parameter_type"] = encoded["parameter_type"]["name"].lower()
+    if parameter.is_disabled:
+        fields["disabled_at"] = parameter.default_value
     return fields
 
 

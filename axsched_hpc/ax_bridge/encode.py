@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from ax.core.outcome_constraint import OutcomeConstraint, ScalarizedOutcomeConstraint
 from ax.exceptions.storage import JSONEncodeError
 from ax.storage.json_store.decoder import object_from_json
 from ax.storage.json_store.encoder import object_to_json
@@ -24,8 +25,26 @@ _NUMBER = "__number"
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _MOMENT = "%Y-%m-%d %H:%M:%S.%f"
 
-#: A class -> Ax's choice of its fields.
+#: A class -> Ax's choice of its fields. Users register classes of their own there.
 _FIELDS: Mapping[type[Any], Callable[[Any], dict[str, Any]]] = CORE_ENCODER_REGISTRY
+
+
+def _outcome_constraint(constraint: OutcomeConstraint) -> dict[str, Any]:
+    """Of a sum of metrics Ax's own JSON has the first only; its decoder reads a formula as well."""
+    if len(constraint.metric_names) == 1:
+        return _FIELDS[type(constraint)](constraint)
+    return {
+        "__type": OutcomeConstraint.__name__,
+        "expression": constraint.expression,
+        "metric_name_to_signature": constraint.metric_name_to_signature,
+    }
+
+
+#: Where Ax's choice loses something.
+_OURS: Mapping[type[Any], Callable[[Any], dict[str, Any]]] = {
+    OutcomeConstraint: _outcome_constraint,
+    ScalarizedOutcomeConstraint: _outcome_constraint,
+}
 
 
 class Encoder:
@@ -58,7 +77,7 @@ class Encoder:
             return {"__type": "datetime", "value": value.strftime(_MOMENT)}
         there = self._done.get(id(value))
         if there is None:
-            fields = _FIELDS.get(kind)
+            fields = _OURS.get(kind) or _FIELDS.get(kind)
             encoded = _by_ax(value) if fields is None else self._mapping(fields(value))
             there = self._done[id(value)] = (value, encoded)
         return there[1]
@@ -148,5 +167,6 @@ def _cannot_save(error: Exception) -> ConfigError:
     return ConfigError(
         f"Ax cannot save a part of this experiment, so no run could be resumed: {error} Metrics are read "
         "from the objective and jobs are run by the runner, so metric and runner classes of your own are "
-        "not needed on it."
+        "not needed on it; another class of yours has to be in CORE_ENCODER_REGISTRY and "
+        "CORE_DECODER_REGISTRY of ax.storage.json_store.registry."
     )

@@ -13,6 +13,7 @@ from axsched_hpc.ax_bridge.checks import check_values
 from axsched_hpc.ax_bridge.collector import paused
 from axsched_hpc.ax_bridge.definition import define
 from axsched_hpc.ax_bridge.inputs import Handles, handles_of, one_seed
+from axsched_hpc.ax_bridge.refusals import refuse_unsupported
 from axsched_hpc.ax_bridge.snapshot import FORMAT, KEY, client_to_json, seal, sealed, table_of
 from axsched_hpc.ax_bridge.trials import settle_status_quo
 from axsched_hpc.core.errors import ConfigError
@@ -76,6 +77,7 @@ def read_any(text: str, source: str, *, seed: int | None = None) -> Loaded:
         experiment, strategy = _decode(content, kind)
         check_values(experiment)
         handles = handles_of(experiment, strategy, one_seed(of_file, seed, f"The seed in {source}"))
+        refuse_unsupported(handles)
         # That looks into every part: what is wrong there shows now, not when a run begins.
         define(handles)
     except ConfigError:

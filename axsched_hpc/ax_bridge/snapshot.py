@@ -13,6 +13,7 @@ import pandas as pd
 from ax.core.data import Data
 from ax.core.experiment import Experiment
 from ax.core.generator_run import GeneratorRun
+from ax.core.optimization_config import OptimizationConfig
 from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.storage.json_store.encoders import experiment_to_dict, generation_strategy_to_dict
 
@@ -42,7 +43,9 @@ def client_to_json(experiment: Experiment, strategy: GenerationStrategy) -> dict
     # Ax would make a table of each trial's data, which takes longer than all the rest.
     shell = copy.copy(experiment)
     shell.data = Data()
-    encoded_experiment = encoder.encode(experiment_to_dict(shell))
+    of_experiment = experiment_to_dict(shell)
+    _mend_constraints(experiment.optimization_config, of_experiment["optimization_config"])
+    encoded_experiment = encoder.encode(of_experiment)
     if not experiment.data.empty:
         encoded_experiment["data_by_trial"] = {"0": _table(experiment.data)}
     fields = generation_strategy_to_dict(strategy)
@@ -53,6 +56,14 @@ def client_to_json(experiment: Experiment, strategy: GenerationStrategy) -> dict
         "experiment": encoded_experiment,
         "generation_strategy": encoder.encode(fields),
     }
+
+
+def _mend_constraints(config: OptimizationConfig | None, fields: dict[str, Any] | None) -> None:
+    """Put constraints on sums of metrics, of which Ax keeps the first metric, back for our encoder."""
+    for part in ("outcome_constraints", "objective_thresholds"):
+        if fields is not None and part in fields:
+            pairs = zip(getattr(config, part), fields[part], strict=True)
+            fields[part] = [there if len(there.metric_names) > 1 else ax for there, ax in pairs]
 
 
 def seal(content: Mapping[str, Any], ours: Mapping[str, Any]) -> str:

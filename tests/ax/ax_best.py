@@ -23,6 +23,9 @@ from ax.service.utils.best_point import derelativize_opt_config, is_row_feasible
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.ax_bridge.definition import objectives
+from axsched_hpc.core.best import best as core_best
+from axsched_hpc.core.machine import Trial as CoreTrial
+from axsched_hpc.core.states import TrialState
 
 logger = logging.getLogger(__name__)
 
@@ -109,3 +112,14 @@ def best_of(bridge: AxBridge) -> dict[str, Any]:
     if len(bridge.problem().objectives) > 1:
         return {point.arm: point.parameters for point in points}
     return points[0].parameters if points else {}
+
+
+def core_best_of(bridge: AxBridge) -> list[int]:
+    """The best trials by the definition without Ax, which the library, status and best use."""
+    experiment, trials = bridge.experiment, []
+    for index, trial in experiment.trials.items():
+        rows = [row for row in experiment.data._data_rows if row.trial_index == index]
+        metrics = {row.metric_name: (row.mean, None if isnan(row.se) else row.se) for row in rows}
+        arm, state = trial.arms[0], TrialState(trial.status.name.lower())
+        trials.append(CoreTrial(index, arm.name, dict(arm.parameters), "batch", 0.0, state, metrics=metrics))
+    return [trial.number for trial in core_best(trials, bridge.problem())]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from math import isnan
 from typing import Any
 
 import pytest
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
-from axsched_hpc.core.best import best as core_best
 from axsched_hpc.core.errors import MetricsError
-from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.metrics import Metrics
-from axsched_hpc.core.states import TrialState, Verdict
-from tests.ax.ax_best import Best, best_of, detail_of
+from axsched_hpc.core.states import Verdict
+from tests.ax.ax_best import Best, best_of, core_best_of, detail_of
 from tests.ax.harness import START, Driver, branin, new_ax_client, new_bridge, new_client, saved
 
 
@@ -28,14 +25,7 @@ def told(source: Any, outcomes: list[Metrics]) -> AxBridge:
 
 def agrees(bridge: AxBridge) -> bool:
     """Whether the definition of the best without Ax, which status and best use, names the same trials."""
-    experiment, trials = bridge.experiment, []
-    for index, trial in experiment.trials.items():
-        rows = experiment.data.full_df[lambda frame, index=index: frame["trial_index"] == index]
-        pairs = zip(rows["mean"], (None if isnan(sem) else sem for sem in rows["sem"]), strict=True)
-        arm, done = trial.arms[0], TrialState(trial.status.name.lower())
-        metrics = dict(zip(rows["metric_name"], pairs, strict=True))
-        trials.append(Trial(index, arm.name, dict(arm.parameters), "batch", START, done, metrics=metrics))
-    return [t.number for t in core_best(trials, bridge.problem())] == [p.trial for p in detail_of(bridge)]
+    return core_best_of(bridge) == [point.trial for point in detail_of(bridge)]
 
 
 def xs(best: dict[str, Any]) -> list[float]:

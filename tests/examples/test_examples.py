@@ -91,6 +91,24 @@ def test_a_tutorial_of_ax_runs_on_slurm(name: str, outside: Path, acct_cluster: 
     assert all(re.fullmatch(r"\d+(_\d+)?", job) for job in jobs)
 
 
+def test_every_feature_of_ax_has_an_example_that_runs(outside: Path) -> None:
+    printed = _run("features", "all", "--short")
+    found = dict(re.findall(r"^([a-z-]+): (.*)$", printed, re.M))
+    assert len(found) >= 13
+    for name, text in found.items():
+        counts = +read_experiment(outside / "outputs/features" / name).ledger.counts
+        # One of the last has a beam that is too high; the baseline is run beside the others.
+        failed = {TrialState.FAILED: 1} if name == "failures" else {}
+        trials = 5 if name == "baseline" else 4
+        assert counts == {TrialState.COMPLETED: trials - len(failed), **failed}
+        assert "{}" not in text
+    assert "'toluene': 0.5" in found["derived"]
+    assert "3 beams" in found["multi-objective"]
+    assert "'sobol', 'sobol', 'uniform'" in found["custom-strategy"]
+    assert "(-1, -1)" in found["parallelism"]
+    assert "does not fit in" in found["failures"]
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_runs_here(name: str, outside: Path) -> None:
     trials, limit = EXAMPLES[name]
