@@ -542,7 +542,7 @@ def test_a_changed_experiment_is_refused_and_goes_on_in_a_directory_of_its_own()
     narrower: list[Parameter] = [RangeParameter("thick", FLOAT, 0, 0.5), RangeParameter("rib", FLOAT, 0, 1)]
     bridge.experiment.search_space = new_experiment(narrower, "-mass").search_space
     with pytest.raises(ExperimentMismatchError) as caught:
-        bridge.external(pair.ours.known())
+        bridge.external(pair.ours.known(), time=1.0)
     assert "took it: parameter 'thick': range 0.0..1.0 there, 0.0..0.5 here" in str(caught.value)
     assert "a new AxScheduler with a job_output_dir of its own" in str(caught.value)
     with pytest.raises(ExperimentMismatchError, match="took it"):
@@ -560,4 +560,4 @@ def test_a_changed_experiment_is_refused_and_goes_on_in_a_directory_of_its_own()
 def test_a_status_quo_may_come_later() -> None:
     bridge = Pair(partial(several, "Experiment"), press_twice).ours.bridge
     bridge.experiment.status_quo = Arm(parameters=dict(NOW))
-    assert bridge.external(()) == []
+    assert bridge.external((), time=1.0) == []

@@ -214,7 +214,7 @@ def test_a_parameter_that_is_disabled_in_between_is_told() -> None:
     bridge = AxBridge.from_input(client)
     client.disable_parameters({"x": 1.0})
     with pytest.raises(ExperimentMismatchError, match=r"parameter 'x': disabled at None there, 1.0 here"):
-        bridge.external(())
+        bridge.external((), time=1.0)
 
 
 def test_another_strategy_in_between_is_told() -> None:
@@ -222,7 +222,7 @@ def test_another_strategy_in_between_is_told() -> None:
     bridge = AxBridge.from_input(client)
     client.configure_generation_strategy(initialization_budget=9)
     with pytest.raises(ExperimentMismatchError, match="another experiment or generation strategy after"):
-        bridge.external(())
+        bridge.external((), time=1.0)
 
 
 def test_parameters_that_a_client_calls_by_odd_names_are_kept() -> None:
