@@ -50,6 +50,11 @@ _WIDER = (
     "choose_generation_strategy_kwargs={'max_parallelism_override': ...}."
 )
 
+#: The way out of a first phase that is smaller than the slots: Ax plans five points for it.
+_MORE_AT_FIRST = (
+    "For more points to begin with: client.configure_generation_strategy(initialization_budget=...)."
+)
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -220,7 +225,7 @@ class AxBridge:
             try:
                 run = self._generate()
             except DataRequiredError as error:
-                reason = f"Ax needs the results of running trials first: {error}"
+                reason = f"Ax needs the results of running trials first: {error} {_MORE_AT_FIRST}"
             except MaxParallelismReachedException as error:
                 reason = f"Slots stay idle, since Ax allows no more trials at a time: {error} {_WIDER}"
             except OptimizationComplete as error:

@@ -1,0 +1,255 @@
+"""How good the results are, beside Ax alone: at equal numbers of trials, and at equal time.
+
+The same problems, seeds and durations of trials for all ways. Ours is the driver's own session, loop, journal
+and bridge; the cluster and its clock are simulated (ways.py). For each problem and seed these run:
+
+- `rounds`: Ax's `get_next_trials` and `complete_trial` as its tutorials have it, in rounds of as many trials
+  as there are slots;
+- `ours`: asynchronous, in as many slots, for the time that the rounds take;
+- `ours, one` and `Ax, one`: one trial at a time. Both have to suggest the same points, to the last digit;
+- `orchestrator`: Ax's own asynchronous `Client.run_trials`, on the first problem, for as many trials as ours.
+
+The tables have the median over the seeds and [the quartiles], on how many seeds ours was better and worse,
+and the p of Wilcoxon's signed-rank test of that, two-sided. Each run is appended to a file when it has ended,
+and a call goes on with what is missing.
+
+    python benchmarks/quality.py [--seeds 10] [--problems NAME,...] [--runs FILE] [--json FILE] [--report]
+                                 [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+warnings.simplefilter("ignore")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np  # noqa: E402 - OMP_NUM_THREADS counts when torch is loaded
+from scipy.stats import wilcoxon  # noqa: E402 - OMP_NUM_THREADS counts when torch is loaded
+
+from benchmarks import ways  # noqa: E402
+from benchmarks.machine import machine  # noqa: E402
+from benchmarks.problems import PROBLEMS, Problem  # noqa: E402
+from benchmarks.ways import Ran  # noqa: E402
+
+OURS, ROUNDS, OURS_ONE, AX_ONE, ORCHESTRATOR = "ours", "rounds", "ours, one", "Ax, one", "orchestrator"
+
+
+class Store:
+    """The runs, in a file of one line each below the setting that they share."""
+
+    def __init__(self, path: Path, setting: dict[str, Any]) -> None:
+        self._path = path
+        self.setting = setting
+        self.runs: dict[tuple[str, int, str], list[Ran]] = {}
+        self.seconds = 0.0
+        lines = path.read_text().splitlines() if path.exists() else []
+        if lines and json.loads(lines[0]) != setting:
+            sys.exit(f"{path} has runs of another setting: {lines[0]}. Give another file with --runs.")
+        if not lines:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._append(setting)
+        for line in lines[1:]:
+            self._take(json.loads(line))
+
+    def run(self, problem: str, seed: int, way: str, run: Callable[[], list[Ran]]) -> list[Ran]:
+        """The trials of a run, which takes place only where it is not in the file."""
+        key = (problem, seed, way)
+        if key not in self.runs:
+            begun = time.process_time()
+            trials = [asdict(each) for each in run()]
+            seconds = time.process_time() - begun
+            row = {"problem": problem, "seed": seed, "way": way, "seconds": seconds, "trials": trials}
+            self._append(row)
+            self._take(row)
+            print(f"{problem}, seed {seed}, {way}: {seconds:.0f} s", file=sys.stderr, flush=True)
+        return self.runs[key]
+
+    def seeds(self, problem: str, *ways: str) -> list[int]:
+        """The seeds for which a problem has run in all of these ways."""
+        return [
+            seed
+            for seed in range(self.setting["seeds"])
+            if all((problem, seed, way) in self.runs for way in ways)
+        ]
+
+    def of(self, problem: str, way: str, seeds: Sequence[int]) -> list[list[Ran]]:
+        """The runs of these seeds."""
+        return [self.runs[problem, seed, way] for seed in seeds]
+
+    def trials(self, problem: Problem) -> int:
+        """How many the comparison at equal numbers has."""
+        return min(problem.trials, self.setting["most"])
+
+    def _append(self, row: dict[str, Any]) -> None:
+        with self._path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def _take(self, row: dict[str, Any]) -> None:
+        self.runs[row["problem"], row["seed"], row["way"]] = [Ran(**each) for each in row["trials"]]
+        self.seconds += row["seconds"]
+
+
+def carry_out(store: Store, problems: Sequence[Problem]) -> None:
+    """Run what is missing, seed by seed, so that what an interrupted call leaves has whole seeds."""
+    slots, sobol, most = (store.setting[name] for name in ("slots", "sobol", "most"))
+
+    def run(p: Problem, seed: int, name: str, way: Callable[..., list[Ran]], **options: Any) -> list[Ran]:
+        return store.run(p.name, seed, name, lambda: way(p, p.client(seed, sobol=sobol), seed, **options))
+
+    for seed in range(store.setting["seeds"]):
+        for p in problems:
+            limit = end(run(p, seed, ROUNDS, ways.rounds, slots=slots, trials=store.trials(p)))
+            run(p, seed, OURS, ways.ours, slots=slots, limit=limit)
+            run(p, seed, OURS_ONE, ways.ours, slots=1, trials=min(p.alone, most))
+            run(p, seed, AX_ONE, ways.rounds, slots=1, trials=min(p.alone, most))
+    p = problems[0]
+    for seed in range(store.setting["seeds"] if p.curve is None else 0):
+        trials = len(store.runs[p.name, seed, OURS])
+        run(p, seed, ORCHESTRATOR, ways.orchestrator, slots=slots, trials=trials)
+
+
+# ------------------------------------------------------------ what the runs say
+
+
+def end(trials: Sequence[Ran]) -> float:
+    """When the last trial has ended, in seconds from the begin."""
+    return max(each.ended for each in trials)
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """The median and the quartiles."""
+    low, median, high = np.quantile(values, (0.25, 0.5, 0.75))
+    return {"median": float(median), "low": float(low), "high": float(high)}
+
+
+def paired(ours: Sequence[float], other: Sequence[float]) -> dict[str, Any]:
+    """Two ways on the same seeds; less is better."""
+    better = sum(a < b for a, b in zip(ours, other, strict=True))
+    worse = sum(a > b for a, b in zip(ours, other, strict=True))
+    p = float(wilcoxon(ours, other).pvalue) if better + worse else 1.0
+    return {"ours": spread(ours), "other": spread(other), "better": better, "worse": worse, "p": p}
+
+
+def missing(problem: Problem, trials: Iterable[Ran]) -> float:
+    """How far the best of the completed ones among these trials is from the optimum."""
+    return problem.miss([each.values for each in trials if each.values is not None])
+
+
+def compared(store: Store, problem: Problem, other: str) -> list[dict[str, Any]]:
+    """The rows of one problem: at equal numbers of trials, and at equal time; none before both ways ran."""
+    seeds = store.seeds(problem.name, OURS, ROUNDS, other)
+    limits = [end(run) for run in store.of(problem.name, ROUNDS, seeds)]
+    runs = [store.of(problem.name, way, seeds) for way in (OURS, other)]
+    number = store.trials(problem)
+    equal = {
+        f"{number} trials": [[[t for t in run if t.trial < number] for run in way] for way in runs],
+        "equal time": [
+            [[t for t in run if t.ended <= limit] for run, limit in zip(way, limits, strict=True)]
+            for way in runs
+        ],
+    }
+    rows = []
+    for at, kept in equal.items() if seeds else ():
+        row: dict[str, Any] = {"problem": problem.name, "other": other, "at": at, "seeds": len(seeds)}
+        row["hours"] = statistics.median(limits) / 3600
+        row["measures"] = {
+            problem.measure: paired(*([missing(problem, run) for run in way] for way in kept)),
+            "completed": paired(*([sum(t.values is not None for t in run) for run in way] for way in kept)),
+        }
+        if problem.curve is not None:
+            epochs = ([sum(each.epochs for each in run) for run in way] for way in kept)
+            row["measures"]["epochs"] = paired(*epochs)
+        rows.append(row)
+    return rows
+
+
+def same(store: Store, problem: str) -> tuple[int, int]:
+    """On how many seeds ours and Ax have suggested the same points, one trial at a time; of how many."""
+    seeds = store.seeds(problem, OURS_ONE, AX_ONE)
+    runs = zip(*(store.of(problem, way, seeds) for way in (OURS_ONE, AX_ONE)), strict=True)
+    return sum([t.parameters for t in a] == [t.parameters for t in b] for a, b in runs), len(seeds)
+
+
+def progress(store: Store, problem: Problem, way: str) -> list[dict[str, float]]:
+    """What was missing in each hundredth of the time, over the seeds; the time is what the rounds take."""
+    seeds = store.seeds(problem.name, OURS, ROUNDS, way)
+    limits = [end(run) for run in store.of(problem.name, ROUNDS, seeds)]
+    runs = list(zip(store.of(problem.name, way, seeds), limits, strict=True))
+    return [
+        {"time": part / 100}
+        | spread([missing(problem, (t for t in run if t.ended <= limit * part / 100)) for run, limit in runs])
+        for part in range(101 if seeds else 0)
+    ]
+
+
+def show(row: dict[str, Any]) -> None:
+    """One comparison."""
+    title = f"{row['problem']}, {row['at']} ({row['hours']:.1f} h, {row['seeds']} seeds)"
+    print(f"{title:50} {'ours':>24} {row['other']:>24} {'better':>7} {'worse':>6} {'p':>7}")
+    for name, found in row["measures"].items():
+        both = ["{median:.3g} [{low:.3g}, {high:.3g}]".format(**found[way]) for way in ("ours", "other")]
+        judged = "" if name == "completed" else f"{found['better']:7} {found['worse']:6} {found['p']:7.2g}"
+        print(f"{'    ' + name:50} {both[0]:>24} {both[1]:>24} {judged}".rstrip())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is missing, print the tables, write the file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--slots", type=int, default=8)
+    parser.add_argument("--problems", default=",".join(PROBLEMS), metavar="NAME,...")
+    parser.add_argument("--runs", type=Path, default=Path("outputs/quality.jsonl"), metavar="FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--report", action="store_true", help="say what is in the file, and run nothing")
+    parser.add_argument(
+        "--quick", action="store_true", help="a try: one seed, 4 trials in 2 slots, all of them Sobol's"
+    )
+    options = parser.parse_args(arguments)
+    setting = {"seeds": options.seeds, "slots": options.slots, "most": 10**6, "sobol": False}
+    if options.quick:
+        setting = {"seeds": 1, "slots": 2, "most": 4, "sobol": True}
+    problems = [PROBLEMS[name] for name in options.problems.split(",")]
+    store = Store(options.runs, setting)
+    if not options.report:
+        carry_out(store, problems)
+    here = machine("ax-platform", "botorch")
+    print(", ".join(f"{key} {value}" for key, value in here.items()))
+    rows = [row for p in problems for other in (ROUNDS, ORCHESTRATOR) for row in compared(store, p, other)]
+    for row in rows:
+        show(row)
+    identical = {problem.name: same(store, problem.name) for problem in problems}
+    for name, (equal, seeds) in identical.items():
+        print(
+            f"{name}, one trial at a time: ours and Ax suggest the same points on {equal} of {seeds} seeds"
+        )
+    print(f"All runs together took {store.seconds:.0f} s of the processor.")
+    if options.json is not None:
+        found = {"machine": here, "setting": setting, "rows": rows, "identical": identical}
+        found["progress"] = {
+            problem.name: {
+                "measure": problem.measure,
+                "ways": {way: progress(store, problem, way) for way in (OURS, ROUNDS, ORCHESTRATOR)},
+            }
+            for problem in problems
+        }
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    logging.disable(logging.WARNING)
+    main()
