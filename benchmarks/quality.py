@@ -195,14 +195,23 @@ def progress(store: Store, problem: Problem, way: str) -> list[dict[str, float]]
     ]
 
 
+HEAD = """\
+| problem | at | measure | ours | other | | ours better, worse | p |
+|---|---|---|---|---|---|---|---|"""
+
+
 def show(row: dict[str, Any]) -> None:
-    """One comparison."""
-    title = f"{row['problem']}, {row['at']} ({row['hours']:.1f} h, {row['seeds']} seeds)"
-    print(f"{title:50} {'ours':>24} {row['other']:>24} {'better':>7} {'worse':>6} {'p':>7}")
+    """One comparison, as lines of a Markdown table."""
+    at = row["at"] if row["at"] != "equal time" else f"{row['hours']:.1f} h"
     for name, found in row["measures"].items():
-        both = ["{median:.3g} [{low:.3g}, {high:.3g}]".format(**found[way]) for way in ("ours", "other")]
-        judged = "" if name == "completed" else f"{found['better']:7} {found['worse']:6} {found['p']:7.2g}"
-        print(f"{'    ' + name:50} {both[0]:>24} {both[1]:>24} {judged}".rstrip())
+        ours, other = (
+            "{median:.3g} [{low:.3g}, {high:.3g}]".format(**found[way]) for way in ("ours", "other")
+        )
+        judged = f"{found['better']}, {found['worse']} of {row['seeds']} | {found['p']:.2g}"
+        print(
+            f"| {row['problem']} | {at} | {name} | {ours} | {other} | {row['other']} "
+            f"| {judged if name != 'completed' else ' | '} |"
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -230,13 +239,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     here = machine("ax-platform", "botorch")
     print(", ".join(f"{key} {value}" for key, value in here.items()))
     rows = [row for p in problems for other in (ROUNDS, ORCHESTRATOR) for row in compared(store, p, other)]
+    print(HEAD)
     for row in rows:
         show(row)
     identical = {problem.name: same(store, problem.name) for problem in problems}
     for name, (equal, seeds) in identical.items():
-        print(
-            f"{name}, one trial at a time: ours and Ax suggest the same points on {equal} of {seeds} seeds"
-        )
+        print(f"{name}, one trial at a time: ours and Ax suggest the same points on {equal} of {seeds} seeds")
     print(f"All runs together took {store.seconds:.0f} s of the processor.")
     if options.json is not None:
         found = {"machine": here, "setting": setting, "rows": rows, "identical": identical}
