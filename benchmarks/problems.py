@@ -10,8 +10,7 @@ import torch
 from ax.api.client import Client
 from ax.api.configs import RangeParameterConfig
 from ax.early_stopping.strategies import PercentileEarlyStoppingStrategy
-from botorch.test_functions import BraninCurrin, Hartmann
-from botorch.test_functions.synthetic import ConstrainedGramacy
+from botorch.test_functions import Branin, BraninCurrin, Hartmann
 from botorch.utils.multi_objective.hypervolume import Hypervolume
 
 Values = dict[str, float]
@@ -26,10 +25,6 @@ class Problem:
 
     Attributes
     ----------
-    trials
-        How many the comparison at equal numbers of trials gives to each way.
-    alone
-        How many trials the comparison one at a time has.
     evaluate
         A point's metrics.
     miss
@@ -43,8 +38,6 @@ class Problem:
     dimension: int
     objective: str
     constraints: tuple[str, ...]
-    trials: int
-    alone: int
     evaluate: Callable[[Sequence[float]], Values]
     miss: Callable[[Sequence[Values]], float]
     curve: Callable[[Sequence[float]], list[float]] | None = None
@@ -77,12 +70,7 @@ def _tensor(point: Sequence[float]) -> torch.Tensor:
     return torch.tensor(point, dtype=torch.double)
 
 
-_hartmann6, _hartmann3, _branin_currin, _gramacy = (
-    Hartmann(dim=6),
-    Hartmann(dim=3),
-    BraninCurrin(),
-    ConstrainedGramacy(),
-)
+_hartmann6, _hartmann3, _branin, _branin_currin = Hartmann(dim=6), Hartmann(dim=3), Branin(), BraninCurrin()
 
 
 def _regret(metric: str, optimum: float, worst: float) -> Callable[[Sequence[Values]], float]:
@@ -90,16 +78,15 @@ def _regret(metric: str, optimum: float, worst: float) -> Callable[[Sequence[Val
     return lambda values: min((each[metric] for each in values), default=worst) - optimum
 
 
+def _disk_metrics(point: Sequence[float]) -> Values:
+    first, second = 15 * point[0] - 5, 15 * point[1]
+    value = float(_branin(_tensor((first, second))))
+    return {"f": value, "outside": (first - 2.5) ** 2 + (second - 7.5) ** 2 - 50}
+
+
 def _feasible_regret(values: Sequence[Values]) -> float:
-    feasible = [each for each in values if each["c1"] <= 0 and each["c2"] <= 0]
-    # The optimum to more digits than BoTorch has it, where c1 = 0: x = (0.19512, 0.40467).
-    return _regret("f", 0.599788, _gramacy._worst_feasible_value)(feasible)
-
-
-def _gramacy_metrics(point: Sequence[float]) -> Values:
-    x = _tensor(point).unsqueeze(0)
-    first, second = (-float(slack) for slack in _gramacy._evaluate_slack_true(x)[0])
-    return {"f": float(_gramacy(x)), "c1": first, "c2": second}
+    # Where nothing is feasible it counts as the worst value, which is in a corner.
+    return _regret("f", 0.397887, 308.13)([each for each in values if each["outside"] <= 0])
 
 
 def _lost_volume(values: Sequence[Values]) -> float:
@@ -128,8 +115,6 @@ PROBLEMS = {
             6,
             "-f",
             (),
-            24,
-            10,
             lambda point: {"f": float(_hartmann6(_tensor(point)))},
             _regret("f", -3.32237, 0.0),
         ),
@@ -139,22 +124,18 @@ PROBLEMS = {
             2,
             "-branin, -currin",
             (),
-            16,
-            10,
             lambda point: dict(
                 zip(("branin", "currin"), map(float, _branin_currin(_tensor(point))), strict=True)
             ),
             _lost_volume,
         ),
         Problem(
-            "gramacy",
+            "branin-disk",
             "regret, feasible",
             2,
             "-f",
-            ("c1 <= 0", "c2 <= 0"),
-            16,
-            10,
-            _gramacy_metrics,
+            ("outside <= 0",),
+            _disk_metrics,
             _feasible_regret,
         ),
         Problem(
@@ -163,8 +144,6 @@ PROBLEMS = {
             3,
             "-loss",
             (),
-            16,
-            10,
             lambda point: {"loss": _training(point)[-1]},
             _regret("loss", 0.1, 1.1),
             _training,

@@ -13,8 +13,8 @@ The tables have the median over the seeds and [the quartiles], on how many seeds
 and the p of Wilcoxon's signed-rank test of that, two-sided. Each run is appended to a file when it has ended,
 and a call goes on with what is missing.
 
-    python benchmarks/quality.py [--seeds 10] [--problems NAME,...] [--runs FILE] [--json FILE] [--report]
-                                 [--quick]
+    python benchmarks/quality.py [--seeds 10] [--trials 24] [--slots 8] [--problems NAME,...] [--quick]
+                                 [--runs FILE] [--json FILE] [--report]
 """
 
 from __future__ import annotations
@@ -45,6 +45,9 @@ from benchmarks.problems import PROBLEMS, Problem  # noqa: E402
 from benchmarks.ways import Ran  # noqa: E402
 
 OURS, ROUNDS, OURS_ONE, AX_ONE, ORCHESTRATOR = "ours", "rounds", "ours, one", "Ax, one", "orchestrator"
+
+#: Trials of the runs of one at a time: Sobol's five, then five of a model.
+ALONE = 10
 
 
 class Store:
@@ -79,19 +82,12 @@ class Store:
 
     def seeds(self, problem: str, *ways: str) -> list[int]:
         """The seeds for which a problem has run in all of these ways."""
-        return [
-            seed
-            for seed in range(self.setting["seeds"])
-            if all((problem, seed, way) in self.runs for way in ways)
-        ]
+        found = sorted({seed for name, seed, _ in self.runs if name == problem})
+        return [seed for seed in found if all((problem, seed, way) in self.runs for way in ways)]
 
     def of(self, problem: str, way: str, seeds: Sequence[int]) -> list[list[Ran]]:
         """The runs of these seeds."""
         return [self.runs[problem, seed, way] for seed in seeds]
-
-    def trials(self, problem: Problem) -> int:
-        """How many the comparison at equal numbers has."""
-        return min(problem.trials, self.setting["most"])
 
     def _append(self, row: dict[str, Any]) -> None:
         with self._path.open("a") as file:
@@ -102,23 +98,26 @@ class Store:
         self.seconds += row["seconds"]
 
 
-def carry_out(store: Store, problems: Sequence[Problem]) -> None:
-    """Run what is missing, seed by seed, so that what an interrupted call leaves has whole seeds."""
-    slots, sobol, most = (store.setting[name] for name in ("slots", "sobol", "most"))
+def carry_out(store: Store, problems: Sequence[Problem], seeds: int) -> None:
+    """Run what is missing, seed by seed, so that an interrupted call leaves whole seeds."""
+    slots, trials, sobol = (store.setting[name] for name in ("slots", "trials", "sobol"))
+    alone = min(trials, ALONE)
 
     def run(p: Problem, seed: int, name: str, way: Callable[..., list[Ran]], **options: Any) -> list[Ran]:
         return store.run(p.name, seed, name, lambda: way(p, p.client(seed, sobol=sobol), seed, **options))
 
-    for seed in range(store.setting["seeds"]):
+    for seed in range(seeds):
         for p in problems:
-            limit = end(run(p, seed, ROUNDS, ways.rounds, slots=slots, trials=store.trials(p)))
+            limit = end(run(p, seed, ROUNDS, ways.rounds, slots=slots, trials=trials))
             run(p, seed, OURS, ways.ours, slots=slots, limit=limit)
-            run(p, seed, OURS_ONE, ways.ours, slots=1, trials=min(p.alone, most))
-            run(p, seed, AX_ONE, ways.rounds, slots=1, trials=min(p.alone, most))
+    for seed in range(seeds):
+        for p in problems:
+            run(p, seed, OURS_ONE, ways.ours, slots=1, trials=alone)
+            run(p, seed, AX_ONE, ways.rounds, slots=1, trials=alone)
     p = problems[0]
-    for seed in range(store.setting["seeds"] if p.curve is None else 0):
-        trials = len(store.runs[p.name, seed, OURS])
-        run(p, seed, ORCHESTRATOR, ways.orchestrator, slots=slots, trials=trials)
+    for seed in range(seeds if p.curve is None else 0):
+        asked = len(store.runs[p.name, seed, OURS])
+        run(p, seed, ORCHESTRATOR, ways.orchestrator, slots=slots, trials=asked)
 
 
 # ------------------------------------------------------------ what the runs say
@@ -153,7 +152,7 @@ def compared(store: Store, problem: Problem, other: str) -> list[dict[str, Any]]
     seeds = store.seeds(problem.name, OURS, ROUNDS, other)
     limits = [end(run) for run in store.of(problem.name, ROUNDS, seeds)]
     runs = [store.of(problem.name, way, seeds) for way in (OURS, other)]
-    number = store.trials(problem)
+    number = store.setting["trials"]
     equal = {
         f"{number} trials": [[[t for t in run if t.trial < number] for run in way] for way in runs],
         "equal time": [
@@ -220,6 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--trials", type=int, default=24, help="of the rounds")
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--problems", default=",".join(PROBLEMS), metavar="NAME,...")
     parser.add_argument("--runs", type=Path, default=Path("outputs/quality.jsonl"), metavar="FILE")
@@ -229,13 +229,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--quick", action="store_true", help="a try: one seed, 4 trials in 2 slots, all of them Sobol's"
     )
     options = parser.parse_args(arguments)
-    setting = {"seeds": options.seeds, "slots": options.slots, "most": 10**6, "sobol": False}
+    seeds, setting = options.seeds, {"slots": options.slots, "trials": options.trials, "sobol": False}
     if options.quick:
-        setting = {"seeds": 1, "slots": 2, "most": 4, "sobol": True}
+        seeds, setting = 1, {"slots": 2, "trials": 4, "sobol": True}
     problems = [PROBLEMS[name] for name in options.problems.split(",")]
     store = Store(options.runs, setting)
     if not options.report:
-        carry_out(store, problems)
+        carry_out(store, problems, seeds)
     here = machine("ax-platform", "botorch")
     print(", ".join(f"{key} {value}" for key, value in here.items()))
     rows = [row for p in problems for other in (ROUNDS, ORCHESTRATOR) for row in compared(store, p, other)]

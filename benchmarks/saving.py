@@ -96,18 +96,18 @@ class Variations(AxBridge):
         self._random = random.Random(7)
         self._real: list[GeneratorRun] = []
 
-    def _generate(self) -> GeneratorRun:
+    def _generate(self, n: int) -> list[GeneratorRun]:
         if len(self._real) < REAL:
-            run = super()._generate()
-            self._real.append(run.clone())
-            return run
+            runs = super()._generate(n)
+            self._real += [run.clone() for run in runs]
+            return runs
         run = self._random.choice(self._real[5:]).clone()
         run._arm_weight_table.clear()
         run.add_arm(Arm({name: self._random.random() for name in "abcde"}))
         run._gen_time = self._random.random()
         run._gen_metadata = {**(run._gen_metadata or {}), "expected_acquisition_value": self._random.random()}
         self.generation_strategy._generator_runs.append(run)
-        return run
+        return [run]
 
 
 def live(bridge: AxBridge, ledger: Ledger, append: Append, number: int) -> tuple[float, int]:

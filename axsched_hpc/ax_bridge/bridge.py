@@ -50,11 +50,6 @@ _WIDER = (
     "choose_generation_strategy_kwargs={'max_parallelism_override': ...}."
 )
 
-#: The way out of a first phase that is smaller than the slots: Ax plans five points for it.
-_MORE_AT_FIRST = (
-    "For more points to begin with: client.configure_generation_strategy(initialization_budget=...)."
-)
-
 
 @dataclass(frozen=True)
 class Candidate:
@@ -217,15 +212,19 @@ class AxBridge:
     def ask(self, n: int, *, time: float) -> Asked:
         """Generate up to ``n`` points, each a new trial that Ax counts as running from ``time`` on.
 
-        They come one at a time: in one request Ax would stop at the end of its current node.
+        They come one at a time: in one request Ax would stop at the end of its current node, and an error
+        would lose those before it. Only an experiment's first ones are asked for at once, as ``ax.Client``
+        does it: Ax then gives as many as there are slots, and one at a time only five before there are
+        results.
         """
         candidates: list[Candidate] = []
         reason, exhausted = None, False
         while len(candidates) < n and reason is None:
             try:
-                run = self._generate()
+                first = not self.experiment.trials and self._global_stopping is None
+                runs = self._generate(n if first else 1)
             except DataRequiredError as error:
-                reason = f"Ax needs the results of running trials first: {error} {_MORE_AT_FIRST}"
+                reason = f"Ax needs the results of running trials first: {error}"
             except MaxParallelismReachedException as error:
                 reason = f"Slots stay idle, since Ax allows no more trials at a time: {error} {_WIDER}"
             except OptimizationComplete as error:
@@ -237,9 +236,10 @@ class AxBridge:
                     raise
                 reason = f"Ax failed: {type(error).__name__}: {error}"
             else:
-                trial = self.experiment.new_trial(generator_run=run)
-                start(trial, time)
-                candidates.append(self._candidate(trial, time, "ax"))
+                for run in runs:
+                    trial = self.experiment.new_trial(generator_run=run)
+                    start(trial, time)
+                    candidates.append(self._candidate(trial, time, "ax"))
         if reason != self._reason and reason is not None:
             level = logging.WARNING if reason.endswith(_WIDER) else logging.INFO
             logger.log(level, "%d of %d points generated. %s", len(candidates), n, reason)
@@ -376,13 +376,15 @@ class AxBridge:
         """A pandas data frame with one row per trial."""
         return self.experiment.to_df()
 
-    def _generate(self) -> GeneratorRun:
+    def _generate(self, n: int) -> list[GeneratorRun]:
+        """Up to ``n`` points, at least one."""
         if self._global_stopping is not None:
             reason = self._global_stopping.reason(self.experiment)
             if reason is not None:
                 raise OptimizationShouldStop(reason)
         with with_rng_seed(self.seed):
-            return self.generation_strategy.gen_single_trial(experiment=self.experiment, n=1)
+            made = self.generation_strategy.gen(experiment=self.experiment, n=1, num_trials=n)
+        return [run for runs in made for run in runs]
 
     def _check_arm_name(self, name: str, point: dict[str, Any]) -> None:
         # Ax checks too, but only once the trial is there.

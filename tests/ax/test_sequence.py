@@ -47,6 +47,15 @@ def test_a_client_gives_the_points_of_its_own_loop() -> None:
     assert nodes.count("MBM") >= 5
 
 
+def test_the_first_request_gives_as_many_points_as_the_clients_own_and_the_same() -> None:
+    expected = new_client().get_next_trials(12)
+    bridge = new_bridge("ax.Client")
+    asked = bridge.ask(12, time=1.0)
+    assert {each.trial: each.parameters for each in asked.candidates} == expected
+    assert len(expected) == 12
+    assert [*bridge.experiment.trials] == [*range(12)]
+
+
 def test_an_experiment_gives_the_points_of_a_client_of_the_same_seed() -> None:
     # Both phases are covered above; here the chosen strategy and the seed of the config are at stake.
     assert Driver(new_bridge("Experiment")).run(6) == plain_client(new_client(), 6)
