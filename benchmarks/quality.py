@@ -9,9 +9,9 @@ and bridge; the cluster and its clock are simulated (ways.py). For each problem 
 - `ours, one` and `Ax, one`: one trial at a time. Both have to suggest the same points, to the last digit;
 - `orchestrator`: Ax's own asynchronous `Client.run_trials`, on the first problem, for as many trials as ours.
 
-The tables have the median over the seeds and [the quartiles], on how many seeds ours was better and worse,
-and the p of Wilcoxon's signed-rank test of that, two-sided. Each run is appended to a file when it has ended,
-and a call goes on with what is missing.
+The table, in Markdown, has the median over the seeds and [the quartiles], on how many seeds ours had less and
+more, and the p of Wilcoxon's signed-rank test of that, two-sided. Each run is appended to a file when it has
+ended, and a call goes on with what is missing.
 
     python benchmarks/quality.py [--seeds 10] [--trials 24] [--slots 8] [--problems NAME,...] [--quick]
                                  [--runs FILE] [--json FILE] [--report]
@@ -134,12 +134,12 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": float(median), "low": float(low), "high": float(high)}
 
 
-def paired(ours: Sequence[float], other: Sequence[float]) -> dict[str, Any]:
+def paired(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
     """Two ways on the same seeds; less is better."""
-    better = sum(a < b for a, b in zip(ours, other, strict=True))
-    worse = sum(a > b for a, b in zip(ours, other, strict=True))
-    p = float(wilcoxon(ours, other).pvalue) if better + worse else 1.0
-    return {"ours": spread(ours), "other": spread(other), "better": better, "worse": worse, "p": p}
+    better = sum(a < b for a, b in zip(ours, theirs, strict=True))
+    worse = sum(a > b for a, b in zip(ours, theirs, strict=True))
+    p = float(wilcoxon(ours, theirs).pvalue) if better + worse else 1.0
+    return {"ours": spread(ours), "theirs": spread(theirs), "better": better, "worse": worse, "p": p}
 
 
 def missing(problem: Problem, trials: Iterable[Ran]) -> float:
@@ -147,31 +147,32 @@ def missing(problem: Problem, trials: Iterable[Ran]) -> float:
     return problem.miss([each.values for each in trials if each.values is not None])
 
 
-def compared(store: Store, problem: Problem, other: str) -> list[dict[str, Any]]:
-    """The rows of one problem: at equal numbers of trials, and at equal time; none before both ways ran."""
-    seeds = store.seeds(problem.name, OURS, ROUNDS, other)
+def compared(store: Store, problem: Problem, way: str) -> list[dict[str, Any]]:
+    """Ours beside another way on one problem, a row per measure; none where they have no seed in common."""
+    seeds = store.seeds(problem.name, OURS, ROUNDS, way)
     limits = [end(run) for run in store.of(problem.name, ROUNDS, seeds)]
-    runs = [store.of(problem.name, way, seeds) for way in (OURS, other)]
+    pair = [store.of(problem.name, each, seeds) for each in (OURS, way)]
     number = store.setting["trials"]
-    equal = {
-        f"{number} trials": [[[t for t in run if t.trial < number] for run in way] for way in runs],
-        "equal time": [
-            [[t for t in run if t.ended <= limit] for run, limit in zip(way, limits, strict=True)]
-            for way in runs
-        ],
-    }
+    measures: dict[str, Callable[[list[Ran]], float]] = {problem.measure: lambda run: missing(problem, run)}
+    if problem.curve is not None:
+        measures["epochs"] = lambda run: sum(each.epochs for each in run)
     rows = []
-    for at, kept in equal.items() if seeds else ():
-        row: dict[str, Any] = {"problem": problem.name, "other": other, "at": at, "seeds": len(seeds)}
-        row["hours"] = statistics.median(limits) / 3600
-        row["measures"] = {
-            problem.measure: paired(*([missing(problem, run) for run in way] for way in kept)),
-            "completed": paired(*([sum(t.values is not None for t in run) for run in way] for way in kept)),
-        }
-        if problem.curve is not None:
-            epochs = ([sum(each.epochs for each in run) for run in way] for way in kept)
-            row["measures"]["epochs"] = paired(*epochs)
-        rows.append(row)
+
+    def compare(at: str, kept: list[list[list[Ran]]]) -> None:
+        for name, measure in measures.items():
+            row = {"problem": problem.name, "way": way, "seeds": len(seeds), "at": at, "measure": name}
+            rows.append(row | paired(*([measure(run) for run in runs] for runs in kept)))
+
+    if seeds:
+        compare(f"{number} trials", [[[t for t in run if t.trial < number] for run in runs] for runs in pair])
+        measures["trials completed"] = lambda run: sum(each.values is not None for each in run)
+        compare(
+            f"equal time, {statistics.median(limits) / 3600:.1f} h",
+            [
+                [[t for t in run if t.ended <= limit] for run, limit in zip(runs, limits, strict=True)]
+                for runs in pair
+            ],
+        )
     return rows
 
 
@@ -194,27 +195,20 @@ def progress(store: Store, problem: Problem, way: str) -> list[dict[str, float]]
     ]
 
 
-HEAD = """\
-| problem | at | measure | ours | other | | ours better, worse | p |
+HEAD = """
+| problem | at | measure | ours | | Ax | ours less, more, of seeds | p |
 |---|---|---|---|---|---|---|---|"""
 
 
 def show(row: dict[str, Any]) -> None:
-    """One comparison, as lines of a Markdown table."""
-    at = row["at"] if row["at"] != "equal time" else f"{row['hours']:.1f} h"
-    for name, found in row["measures"].items():
-        ours, other = (
-            "{median:.3g} [{low:.3g}, {high:.3g}]".format(**found[way]) for way in ("ours", "other")
-        )
-        judged = f"{found['better']}, {found['worse']} of {row['seeds']} | {found['p']:.2g}"
-        print(
-            f"| {row['problem']} | {at} | {name} | {ours} | {other} | {row['other']} "
-            f"| {judged if name != 'completed' else ' | '} |"
-        )
+    """One comparison, as a line of a Markdown table."""
+    ours, theirs = ("{median:.3g} [{low:.3g}, {high:.3g}]".format(**row[each]) for each in ("ours", "theirs"))
+    cells = (row["problem"], row["at"], row["measure"], ours, row["way"], theirs)
+    print("|", " | ".join(cells), f"| {row['better']}, {row['worse']}, {row['seeds']} | {row['p']:.2g} |")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what is missing, print the tables, write the file."""
+    """Run what is missing, print the table, write the file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -238,14 +232,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         carry_out(store, problems, seeds)
     here = machine("ax-platform", "botorch")
     print(", ".join(f"{key} {value}" for key, value in here.items()))
-    rows = [row for p in problems for other in (ROUNDS, ORCHESTRATOR) for row in compared(store, p, other)]
     print(HEAD)
+    rows = [row for p in problems for way in (ROUNDS, ORCHESTRATOR) for row in compared(store, p, way)]
     for row in rows:
         show(row)
+    print()
     identical = {problem.name: same(store, problem.name) for problem in problems}
-    for name, (equal, seeds) in identical.items():
-        print(f"{name}, one trial at a time: ours and Ax suggest the same points on {equal} of {seeds} seeds")
-    print(f"All runs together took {store.seconds:.0f} s of the processor.")
+    for name, (equal, of) in identical.items():
+        print(f"- {name}, one trial at a time: ours and Ax suggest the same points on {equal} of {of} seeds")
+    print(f"\nAll runs together took {store.seconds:.0f} s of the processor.")
     if options.json is not None:
         found = {"machine": here, "setting": setting, "rows": rows, "identical": identical}
         found["progress"] = {

@@ -20,13 +20,13 @@ def test_quality_runs_every_way_and_goes_on_where_it_was(
     assert len(lines) == 1 + 2 * 4 + 1
     document = json.loads(found.read_text())
     assert document["identical"] == {"hartmann6": [1, 1], "branin-disk": [1, 1]}
-    assert [(row["problem"], row["other"]) for row in document["rows"][::2]] == [
+    assert {(row["problem"], row["way"]) for row in document["rows"]} == {
         ("hartmann6", "rounds"),
         ("hartmann6", "orchestrator"),
         ("branin-disk", "rounds"),
-    ]
-    assert [row["at"] for row in document["rows"]] == ["4 trials", "equal time"] * 3
-    assert all(row["measures"]["completed"]["other"]["median"] == 4 for row in document["rows"])
+    }
+    assert [row["measure"] for row in document["rows"][:3]] == ["regret", "regret", "trials completed"]
+    assert document["rows"][2]["theirs"]["median"] == 4
     assert "ours and Ax suggest the same points on 1 of 1 seeds" in capsys.readouterr().out
 
     # As an interrupted call leaves it: the last run is missing, and nothing else runs again.
