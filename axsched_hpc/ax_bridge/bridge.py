@@ -382,7 +382,7 @@ class AxBridge:
             reason = self._global_stopping.reason(self.experiment)
             if reason is not None:
                 raise OptimizationShouldStop(reason)
-        with with_rng_seed(self.seed):
+        with with_rng_seed(self.seed), self._observed.without_running():
             made = self.generation_strategy.gen(experiment=self.experiment, n=1, num_trials=n)
         return [run for runs in made for run in runs]
 
