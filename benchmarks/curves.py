@@ -16,7 +16,6 @@ import argparse
 import json
 import logging
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 warnings.simplefilter("ignore")
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ax.api.client import Client  # noqa: E402 - OMP_NUM_THREADS counts when torch is loaded
 from ax.api.configs import RangeParameterConfig  # noqa: E402
@@ -38,6 +38,7 @@ from axsched_hpc.io.layout import Layout  # noqa: E402
 from axsched_hpc.loop.clock import SystemClock  # noqa: E402
 from axsched_hpc.loop.curves import Curves  # noqa: E402
 from axsched_hpc.loop.session import Session  # noqa: E402
+from benchmarks.machine import machine  # noqa: E402
 
 TENTHS = 10
 
@@ -121,7 +122,8 @@ def main() -> None:
         points = len(session.bridge.experiment.data._data_rows)
         session.close(orderly=False)
     size = max(1, len(looks) // TENTHS)
-    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    here = machine("ax-platform")
+    print(", ".join(f"{key} {value}" for key, value in here.items()))
     print(
         f"{options.trials} trials, {options.lines} lines each, {options.per_look} new ones of each per look; "
         f"{points} points in Ax at the end. Milliseconds of processor time per look:"
@@ -135,7 +137,9 @@ def main() -> None:
     ratios = {name: table[-1][name] / table[1][name] for name in ("look", "read", "again")}
     print(f"{'last/second':>12} {ratios['look']:>8.2f} {ratios['read']:>8.2f} {ratios['again']:>10.2f}")
     if options.json is not None:
-        options.json.write_text(json.dumps({"looks": table, "ratios": ratios, "points": points}, indent=1))
+        options.json.write_text(
+            json.dumps({"machine": here, "looks": table, "ratios": ratios, "points": points}, indent=1)
+        )
 
 
 if __name__ == "__main__":

@@ -18,10 +18,8 @@ less on what else the machine does. An event waits for the disk: it is given in 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -35,6 +33,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 warnings.simplefilter("ignore")
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ax.api.client import Client  # noqa: E402 - OMP_NUM_THREADS counts when torch is loaded
 from ax.api.configs import RangeParameterConfig  # noqa: E402
@@ -60,6 +59,7 @@ from axsched_hpc.core.states import FailureKind, Verdict  # noqa: E402
 from axsched_hpc.io.layout import FORMAT  # noqa: E402
 from axsched_hpc.store import journal  # noqa: E402
 from axsched_hpc.store.writer import JournalWriter  # noqa: E402
+from benchmarks.machine import machine  # noqa: E402
 
 START = 1_700_000_000.0
 #: The trials whose suggestions are real: one of the centre, four of Sobol, the rest of BoTorch.
@@ -96,18 +96,18 @@ class Variations(AxBridge):
         self._random = random.Random(7)
         self._real: list[GeneratorRun] = []
 
-    def _generate(self) -> GeneratorRun:
+    def _generate(self, n: int) -> list[GeneratorRun]:
         if len(self._real) < REAL:
-            run = super()._generate()
-            self._real.append(run.clone())
-            return run
+            runs = super()._generate(n)
+            self._real += [run.clone() for run in runs]
+            return runs
         run = self._random.choice(self._real[5:]).clone()
         run._arm_weight_table.clear()
         run.add_arm(Arm({name: self._random.random() for name in "abcde"}))
         run._gen_time = self._random.random()
         run._gen_metadata = {**(run._gen_metadata or {}), "expected_acquisition_value": self._random.random()}
         self.generation_strategy._generator_runs.append(run)
-        return run
+        return [run]
 
 
 def live(bridge: AxBridge, ledger: Ledger, append: Append, number: int) -> tuple[float, int]:
@@ -203,24 +203,6 @@ def resume(directory: Path) -> None:
     print(seconds(work))
 
 
-def machine() -> dict[str, str]:
-    """Where and with what it was measured."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = info.read_text().splitlines()
-        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
-    versions = {name: importlib.metadata.version(name) for name in ("axsched-hpc", "ax-platform")}
-    return {
-        "processor": cpu,
-        "cores": str(os.cpu_count()),
-        "load": f"{os.getloadavg()[0]:.1f}",
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        **versions,
-    }
-
-
 COLUMNS = (("trials", 7), ("event", 10), ("snapshot", 11), ("", 9), ("Ax", 11), ("", 9), ("ratio", 8))
 HEAD = "".join(f"{name:>{width}}" for name, width in (*COLUMNS, ("resume", 10), ("journal", 16)))
 
@@ -248,7 +230,7 @@ def main() -> None:
     if options.resume is not None:
         resume(options.resume)
         return
-    here = machine()
+    here = machine("ax-platform")
     print(", ".join(f"{key} {value}" for key, value in here.items()))
     print(
         f"snapshot: median of {2 * options.rounds}, around Ax's own, which runs once; resume: median of "

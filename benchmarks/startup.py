@@ -10,16 +10,15 @@ them alike. The claim: `import axsched_hpc` and `axsched status` each take under
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from axsched_hpc.core.events import (
     AttemptStarted,
@@ -35,6 +34,7 @@ from axsched_hpc.core.events import (
 from axsched_hpc.io import atomic
 from axsched_hpc.io.layout import FORMAT, Layout
 from axsched_hpc.store.writer import JournalWriter
+from benchmarks.machine import machine
 
 BASE = "python -c 'import click'"
 LIMIT = 3.0
@@ -96,23 +96,6 @@ def measure(commands: dict[str, list[str]], rounds: int) -> dict[str, list[float
     return times
 
 
-def machine() -> dict[str, str]:
-    """Where and with what it was measured."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = info.read_text().splitlines()
-        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
-    versions = {name: importlib.metadata.version(name) for name in ("axsched-hpc", "click")}
-    return {
-        "processor": cpu,
-        "cores": str(os.cpu_count()),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        **versions,
-    }
-
-
 def main() -> None:
     """Measure, print the table, write the file."""
     parser = argparse.ArgumentParser(
@@ -123,7 +106,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         times = measure(programs(Path(directory)), options.rounds)
-    here = machine()
+    here = machine("click")
     # A ratio within each round, then the median: what disturbs a round disturbs both of its terms.
     ratios = {
         name: statistics.median(t / base for t, base in zip(found, times[BASE], strict=True))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ax.api.client import Client
@@ -13,13 +13,11 @@ from ax.core.data import DataRow
 from ax.core.experiment import Experiment
 from ax.core.trial import Trial
 from ax.core.trial_status import TrialStatus
-from ax.exceptions.core import DataRequiredError, OptimizationComplete, OptimizationShouldStop
-from ax.exceptions.generation_strategy import MaxParallelismReachedException
 from ax.generation_strategy.generation_strategy import GenerationStrategy
-from ax.utils.common.random import with_rng_seed
 
 from axsched_hpc.ax_bridge import definition, files
 from axsched_hpc.ax_bridge.arms import Arms, has_batches
+from axsched_hpc.ax_bridge.asking import Asked, Asking
 from axsched_hpc.ax_bridge.data import Observed
 from axsched_hpc.ax_bridge.inputs import Handles, handles_from
 from axsched_hpc.ax_bridge.model import BestByModel, best_by_model
@@ -41,43 +39,14 @@ from axsched_hpc.ax_bridge.trials import (
     has_observations,
     observations,
     require_free_name,
-    require_one_kind_of_sem,
     start,
 )
 from axsched_hpc.ax_bridge.unchanged import Unchanged
 from axsched_hpc.ax_bridge.warm import WarmStart
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.curve import Point
-from axsched_hpc.core.errors import ConfigError
 from axsched_hpc.core.events import Event, TrialAdded
 from axsched_hpc.core.metrics import Metrics
-
-logger = logging.getLogger(__name__)
-
-
-#: The way out of the parallelism that AxClient limits to 3 in its model-based phase.
-_WIDER = (
-    "An ax.Client has no such limit. AxClient.create_experiment takes another one, -1 for none, in "
-    "choose_generation_strategy_kwargs={'max_parallelism_override': ...}; a strategy of your own has it as "
-    "max_parallelism of its GenerationStep, or MaxGenerationParallelism of its node."
-)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The answer to a request for points.
-
-    Attributes
-    ----------
-    reason
-        Why there are fewer than were asked for; None where there are as many.
-    exhausted
-        Whether there will never be more. Else there may be, once running trials have ended.
-    """
-
-    candidates: tuple[Candidate, ...]
-    reason: str | None = None
-    exhausted: bool = False
 
 
 class AxBridge:
@@ -102,19 +71,23 @@ class AxBridge:
         global_stopping: Any = None,
     ) -> None:
         self._handles = handles
-        self._arms_per_trial = arms_per_trial
         strategy = settle(handles.client, handles.experiment, early_stopping)
         self._stopping = None if strategy is None else Stopping(strategy)
         whole = settle_global(handles.global_stopping, global_stopping)
         if arms_per_trial > 1 or has_batches(handles.experiment):
             refuse_for_batches(strategy, whole)
-        self._global_stopping = None if whole is None else GlobalStopping(whole)
         self._reference = Reference.of(handles.experiment)
         self._unchanged = Unchanged(handles)
         self._observed = Observed(handles.experiment)
         self._arms = Arms(handles.experiment, self._observed)
         self.warm = WarmStart(handles.experiment, self._observed)
-        self._reason: str | None = None
+        self._asking = Asking(
+            handles,
+            self._observed,
+            partial(self._taken, origin=SUGGESTED),
+            arms_per_trial=arms_per_trial,
+            stopping=None if whole is None else GlobalStopping(whole),
+        )
 
     @classmethod
     def from_input(
@@ -206,7 +179,7 @@ class AxBridge:
     @property
     def stops_between_rounds(self) -> bool:
         """Whether the strategy that ends the whole run acts only while no trial is running."""
-        return self._global_stopping is not None and self._global_stopping.waits
+        return self._asking.stops_between_rounds
 
     def problem(self) -> Problem:
         """What is optimised, without Ax."""
@@ -218,37 +191,10 @@ class AxBridge:
         """Generate ``n`` points or somewhat more, each an arm of a new trial that Ax counts as running from
         ``time`` on.
 
-        The trials come one at a time: in one request Ax would stop at the end of its current node. Where they
-        have several arms each, the last one is made whole, for as long as there are no more than ``most``
-        points (default: ``n``).
+        Where trials have several arms each, the last one is made whole, for as long as there are no more than
+        ``most`` points (default: ``n``).
         """
-        candidates: list[Candidate] = []
-        reason, exhausted = None, False
-        budget = n if most is None else most
-        while len(candidates) < n and reason is None:
-            try:
-                trial = self._generate(min(self._arms_per_trial, budget - len(candidates)))
-            except DataRequiredError as error:
-                reason = f"Ax needs the results of running trials first: {error}"
-            except MaxParallelismReachedException as error:
-                why = str(error).partition(". ")[0]
-                reason = f"Slots stay idle, since Ax allows no more trials at a time: {why}. {_WIDER}"
-            except OptimizationComplete as error:
-                reason, exhausted = f"Ax has no further points: {error}", True
-            except Exception as error:
-                # Earlier points are on the experiment, and have to reach the journal; the error comes again.
-                if not candidates:
-                    require_one_kind_of_sem(self.experiment)
-                    raise
-                reason = f"Ax failed: {type(error).__name__}: {error}"
-            else:
-                start(trial, time)
-                candidates += self._taken(trial, time, SUGGESTED)
-        if reason != self._reason and reason is not None:
-            level = logging.WARNING if reason.endswith(_WIDER) else logging.INFO
-            logger.log(level, "%d of %d points generated. %s", len(candidates), n, reason)
-        self._reason = reason
-        return Asked(tuple(candidates), reason, exhausted)
+        return self._asking.ask(n, time=time, most=n if most is None else most)
 
     def validate(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Check a point against the search space, without any effect, and bring it into Ax's form.
@@ -424,25 +370,6 @@ class AxBridge:
         metrics: Metrics | None = None,
     ) -> None:
         self._observed.attach(self._arms.end(number, status, time, reason, metrics))
-
-    def _generate(self, arms: int) -> BaseTrial:
-        if self._global_stopping is not None:
-            reason = self._global_stopping.reason(self.experiment)
-            if reason is not None:
-                raise OptimizationShouldStop(reason)
-        with with_rng_seed(self.seed):
-            if self._arms_per_trial > 1:
-                # As Ax's Orchestrator does it: several nodes may contribute to one trial.
-                (runs,) = self.generation_strategy.gen(experiment=self.experiment, n=arms, num_trials=1)
-                return self.experiment.new_batch_trial(generator_runs=runs)
-            run = self.generation_strategy.gen_single_trial(experiment=self.experiment, n=1)
-        if len(run.arms) != 1:
-            raise ConfigError(
-                f"The node {run._generation_node_name!r} of the generation strategy makes {len(run.arms)} "
-                "arms at once, but trials have one arm here. Take a generator that suggests single points, "
-                "or set config['arms_per_trial']."
-            )
-        return self.experiment.new_trial(generator_run=run)
 
     def _taken(self, trial: BaseTrial, time: float, origin: str) -> list[Candidate]:
         return taken(trial, self._arms, self._reference, time=time, origin=origin)

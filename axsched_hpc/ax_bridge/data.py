@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import isfinite, isnan
 from typing import Any
 
@@ -66,6 +67,24 @@ class Observed:
                 data_rows=[row for row in self._experiment.data._data_rows if id(row) not in dropped]
             )
 
+    @contextmanager
+    def without_running(self) -> Iterator[None]:
+        """Let Ax's models see no curve of a trial that still runs, which so is pending to them, as any other
+        that runs: they would take its newest point for its value, and no longer count it as pending.
+        """
+        data, trials = self._experiment.data, self._experiment.trials
+        seen = [
+            row
+            for row in data._data_rows
+            if not (_on_curve(row) and trials[row.trial_index].status.is_running)
+        ]
+        if len(seen) < len(data._data_rows):
+            self._experiment.data = appended(Data(), seen)
+        try:
+            yield
+        finally:
+            self._experiment.data = data
+
     def _follow(self) -> None:
         # Ax never changes a Data object: it makes a new one whenever something is attached.
         if self._experiment.data is not self._data:
@@ -77,7 +96,7 @@ class Observed:
         for row in rows:
             self._by_trial.setdefault(row.trial_index, []).append(row)
             self._keys.add(_key(row))
-            if row.step is not None and isfinite(row.step):
+            if _on_curve(row):
                 self._last[row.trial_index] = max(self._last.get(row.trial_index, 0), int(row.step))
 
 
@@ -92,6 +111,10 @@ def appended(data: Data, rows: Sequence[DataRow]) -> Data:
 def moment(value: Any) -> str | None:
     """A timestamp of pandas as text; None where it is NaT, the one that is not equal to itself."""
     return str(value) if value == value else None
+
+
+def _on_curve(row: DataRow) -> bool:
+    return row.step is not None and isfinite(row.step)
 
 
 def _key(row: DataRow) -> _Key:

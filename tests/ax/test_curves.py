@@ -113,6 +113,20 @@ def test_a_replay_gives_an_equal_experiment_and_the_same_next_point(kind: str, o
     assert other.parameters == pytest.approx(one.parameters, abs=1e-6)
 
 
+def test_what_running_trials_have_reported_does_not_pass_for_their_values() -> None:
+    """To a model they are pending, as trials without curves are."""
+    plain, reporting = (Reporting(new_bridge("ax.Client")) for _ in range(2))
+    for driver in (plain, reporting):
+        *others, last = driver.ask(6)
+        for candidate in others:
+            driver.complete(candidate.trial, _f(branin(**candidate.parameters)))
+    reporting.report(last.trial, _falling(1000.0))
+    asked = [driver.ask()[0] for driver in (plain, reporting)]
+    assert reporting.curve(last.trial) == {step: pair["f"][0] for step, pair in _falling(1000.0)}
+    assert asked[0].ax["generator_run"]["generator_key"] == "BoTorch"
+    assert asked[0].parameters == pytest.approx(asked[1].parameters, abs=1e-6)
+
+
 def test_a_replay_into_the_object_that_wrote_the_journal_changes_nothing(kind: str) -> None:
     driver = Reporting(new_bridge(kind))
     _mixed(driver)

@@ -10,7 +10,7 @@ from ax.api.client import Client
 from ax.utils.common.random import with_rng_seed
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
-from tests.ax.harness import Driver, branin, new_ax_client, new_bridge, new_client, new_input
+from tests.ax.harness import START, Driver, branin, new_ax_client, new_bridge, new_client, new_input
 
 TRIALS = 11
 
@@ -45,6 +45,24 @@ def test_a_client_gives_the_points_of_its_own_loop() -> None:
     assert driver.run(TRIALS) == plain_client(new_client())
     nodes = [t.generator_runs[0]._generation_node_name for t in driver.bridge.experiment.trials.values()]
     assert nodes.count("MBM") >= 5
+
+
+def test_the_first_request_gives_as_many_points_as_the_clients_own_and_the_same() -> None:
+    expected = new_client().get_next_trials(12)
+    driver = Driver(new_bridge("ax.Client"))
+    assert {each.trial: each.parameters for each in driver.ask(12)} == expected
+    assert [*expected] == [*range(12)]
+    copy = new_bridge("ax.Client")
+    copy.replay(driver.events())
+    assert copy.experiment == driver.bridge.experiment
+    # What Ax does next hangs on what its strategy has counted: wait for results, then ask the model.
+    for bridge in (copy, driver.bridge):
+        assert not bridge.ask(1, time=START).candidates
+        for trial in (0, 1):
+            bridge.complete(trial, {"f": (branin(**expected[trial]), None)}, time=START)
+    ours, theirs = (bridge.ask(1, time=START).candidates[0] for bridge in (driver.bridge, copy))
+    assert ours.ax["generator_run"]["generator_key"] == "BoTorch"
+    assert theirs.parameters == pytest.approx(ours.parameters, abs=1e-6)
 
 
 def test_an_experiment_gives_the_points_of_a_client_of_the_same_seed() -> None:

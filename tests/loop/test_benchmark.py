@@ -1,0 +1,37 @@
+"""The benchmark that runs on the simulated cluster: that it runs, goes on where it was, and compares."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+
+def test_quality_runs_every_way_and_goes_on_where_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import quality
+
+    runs, found = tmp_path / "runs.jsonl", tmp_path / "found.json"
+    command = ["--quick", "--problems", "hartmann6,branin-disk", "--runs", str(runs), "--json", str(found)]
+    quality.main(command)
+    lines = runs.read_text().splitlines()
+    assert len(lines) == 1 + 2 * 4 + 1
+    document = json.loads(found.read_text())
+    assert document["identical"] == {"hartmann6": [1, 1], "branin-disk": [1, 1]}
+    assert {(row["problem"], row["way"]) for row in document["rows"]} == {
+        ("hartmann6", "rounds"),
+        ("hartmann6", "orchestrator"),
+        ("branin-disk", "rounds"),
+    }
+    assert [row["measure"] for row in document["rows"][:3]] == ["regret", "regret", "trials completed"]
+    assert document["rows"][2]["theirs"]["median"] == 4
+    assert "ours and Ax suggest the same points on 1 of 1 seeds" in capsys.readouterr().out
+
+    # As an interrupted call leaves it: the last run is missing, and nothing else runs again.
+    runs.write_text("\n".join(lines[:-1]) + "\n")
+    quality.main(command)
+    again = runs.read_text().splitlines()
+    assert again[:-1] == lines[:-1]
+    assert json.loads(again[-1])["trials"] == json.loads(lines[-1])["trials"]
