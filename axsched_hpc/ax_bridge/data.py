@@ -76,7 +76,7 @@ class Observed:
         seen = [
             row
             for row in data._data_rows
-            if not (_on_curve(row) and trials[row.trial_index].status.is_running)
+            if _step(row) is None or not trials[row.trial_index].status.is_running
         ]
         if len(seen) < len(data._data_rows):
             self._experiment.data = appended(Data(), seen)
@@ -96,8 +96,8 @@ class Observed:
         for row in rows:
             self._by_trial.setdefault(row.trial_index, []).append(row)
             self._keys.add(_key(row))
-            if _on_curve(row):
-                self._last[row.trial_index] = max(self._last.get(row.trial_index, 0), int(row.step))
+            if (step := _step(row)) is not None:
+                self._last[row.trial_index] = max(self._last.get(row.trial_index, 0), int(step))
 
 
 def appended(data: Data, rows: Sequence[DataRow]) -> Data:
@@ -113,8 +113,9 @@ def moment(value: Any) -> str | None:
     return str(value) if value == value else None
 
 
-def _on_curve(row: DataRow) -> bool:
-    return row.step is not None and isfinite(row.step)
+def _step(row: DataRow) -> float | None:
+    """That of a point of a curve; None for a value without one."""
+    return row.step if row.step is not None and isfinite(row.step) else None
 
 
 def _key(row: DataRow) -> _Key:
