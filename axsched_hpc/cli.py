@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage.
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -14,13 +13,19 @@ from typing import TypeVar
 import click
 
 from axsched_hpc._version import __version__
+from axsched_hpc.commands.arguments import DIRECTORY, JSON
 from axsched_hpc.commands.doctor import doctor
+from axsched_hpc.commands.logs import logs
+from axsched_hpc.commands.looking import show, trials
+from axsched_hpc.commands.output import show as _show
+from axsched_hpc.commands.output import show_json, width
 from axsched_hpc.commands.submit import submit
 from axsched_hpc.commands.templates import templates
 from axsched_hpc.core.errors import AxSchedError, ExperimentLockedError, StorageError
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.reporting.mending import holder_text, repair_text
 from axsched_hpc.reporting.reading import experiment_at, read_experiment
+from axsched_hpc.reporting.records import status_record
 from axsched_hpc.reporting.table import best_text, status_text
 from axsched_hpc.store import repair as mending
 from axsched_hpc.store import unlock as unlocking
@@ -28,23 +33,31 @@ from axsched_hpc.store.holder import holder
 
 T = TypeVar("T")
 
-_DIRECTORY = click.argument("directory", metavar="[DIR]", default="outputs", type=click.Path())
+_DIRECTORY = DIRECTORY
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="axsched")
 def cli() -> None:
-    """Bayesian optimisation with Ax on a batch cluster."""
+    """Bayesian optimisation with Ax on a batch cluster.
+
+    DIR is an experiment's directory. Where it is not named it is ./outputs, or else the current directory or
+    the nearest one above it that is one.
+    """
 
 
 @cli.command(short_help="Show where every trial stands.")
 @_DIRECTORY
-def status(directory: str) -> None:
-    """Show where every trial of the experiment in DIR (default: outputs) stands."""
+@JSON
+def status(directory: str | None, as_json: bool) -> None:
+    """Show where every trial of the experiment in DIR stands."""
+    reading = read_experiment(directory)
+    if as_json:
+        show_json(status_record(reading))
+        return
     # Where the output is no terminal nothing is cut, so that it can be searched and kept.
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
-    _show(status_text(read_experiment(directory), now=time.time(), width=width))
+    _show(status_text(reading, now=time.time(), width=width() or 10_000))
 
 
 @cli.command(short_help="Show the best trial, or the Pareto front.")
@@ -105,13 +118,11 @@ def unlock(directory: str, yes: bool, force: bool) -> None:
 
 
 cli.add_command(doctor)
+cli.add_command(logs)
+cli.add_command(show)
 cli.add_command(submit)
 cli.add_command(templates)
-
-
-def _show(text: str, *, err: bool = False) -> None:
-    # A path that is no UTF-8, or a forged record, can hold what no terminal takes.
-    click.echo(text.encode(errors="backslashreplace").decode(), err=err)
+cli.add_command(trials)
 
 
 def _confirm(question: str, yes: bool) -> None:

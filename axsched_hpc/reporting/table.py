@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 from axsched_hpc.core.best import best
 from axsched_hpc.core.machine import Trial
@@ -95,6 +96,11 @@ def number(value: float) -> str:
     return f"{value:.6g}"
 
 
+def iso(seconds: float) -> str:
+    """A moment, in seconds since the epoch, as ISO 8601 has it: UTC, to the millisecond."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def duration(seconds: float) -> str:
     """A time span in two units at the most: 45s, 3m20s, 2h05m, 4d03h."""
     left = max(0, round(seconds))
@@ -124,11 +130,11 @@ def _row(trial: Trial, now: float) -> tuple[str, ...]:
         (attempt.job or "-") if attempt else "-",
         metrics or "-",
         duration(now - since),
-        _reason(trial),
+        reason(trial),
     )
 
 
-def _reason(trial: Trial) -> str:
+def reason(trial: Trial) -> str:
     """Why its job waits, where that may be for ever; else why its last attempt failed."""
     waits = trial.attempt.waits if trial.attempt is not None else ""
     if trial.state is TrialState.QUEUED and waits:
