@@ -23,17 +23,12 @@ from axsched_hpc.commands.submit import submit
 from axsched_hpc.commands.templates import templates
 from axsched_hpc.core.errors import AxSchedError, ExperimentLockedError, StorageError
 from axsched_hpc.io.layout import Layout
-from axsched_hpc.reporting.mending import holder_text, repair_text
 from axsched_hpc.reporting.reading import experiment_at, read_experiment
 from axsched_hpc.reporting.records import status_record
 from axsched_hpc.reporting.table import best_text, status_text
-from axsched_hpc.store import repair as mending
-from axsched_hpc.store import unlock as unlocking
-from axsched_hpc.store.holder import holder
 
 T = TypeVar("T")
 
-_DIRECTORY = DIRECTORY
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
@@ -48,7 +43,7 @@ def cli() -> None:
 
 
 @cli.command(short_help="Show where every trial stands.")
-@_DIRECTORY
+@DIRECTORY
 @JSON
 def status(directory: str | None, as_json: bool) -> None:
     """Show where every trial of the experiment in DIR stands."""
@@ -61,22 +56,25 @@ def status(directory: str | None, as_json: bool) -> None:
 
 
 @cli.command(short_help="Show the best trial, or the Pareto front.")
-@_DIRECTORY
-def best(directory: str) -> None:
-    """Show the best trial of the experiment in DIR (default: outputs), or its Pareto front."""
+@DIRECTORY
+def best(directory: str | None) -> None:
+    """Show the best trial of the experiment in DIR, or its Pareto front."""
     _show(best_text(read_experiment(directory)))
 
 
 @cli.command(short_help="Mend a journal that cannot be read.")
-@_DIRECTORY
+@DIRECTORY
 @_YES
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
-def repair(directory: str, yes: bool, dry_run: bool) -> None:
-    """Mend the journal of the experiment in DIR (default: outputs), where it is damaged.
+def repair(directory: str | None, yes: bool, dry_run: bool) -> None:
+    """Mend the journal of the experiment in DIR, where it is damaged.
 
     Drops the lines that cannot be read, line by line, and takes what they said from the files of the trials,
     as far as it stands there. A copy of the old journal is kept.
     """
+    from axsched_hpc.reporting.mending import repair_text
+    from axsched_hpc.store import repair as mending
+
     layout = experiment_at(directory)
     examined = mending.examine(layout)
     if examined.error is None:
@@ -91,16 +89,20 @@ def repair(directory: str, yes: bool, dry_run: bool) -> None:
 
 
 @cli.command(short_help="End the right to drive of a driver that is gone.")
-@_DIRECTORY
+@DIRECTORY
 @_YES
 @click.option("--force", is_flag=True, help="Even if the driver is alive on this machine.")
-def unlock(directory: str, yes: bool, force: bool) -> None:
-    """Take the experiment in DIR (default: outputs) from its driver, so that another one can start at once.
+def unlock(directory: str | None, yes: bool, force: bool) -> None:
+    """Take the experiment in DIR from its driver, so that another one can start at once.
 
     For what only a person can judge: a driver on a machine that cannot be reached, a process that cannot be
     ended, a lock that outlives its machine. A driver that is alive all the same notices before it writes
     again, and stops; its jobs go on under the next one.
     """
+    from axsched_hpc.reporting.mending import holder_text
+    from axsched_hpc.store import unlock as unlocking
+    from axsched_hpc.store.holder import holder
+
     layout = experiment_at(directory)
     who = _on_disk(layout, lambda: holder(layout))
     if who is None or who.ended:
