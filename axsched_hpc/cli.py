@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage.
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Callable
@@ -146,6 +147,8 @@ def _on_disk(layout: Layout, action: Callable[[], T]) -> T:
 
 def main() -> None:
     """Entry point of the command."""
+    # A long journal is a million objects, all of them alive until the end: nothing to collect.
+    gc.disable()
     try:
         cli(prog_name="axsched")
     except AxSchedError as error:

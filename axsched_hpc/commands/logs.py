@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import gc
 import sys
 import time
 from collections.abc import Iterator
@@ -114,6 +115,7 @@ def _follow(
     """Print what comes, attempt after attempt, until the trial (or the attempt that was asked for) is over."""
     printer: _Printer | None = None
     told, took = "", 0.0
+    gc.enable()  # unlike other looks this one may take days
     while True:
         trial, attempt = _find(reading, number, wanted)
         if attempt is not None and (printer is None or printer.attempt != attempt.number):

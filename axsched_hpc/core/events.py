@@ -9,7 +9,8 @@ settings gives the same past.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Any, ClassVar
 
 from axsched_hpc.core import typed
@@ -380,9 +381,13 @@ def decode(record: dict[str, Any]) -> Event:
     if cls is None:
         raise ValueError(f"unknown kind of record {kind!r:.80}")
     try:
-        values = typed.members(cls, {key: value for key, value in record.items() if key != "kind"})
-        for name, value in values.items():
-            _check_range(name, value)
+        found = dict(record)
+        del found["kind"]
+        values = typed.members(cls, found)
+        for name, least, greatest in _ranged(cls):
+            number = values.get(name)
+            if number is not None and not least <= number <= greatest:
+                raise ValueError(f"has a field {name!r} that is out of range: {number}")
         event = cls(**values)
         if check := _CHECKS.get(cls):
             check(event)
@@ -391,11 +396,10 @@ def decode(record: dict[str, Any]) -> Event:
     return event
 
 
-def _check_range(name: str, value: Any) -> None:
-    if name in _RANGES and value is not None:
-        least, greatest = _RANGES[name]
-        if not least <= value <= greatest:
-            raise ValueError(f"has a field {name!r} that is out of range: {value}")
+@cache
+def _ranged(cls: type[Event]) -> tuple[tuple[str, float, float], ...]:
+    """The fields of an event whose numbers have a range: name, least, greatest."""
+    return tuple((each.name, *_RANGES[each.name]) for each in fields(cls) if each.name in _RANGES)
 
 
 def _check_sizes(event: DriverOpened) -> None:
