@@ -90,7 +90,7 @@ class States(Words):
         found = []
         for word in super().convert(value, param, ctx):
             if word not in list(TrialState):
-                self.fail(f"{word!r} is no state.{did_you_mean(word, list(TrialState))}", param, ctx)
+                self.fail(f"{word!r} is no state.{did_you_mean(word, [str(state) for state in TrialState])}", param, ctx)
             found.append(TrialState(word))
         return tuple(found)
 

@@ -16,6 +16,9 @@ _SEQUENCE = re.compile("\x1b\\[[0-?]*[ -/]*[@-~]")
 #: What a later part of the same line writes over, as progress bars do.
 _OVERWRITTEN = re.compile(r"[^\r\n]+\r(?=[^\r\n])")
 
+#: What a long name is broken into.
+_PART = re.compile(r"[^_.-]+[_.-]*|[_.-]+")
+
 
 def harmless(text: str) -> str:
     """The text without colours, and with escapes such as ``\\x1b`` for what else a terminal would obey. Lines
@@ -41,9 +44,13 @@ def shortened(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"
 
 
-def squeezed(text: str, width: int) -> str:
-    """The text, or its two ends where it is longer than ``width``: long names differ at either."""
-    if len(text) <= width or width < 5:
-        return shortened(text, width)
-    tail = (width - 1) // 2
-    return f"{text[: width - 1 - tail]}…{text[-tail:]}"
+def broken(name: str, width: int) -> list[str]:
+    """A name in lines no longer than ``width``, broken after ``_``, ``.`` or ``-`` where that does."""
+    lines = [""]
+    for part in _PART.findall(name):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+        while len(lines[-1]) > width:
+            lines[-1:] = [lines[-1][:width], lines[-1][width:]]
+    return lines

@@ -104,9 +104,9 @@ def no_logs(trial: Trial, attempt: Attempt | None, evidence: Evidence | None) ->
             "With config['cleanup_after_completion'] = False they are kept."
         )
     if attempt.failure is not None:
-        return f"{name} has no logs; it failed before its objective began: {line(attempt.failure.text)}"
+        return f"{name} left no logs: {line(attempt.failure.text)}"
     if latest and trial.state.final:
-        return f"{name} has no logs. The trial is {trial.state}: {line(trial.reason) or '-'}"
+        return f"{name} left no logs. The trial is {trial.state}: {line(trial.reason) or '-'}"
     return f"{name} runs, and its objective has not begun."
 
 

@@ -10,15 +10,15 @@ from typing import Any
 from axsched_hpc.core.errors import ConfigError, did_you_mean
 from axsched_hpc.core.machine import Attempt, Trial
 from axsched_hpc.core.states import TrialState
-from axsched_hpc.reporting.plain import line, shortened, squeezed
+from axsched_hpc.reporting.plain import broken, line, shortened
 from axsched_hpc.reporting.reading import Reading
 from axsched_hpc.reporting.table import duration, number, reason
 
 #: A column that has to be narrower than its cells or its heading keeps so many letters.
 _NARROW = 16
 
-#: The last column, of reasons, is not made narrower than this.
-_REASON = 24
+#: A heading is not broken into shorter parts than this.
+_HEADING = 8
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Column:
         Of a trial; None where it has none.
     text
         How a value is written, and whether in full; None for plain numbers and texts.
-    spare
-        Whether it is left out where there is no room.
+    own
+        Whether it is the experiment's own: a metric or parameter.
     """
 
     name: str
     value: Callable[[Trial], Any]
     text: Callable[[Any], str] | None = None
-    spare: bool = False
+    own: bool = False
 
     def cell(self, trial: Trial, *, exact: bool) -> str:
         """The text of its cell in the row of a trial; ``exact``: with all digits."""
@@ -67,7 +67,7 @@ def columns(reading: Reading, *, now: float) -> dict[str, Column]:
     ):
         for name in names:
             free = _free(name, kind, found)
-            found[free] = Column(free, value(name), spare=True)
+            found[free] = Column(free, value(name), own=True)
     for name in metric_names(reading):
         sem = f"{name}_sem"
         if sem not in found:
@@ -77,8 +77,8 @@ def columns(reading: Reading, *, now: float) -> dict[str, Column]:
 
 def usual(columns: Mapping[str, Column]) -> list[Column]:
     """The columns that are shown where none are named."""
-    names = ["trial", "state", *(name for name, each in columns.items() if each.spare)]
-    return [columns[name] for name in (*names, "step", "attempts", "ran", "reason")]
+    own = [name for name, each in columns.items() if each.own]
+    return [columns[name] for name in ("trial", "state", *own, "step", "attempts", "ran", "reason")]
 
 
 def named(columns: Mapping[str, Column], names: Iterable[str]) -> list[Column]:
@@ -149,8 +149,8 @@ def lines_in_full(trials: Iterable[Trial], columns: Sequence[Column]) -> list[st
 def fitted(trials: Sequence[Trial], columns: Sequence[Column], width: int, *, all_of: bool) -> list[str]:
     """Rows below a line of headings, none longer than ``width``.
 
-    Headings give way first, then long texts, then whole columns of parameters and metrics, from the right; a
-    line after the table names those. A column without any value is left out.
+    Headings give way first, then long texts; then whole columns: the number of attempts, parameters and metrics,
+    from the right. A line after the table names those. A column without any value is left out.
 
     Parameters
     ----------
@@ -165,14 +165,17 @@ def fitted(trials: Sequence[Trial], columns: Sequence[Column], width: int, *, al
     ]
     left_out: list[str] = []
     if not all_of:
-        spare = [column for column, _ in filled if column.spare][1:]
+        spare = [column for column, _ in filled if column.own or column.name in ("step", "attempts")][1:]
         while spare and _least(filled) > width:
             gone = spare.pop()
             left_out.insert(0, gone.name)
             filled = [each for each in filled if each[0] is not gone]
     widths = _widths(filled, width)
-    heads = [squeezed(column.name, size) for (column, _), size in zip(filled, widths, strict=True)]
-    rows = [heads, *zip(*(cells for _, cells in filled), strict=True)]
+    heads = [broken(column.name, size) for (column, _), size in zip(filled, widths, strict=True)]
+    # All headings end in the same line.
+    high = max(map(len, heads))
+    heads = [[""] * (high - len(head)) + head for head in heads]
+    rows = [*zip(*heads, strict=True), *zip(*(cells for _, cells in filled), strict=True)]
     lines = [
         "  ".join(shortened(cell, size).ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip()
         for row in rows
@@ -194,9 +197,7 @@ def _least(filled: Filled) -> int:
 def _floor(each: tuple[Column, Sequence[str]]) -> int:
     column, cells = each
     widest = max(map(len, cells))
-    if column.name == "reason":
-        return min(widest, _REASON)
-    return max(min(widest, _NARROW), min(len(column.name), 5))
+    return max(min(widest, _NARROW), min(len(column.name), _HEADING))
 
 
 def _widths(filled: Filled, width: int) -> list[int]:
