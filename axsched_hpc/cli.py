@@ -14,7 +14,8 @@ from typing import TypeVar
 import click
 
 from axsched_hpc._version import __version__
-from axsched_hpc.commands.arguments import DIRECTORY, JSON
+from axsched_hpc.commands.arguments import DIRECTORY as _DIRECTORY
+from axsched_hpc.commands.arguments import JSON
 from axsched_hpc.commands.doctor import doctor
 from axsched_hpc.commands.logs import logs
 from axsched_hpc.commands.looking import show, trials
@@ -44,10 +45,10 @@ def cli() -> None:
 
 
 @cli.command(short_help="Show where every trial stands.")
-@DIRECTORY
+@_DIRECTORY
 @JSON
 def status(directory: str | None, as_json: bool) -> None:
-    """Show where every trial of the experiment in DIR stands."""
+    """Show where every trial of the experiment in DIR (default: outputs) stands."""
     reading = read_experiment(directory)
     if as_json:
         show_json(status_record(reading))
@@ -57,18 +58,18 @@ def status(directory: str | None, as_json: bool) -> None:
 
 
 @cli.command(short_help="Show the best trial, or the Pareto front.")
-@DIRECTORY
-def best(directory: str | None) -> None:
-    """Show the best trial of the experiment in DIR, or its Pareto front."""
+@_DIRECTORY
+def best(directory: str) -> None:
+    """Show the best trial of the experiment in DIR (default: outputs), or its Pareto front."""
     _show(best_text(read_experiment(directory)))
 
 
 @cli.command(short_help="Mend a journal that cannot be read.")
-@DIRECTORY
+@_DIRECTORY
 @_YES
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 def repair(directory: str | None, yes: bool, dry_run: bool) -> None:
-    """Mend the journal of the experiment in DIR, where it is damaged.
+    """Mend the journal of the experiment in DIR (default: outputs), where it is damaged.
 
     Drops the lines that cannot be read, line by line, and takes what they said from the files of the trials,
     as far as it stands there. A copy of the old journal is kept.
@@ -90,11 +91,11 @@ def repair(directory: str | None, yes: bool, dry_run: bool) -> None:
 
 
 @cli.command(short_help="End the right to drive of a driver that is gone.")
-@DIRECTORY
+@_DIRECTORY
 @_YES
 @click.option("--force", is_flag=True, help="Even if the driver is alive on this machine.")
 def unlock(directory: str | None, yes: bool, force: bool) -> None:
-    """Take the experiment in DIR from its driver, so that another one can start at once.
+    """Take the experiment in DIR (default: outputs) from its driver, so that another one can start at once.
 
     For what only a person can judge: a driver on a machine that cannot be reached, a process that cannot be
     ended, a lock that outlives its machine. A driver that is alive all the same notices before it writes

@@ -102,7 +102,8 @@ class States(Words):
 def _reading(ctx: click.Context) -> Reading:
     from axsched_hpc.reporting.reading import read_experiment
 
-    return read_experiment(ctx.params.get("directory"))
+    # Click gives up a line whose last option has no value yet, and leaves its arguments where they are.
+    return read_experiment(ctx.params.get("directory") or next(iter(ctx.args), None))
 
 
 DIRECTORY = click.argument("directory", metavar="[DIR]", required=False, type=click.Path())

@@ -58,9 +58,9 @@ def logs(
     stream: str | None,
     lines: int | None,
 ) -> None:
-    """Print what the objective of TRIAL of the experiment in DIR has written.
+    """Print what TRIAL of the experiment in DIR (default: outputs) has written.
 
-    With -f what it writes is printed as it comes, of later attempts as well, until the trial has ended; what
+    With -f what it writes is printed as it comes, of later attempts as well, until the trial has ended. What
     happens meanwhile is told on standard error. The exit code is 1 where there are no logs.
     """
     names = _LOGS if stream is None else (stream,)

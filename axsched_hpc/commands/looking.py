@@ -50,7 +50,7 @@ def trials(
     names: tuple[str, ...] | None,
     as_json: bool,
 ) -> None:
-    """List the trials of the experiment in DIR, one a line.
+    """List the trials of the experiment in DIR (default: outputs), one a line.
 
     On a terminal the table fits its width; elsewhere nothing is cut, numbers have all their digits, and there
     are tabs between the columns.
@@ -85,9 +85,10 @@ def trials(
 @DIRECTORY
 @JSON
 def show(trial: int, directory: str | None, as_json: bool) -> None:
-    """Show all about TRIAL of the experiment in DIR: its parameters, metrics and curve, and of each attempt its
-    job, node and times, why it failed and what to do, what it asked for and used, the last lines of its
-    stderr, and where its files are.
+    """Show all about TRIAL of the experiment in DIR (default: outputs).
+
+    Its parameters, metrics and curve; of each attempt its job, node and times, why it failed and what to do,
+    what it asked for and used, the last lines of its stderr, and where its files are.
     """
     from axsched_hpc.reporting import show as detail
     from axsched_hpc.reporting.evidence import look

@@ -16,7 +16,6 @@ _SEQUENCE = re.compile("\x1b\\[[0-?]*[ -/]*[@-~]")
 #: What a later part of the same line writes over, as progress bars do.
 _OVERWRITTEN = re.compile(r"[^\r\n]+\r(?=[^\r\n])")
 
-#: What a long name is broken into.
 _PART = re.compile(r"[^_.-]+[_.-]*|[_.-]+")
 
 
@@ -44,10 +43,15 @@ def shortened(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"
 
 
+def parts(name: str) -> list[str]:
+    """What a long name may be broken into: its words, with the ``_``, ``.`` or ``-`` after them."""
+    return _PART.findall(name)
+
+
 def broken(name: str, width: int) -> list[str]:
-    """A name in lines no longer than ``width``, broken after ``_``, ``.`` or ``-`` where that does."""
+    """A name in lines no longer than ``width``, broken between its parts where that does."""
     lines = [""]
-    for part in _PART.findall(name):
+    for part in parts(name):
         if lines[-1] and len(lines[-1]) + len(part) > width:
             lines.append("")
         lines[-1] += part

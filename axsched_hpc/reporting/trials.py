@@ -10,15 +10,15 @@ from typing import Any
 from axsched_hpc.core.errors import ConfigError, did_you_mean
 from axsched_hpc.core.machine import Attempt, Trial
 from axsched_hpc.core.states import TrialState
-from axsched_hpc.reporting.plain import broken, line, shortened
+from axsched_hpc.reporting.plain import broken, line, parts, shortened
 from axsched_hpc.reporting.reading import Reading
 from axsched_hpc.reporting.table import duration, number, reason
 
 #: A column that has to be narrower than its cells or its heading keeps so many letters.
 _NARROW = 16
 
-#: A heading is not broken into shorter parts than this.
-_HEADING = 8
+#: A heading is broken between its words, and within one that is longer than this.
+_WORD = 12
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _least(filled: Filled) -> int:
 def _floor(each: tuple[Column, Sequence[str]]) -> int:
     column, cells = each
     widest = max(map(len, cells))
-    return max(min(widest, _NARROW), min(len(column.name), _HEADING))
+    return max(min(widest, _NARROW), min(max(map(len, parts(column.name))), _WORD))
 
 
 def _widths(filled: Filled, width: int) -> list[int]:
