@@ -90,7 +90,8 @@ class States(Words):
         found = []
         for word in super().convert(value, param, ctx):
             if word not in list(TrialState):
-                self.fail(f"{word!r} is no state.{did_you_mean(word, [str(state) for state in TrialState])}", param, ctx)
+                known = [str(state) for state in TrialState]
+                self.fail(f"{word!r} is no state.{did_you_mean(word, known)}", param, ctx)
             found.append(TrialState(word))
         return tuple(found)
 

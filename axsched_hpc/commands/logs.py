@@ -70,8 +70,8 @@ def logs(
         if follow and not _over(found, latest, attempt):
             _follow(reading, trial, attempt, names, lines)
             return
-        printer = None if latest is None else _Printer(reading.layout.attempt(trial, latest.number), names, lines)
-        if printer is None or not printer.look():
+        files = None if latest is None else reading.layout.attempt(trial, latest.number)
+        if files is None or not _Printer(files, names, lines).look():
             _nothing(reading, found, latest, names)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -112,20 +112,25 @@ def _nothing(reading: Reading, trial: Trial, attempt: Attempt | None, names: tup
 def _follow(
     reading: Reading, number: int, wanted: int | None, names: tuple[str, ...], lines: int | None
 ) -> None:
-    """Print what comes, attempt after attempt, until the trial (or the attempt that was asked for) is over."""
+    """Print what comes, attempt after attempt, until the trial is over or the attempt asked for."""
     printer: _Printer | None = None
-    told, took = "", 0.0
+    told: list[str] = []
+    took = 0.0
     gc.enable()  # unlike other looks this one may take days
     while True:
         trial, attempt = _find(reading, number, wanted)
+        notes = [_note(reading, trial, attempt)]
         if attempt is not None and (printer is None or printer.attempt != attempt.number):
             files = reading.layout.attempt(number, attempt.number)
+            if printer is not None:
+                printer.look()
+                notes.insert(0, _end(trial, trial.attempts[-2]))
             # Of a later attempt's log all is new.
             printer = _Printer(files, names, lines if printer is None else None, attempt.number)
-        note = _note(reading, trial, attempt)
-        if note and note != told:
-            told = note
-            echo(f"axsched: {note}", err=True)
+        for note in notes:
+            if note and note not in told:
+                echo(f"axsched: {note}", err=True)
+        told = notes
         if _over(trial, attempt, wanted):
             if attempt is None or printer is None or not (printer.look() or printer.printed):
                 _nothing(reading, trial, attempt, names)
@@ -137,8 +142,8 @@ def _follow(
             # Its result is there; what becomes of the trial is the driver's to say.
             if attempt is not None and not driven(reading, now=time.time()):
                 echo(
-                    f"axsched: Attempt {attempt.number} of trial {number} has ended, and no driver is at work "
-                    "to record it. Start the script again.",
+                    f"axsched: Attempt {attempt.number} of trial {number} has ended, and no driver is at "
+                    "work to record it. Start the script again.",
                     err=True,
                 )
                 return
@@ -156,16 +161,19 @@ def _note(reading: Reading, trial: Trial, attempt: Attempt | None) -> str:
     if attempt is None:
         return no_logs(trial, None, None) + idle
     if _ended(trial, attempt):
-        name = f"Attempt {attempt.number} of trial {trial.number}"
-        why = "" if attempt.failure is None else f": {line(attempt.failure.text)}"
-        return f"{name} has ended as {attempt_state(trial, attempt)}{why}{idle}"
+        return _end(trial, attempt) + idle
     if trial.state is not TrialState.RUNNING:
         return no_logs(trial, attempt, look(reading.layout.attempt(trial.number, attempt.number))) + idle
     return idle and "No driver is at work: the end is seen where the attempt leaves a result."
 
 
+def _end(trial: Trial, attempt: Attempt) -> str:
+    why = "." if attempt.failure is None else f": {line(attempt.failure.text)}"
+    return f"Attempt {attempt.number} of trial {trial.number} has ended, {attempt_state(trial, attempt)}{why}"
+
+
 class _Printer:
-    """Prints the logs of an attempt as they grow; with a heading where there are two of them, as tail does."""
+    """Prints the logs of an attempt as they grow; with headings where there are two of them."""
 
     def __init__(
         self, files: AttemptFiles, names: tuple[str, ...], lines: int | None = None, attempt: int = 0
@@ -210,9 +218,8 @@ class _Printer:
             click.echo(log_text(self._decoders[name].decode(data)), nl=False)
             return
         # A file or another program gets what was written, byte by byte.
-        out = click.get_binary_stream("stdout")
-        out.write(data)
-        out.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
 
 
 def _reading_of(log: Growing, path: Path) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""``axsched trials`` and ``axsched show``: what the trials of an experiment are, and all about one of them."""
+"""``axsched trials`` and ``axsched show``: a table of the trials, and all about one of them."""
 
 from __future__ import annotations
 

@@ -384,10 +384,7 @@ def decode(record: dict[str, Any]) -> Event:
         found = dict(record)
         del found["kind"]
         values = typed.members(cls, found)
-        for name, least, greatest in _ranged(cls):
-            number = values.get(name)
-            if number is not None and not least <= number <= greatest:
-                raise ValueError(f"has a field {name!r} that is out of range: {number}")
+        _check_ranges(cls, values)
         event = cls(**values)
         if check := _CHECKS.get(cls):
             check(event)
@@ -400,6 +397,13 @@ def decode(record: dict[str, Any]) -> Event:
 def _ranged(cls: type[Event]) -> tuple[tuple[str, float, float], ...]:
     """The fields of an event whose numbers have a range: name, least, greatest."""
     return tuple((each.name, *_RANGES[each.name]) for each in fields(cls) if each.name in _RANGES)
+
+
+def _check_ranges(cls: type[Event], values: dict[str, Any]) -> None:
+    for name, least, greatest in _ranged(cls):
+        number = values.get(name)
+        if number is not None and not least <= number <= greatest:
+            raise ValueError(f"has a field {name!r} that is out of range: {number}")
 
 
 def _check_sizes(event: DriverOpened) -> None:

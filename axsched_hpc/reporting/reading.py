@@ -58,9 +58,10 @@ def _nearest(here: Path) -> Layout:
         # A directory of that name may be anybody's, a diary for example: it has to hold a segment.
         if journal.epochs(layout.journal):
             return layout
+    instead = _below(outputs) or _below(here)
     raise ConfigError(
         f"There is no experiment in {outputs}, in {here}, or in a directory above it. "
-        f"Name the directory that is config['job_output_dir'] of the scheduler.{_below(outputs) or _below(here)}"
+        f"Name the directory that is config['job_output_dir'] of the scheduler.{instead}"
     )
 
 

@@ -51,17 +51,17 @@ def show_text(
     lines = [f"trial {trial.number}: {_standing(reading, trial)}", f"  {head}"]
     reason = line(why(trial))
     # Where its last attempt failed or was stopped, that tells the same.
-    if reason and trial.state is not TrialState.EARLY_STOPPED and not (trial.attempt and trial.attempt.failure):
+    told = trial.state is TrialState.EARLY_STOPPED or (trial.attempt and trial.attempt.failure)
+    if reason and not told:
         lines += _entries([("reason", reason)], width)
     sections: list[tuple[str, list[Entry]]] = [
         ("parameters", [(name, json.dumps(v, ensure_ascii=False)) for name, v in trial.parameters.items()]),
         ("metrics", _metrics(trial.metrics or {})),
         ("curve", _curve(trial)),
     ]
-    sections += [
-        (f"attempt {each.number}: {_fate(trial, each)}", _attempt(trial, each, evidence.get(each.number), now))
-        for each in trial.attempts
-    ]
+    for each in trial.attempts:
+        entries = _attempt(trial, each, evidence.get(each.number), now)
+        sections.append((f"attempt {each.number}: {_fate(trial, each)}", entries))
     for title, entries in sections:
         if entries:
             lines += ["", title, *_entries(entries, width)]

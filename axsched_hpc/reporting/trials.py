@@ -149,8 +149,8 @@ def lines_in_full(trials: Iterable[Trial], columns: Sequence[Column]) -> list[st
 def fitted(trials: Sequence[Trial], columns: Sequence[Column], width: int, *, all_of: bool) -> list[str]:
     """Rows below a line of headings, none longer than ``width``.
 
-    Headings give way first, then long texts; then whole columns: the number of attempts, parameters and metrics,
-    from the right. A line after the table names those. A column without any value is left out.
+    Headings give way first, then long texts; then whole columns: the number of attempts, parameters and
+    metrics, from the right. A line after the table names those. A column without any value is left out.
 
     Parameters
     ----------

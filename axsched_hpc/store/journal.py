@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from axsched_hpc.core.errors import JournalError
 from axsched_hpc.core.events import DriverOpened, Event, LeaseTaken, decode, encode
@@ -206,7 +206,7 @@ def parse_line(data: bytes) -> Line:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(record, dict) or end < len(body):
-        raise ValueError("it is no JSON object")  # noqa: TRY004 - callers expect one type
+        raise ValueError("it is no JSON object")
     epoch, seq = record.pop("epoch", None), record.pop("seq", None)
     if type(epoch) is not int or type(seq) is not int or seq < 1:
         raise ValueError("it does not tell its epoch and number")

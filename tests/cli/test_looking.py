@@ -46,7 +46,11 @@ def various(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trials in every state, with two metrics and long names."""
     story = Story().opened()
     for n in range(8):
-        parameters: dict[str, Any] = {LONG.format("encoder"): 0.1 * n, LONG.format("decoder"): n, "kind": "a b"}
+        parameters: dict[str, Any] = {
+            LONG.format("encoder"): 0.1 * n,
+            LONG.format("decoder"): n,
+            "kind": "a b",
+        }
         story.events.append(TrialAdded(story.tick(), n, f"{n}_0", parameters, "ax"))
     story.submitted(*range(7)).started(*range(5))
     story.events.append(AttemptReported(story.tick(), 0, 1, ((2, {"loss": (9.0, None)}),), 30))
@@ -210,8 +214,7 @@ def test_all_about_a_trial(various: Path) -> None:
     sections = done.stdout.split("\n\n")
     assert sections[0].startswith("trial 2: failed, after 2 attempts\n  arm 2_0, suggested by Ax, ")
     assert sections[1] == (
-        f"parameters\n  {LONG.format('encoder')}  0.2\n  {LONG.format('decoder')}  2\n"
-        f'  {"kind":28}  "a b"'
+        f'parameters\n  {LONG.format("encoder")}  0.2\n  {LONG.format("decoder")}  2\n  {"kind":28}  "a b"'
     )
     first, second = sections[2:]
     assert first.startswith("attempt 1: failed (out_of_memory), repeated\n  job        1000_2 on n1\n")
@@ -323,7 +326,8 @@ def test_where_an_experiment_is_looked_for(
 
 def offered(words: str, shell: type[BashComplete | ZshComplete] = BashComplete) -> list[str]:
     *before, last = words.split(" ")
-    return [item.value for item in shell(cli, {}, "axsched", "_AXSCHED_COMPLETE").get_completions(before, last)]
+    completion = shell(cli, {}, "axsched", "_AXSCHED_COMPLETE")
+    return [item.value for item in completion.get_completions(before, last)]
 
 
 def test_what_a_shell_offers(various: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
