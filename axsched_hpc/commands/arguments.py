@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from axsched_hpc.reporting.reading import Reading
 
 
-class TrialNumber(click.ParamType):
+class TrialNumber(click.ParamType):  # type: ignore[type-arg]  # generic only in new versions of click
     """The number of a trial."""
 
     name = "trial"
@@ -44,7 +44,7 @@ class TrialNumber(click.ParamType):
         return []
 
 
-class Words(click.ParamType):
+class Words(click.ParamType):  # type: ignore[type-arg]
     """Words with commas between them."""
 
     name = "words"

@@ -394,12 +394,12 @@ def decode(record: dict[str, Any]) -> Event:
 
 
 @cache
-def _ranged(cls: type[Event]) -> tuple[tuple[str, float, float], ...]:
+def _ranged(cls: type) -> tuple[tuple[str, float, float], ...]:
     """The fields of an event whose numbers have a range: name, least, greatest."""
     return tuple((each.name, *_RANGES[each.name]) for each in fields(cls) if each.name in _RANGES)
 
 
-def _check_ranges(cls: type[Event], values: dict[str, Any]) -> None:
+def _check_ranges(cls: type, values: dict[str, Any]) -> None:
     for name, least, greatest in _ranged(cls):
         number = values.get(name)
         if number is not None and not least <= number <= greatest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from axsched_hpc.reporting.table import duration, number, reason
 
 #: A column that has to be narrower than its cells or its heading keeps so many letters.
 _NARROW = 16
+
+#: What is no news in a reason, and takes its room: the directories of a path.
+_DIRECTORIES = re.compile(r"(?<!\S)/(?:[^\s/]+/)+")
 
 #: A heading is broken between its words, and within one that is longer than this.
 _WORD = 12
@@ -47,7 +51,11 @@ class Column:
             return "-"
         if self.text is not None:
             return self.text(value)
-        return number(value) if isinstance(value, float) and not exact else line(str(value)) or "-"
+        if exact:
+            return line(str(value)) or "-"
+        if self.own:
+            return number(value) if isinstance(value, float) else line(str(value)) or "-"
+        return _DIRECTORIES.sub("", str(value))
 
 
 def columns(reading: Reading, *, now: float) -> dict[str, Column]:
@@ -66,10 +74,10 @@ def columns(reading: Reading, *, now: float) -> dict[str, Column]:
         ("parameter", parameter_names(reading), _parameter),
     ):
         for name in names:
-            free = _free(name, kind, found)
+            free = _free(line(name), kind, found)
             found[free] = Column(free, value(name), own=True)
     for name in metric_names(reading):
-        sem = f"{name}_sem"
+        sem = f"{line(name)}_sem"
         if sem not in found:
             found[sem] = Column(sem, _sem(name))
     return found
@@ -78,7 +86,7 @@ def columns(reading: Reading, *, now: float) -> dict[str, Column]:
 def usual(columns: Mapping[str, Column]) -> list[Column]:
     """The columns that are shown where none are named."""
     own = [name for name, each in columns.items() if each.own]
-    return [columns[name] for name in ("trial", "state", *own, "step", "attempts", "ran", "reason")]
+    return [columns[name] for name in ("trial", "state", *own, "step", "ran", "reason")]
 
 
 def named(columns: Mapping[str, Column], names: Iterable[str]) -> list[Column]:
@@ -149,8 +157,8 @@ def lines_in_full(trials: Iterable[Trial], columns: Sequence[Column]) -> list[st
 def fitted(trials: Sequence[Trial], columns: Sequence[Column], width: int, *, all_of: bool) -> list[str]:
     """Rows below a line of headings, none longer than ``width``.
 
-    Headings give way first, then long texts; then whole columns: the number of attempts, parameters and
-    metrics, from the right. A line after the table names those. A column without any value is left out.
+    Headings give way first, then long texts; then whole columns: steps, parameters and metrics, from the
+    right. A line after the table names those. A column without any value is left out.
 
     Parameters
     ----------
@@ -165,8 +173,8 @@ def fitted(trials: Sequence[Trial], columns: Sequence[Column], width: int, *, al
     ]
     left_out: list[str] = []
     if not all_of:
-        spare = [column for column, _ in filled if column.own or column.name in ("step", "attempts")][1:]
-        while spare and _least(filled) > width:
+        spare = [column for column, _ in filled if column.own or column.name == "step"][1:]
+        while spare and sum(_floors(filled, width)) - 2 > width:
             gone = spare.pop()
             left_out.insert(0, gone.name)
             filled = [each for each in filled if each[0] is not gone]
@@ -189,22 +197,21 @@ def fitted(trials: Sequence[Trial], columns: Sequence[Column], width: int, *, al
 Filled = Sequence[tuple[Column, Sequence[str]]]
 
 
-def _least(filled: Filled) -> int:
-    """The least width of a table."""
-    return sum(map(_floor, filled)) + 2 * (len(filled) - 1)
-
-
-def _floor(each: tuple[Column, Sequence[str]]) -> int:
-    column, cells = each
-    widest = max(map(len, cells))
-    return max(min(widest, _NARROW), min(max(map(len, parts(column.name))), _WORD))
+def _floors(filled: Filled, width: int) -> list[int]:
+    """The least that each column needs of a line, with the gap beside it. Reasons need a quarter."""
+    floors = []
+    for column, cells in filled:
+        most = max(_NARROW, width // 4) if column.name == "reason" else _NARROW
+        heading = min(max(map(len, parts(column.name))), _WORD)
+        floors.append(max(min(max(map(len, cells)), most), heading) + 2)
+    return floors
 
 
 def _widths(filled: Filled, width: int) -> list[int]:
     """What each column gets: what it needs, or less, the widest first."""
     widths = [max(len(column.name), *map(len, cells)) for column, cells in filled]
-    floors = [_floor(each) for each in filled]
-    over = sum(widths) + 2 * (len(widths) - 1) - width
+    floors = [floor - 2 for floor in _floors(filled, width)]
+    over = sum(size + 2 for size in widths) - 2 - width
     while over > 0:
         wide = [i for i, (size, floor) in enumerate(zip(widths, floors, strict=True)) if size > floor]
         if not wide:

@@ -101,7 +101,7 @@ def test_trials_in_a_pipe_are_whole(various: Path) -> None:
     assert list(table) == [str(n) for n in range(8)]
     assert list(table["0"]) == [
         *("trial", "state", "loss", "speed", LONG.format("encoder"), LONG.format("decoder"), "kind"),
-        *("step", "attempts", "ran", "reason"),
+        *("step", "ran", "reason"),
     ]
     assert table["0"]["loss"] == repr(1 / 3)
     assert table["0"]["kind"] == "a b"
@@ -109,7 +109,7 @@ def test_trials_in_a_pipe_are_whole(various: Path) -> None:
     assert table["3"]["reason"] == STOPPED
     assert table["2"]["reason"] == "bad \\x1b]0;title\\x07\\x9b2J\\u202e name second line"
     assert table["5"]["reason"].startswith("waits for PartitionTimeLimit: time_limit is beyond")
-    assert (table["7"]["state"], table["7"]["attempts"], table["7"]["reason"]) == ("waiting", "-", "-")
+    assert (table["7"]["state"], table["7"]["ran"], table["7"]["reason"]) == ("waiting", "-", "-")
     # Aligned for the eye all the same.
     assert len({line.index("\t") for line in done.stdout.splitlines()}) == 1
 
@@ -204,8 +204,8 @@ def test_a_table_without_what_is_empty(finished: Path) -> None:
     reading = read_experiment(finished)
     all_columns = columns(reading, now=reading.ledger.last_time)
     lines = fitted(list(reading.ledger.trials.values()), usual(all_columns), 80, all_of=False)
-    assert lines[0].split() == ["trial", "state", "loss", "rate", "kind", "attempts", "ran"]
-    assert re.fullmatch(r"1 +completed +0.125 +0.25 +a +1 +\ds", lines[2])
+    assert lines[0].split() == ["trial", "state", "loss", "rate", "kind", "ran"]
+    assert re.fullmatch(r"1 +completed +0.125 +0.25 +a +\ds", lines[2])
 
 
 def test_all_about_a_trial(various: Path) -> None:
