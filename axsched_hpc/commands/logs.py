@@ -126,7 +126,7 @@ def _follow(
                 printer.look()
                 notes.insert(0, _end(trial, trial.attempts[-2]))
             # Of a later attempt's log all is new.
-            printer = _Printer(files, names, lines if printer is None else None, attempt.number)
+            printer = _Printer(files, names, lines if printer is None else None, attempt.number, printer)
         for note in notes:
             if note and note not in told:
                 echo(f"axsched: {note}", err=True)
@@ -176,7 +176,12 @@ class _Printer:
     """Prints the logs of an attempt as they grow; with headings where there are two of them."""
 
     def __init__(
-        self, files: AttemptFiles, names: tuple[str, ...], lines: int | None = None, attempt: int = 0
+        self,
+        files: AttemptFiles,
+        names: tuple[str, ...],
+        lines: int | None = None,
+        attempt: int = 0,
+        before: _Printer | None = None,
     ) -> None:
         self.attempt = attempt
         self.printed = False
@@ -185,7 +190,7 @@ class _Printer:
         # Half a letter at the end of a piece waits for its other half.
         self._decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in names}
         self._shown = ""
-        self._whole = True
+        self._whole = before is None or before._whole
 
     def look(self) -> bool:
         """Print what is new; whether there was anything."""
