@@ -129,7 +129,7 @@ def _text(value: Any) -> str:
 
 
 def _anything(value: Any) -> Any:
-    if type(value) in _SAFE:
+    if type(value) in _SAFE or (type(value) is float and isfinite(value)):
         return value
     # What could not be written again is not taken either: NaN, infinities, and depths without end.
     try:

@@ -172,7 +172,7 @@ def encode_line(event: Event, epoch: int, seq: int, *, more: bool = False) -> st
         body = json.dumps({**head, **encode(event)}, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"an event of kind {event.kind!r} cannot be written as JSON: {error}") from None
-    return f'{body[:-1]}{_CRC.decode()}{_checksum(body.encode())}"}}\n'
+    return f'{body[:-1]}{_CRC.decode()}{_checksum(body.encode()).decode()}"}}\n'
 
 
 class Line(NamedTuple):
@@ -194,24 +194,24 @@ def parse_line(data: bytes) -> Line:
     ValueError
         It is no such line; says why.
     """
-    text, mark, rest = data.rpartition(_CRC)
-    if not mark or not rest.endswith(b'"}'):
+    at = data.rfind(_CRC)
+    if at < 0 or not data.endswith(b'"}'):
         raise ValueError("it has no checksum at its end")
-    data = text + b"}"
-    if rest[:-2] != _checksum(data).encode():
+    body = data[:at] + b"}"
+    if data[at + len(_CRC) : -2] != _checksum(body):
         raise ValueError("its checksum is wrong")
-    body = data.decode()
+    text = body.decode()
     try:
-        record, end = _JSON.raw_decode(body)
+        record, end = _JSON.raw_decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    if not isinstance(record, dict) or end < len(body):
+    if not isinstance(record, dict) or end < len(text):
         raise ValueError("it is no JSON object")
     epoch, seq = record.pop("epoch", None), record.pop("seq", None)
     if type(epoch) is not int or type(seq) is not int or seq < 1:
         raise ValueError("it does not tell its epoch and number")
     newer = record.get("format")
-    if record.get("kind") in (LeaseTaken.kind, DriverOpened.kind) and type(newer) is int and newer > FORMAT:
+    if type(newer) is int and newer > FORMAT and record.get("kind") in (LeaseTaken.kind, DriverOpened.kind):
         raise NewerFormatError(newer)
     if record.get(_MORE, True) is not True:
         raise ValueError("its member 'more' is something else than true")
@@ -219,8 +219,8 @@ def parse_line(data: bytes) -> Line:
     return Line(epoch, seq, decode(record), more)
 
 
-def _checksum(body: bytes) -> str:
-    return f"{zlib.crc32(body):08x}"
+def _checksum(body: bytes) -> bytes:
+    return b"%08x" % zlib.crc32(body)
 
 
 def read_segment(directory: Path, epoch: int, limit: int | None = None) -> Segment:
