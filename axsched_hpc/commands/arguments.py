@@ -75,7 +75,7 @@ class Words(click.ParamType):  # type: ignore[type-arg]
             return [
                 CompletionItem(f"{before}{comma}{word}")
                 for word in self.known(ctx)
-                if word.startswith(last) and word not in before.split(",")
+                if word.startswith(last) and word not in before.split(",") and word.isprintable()
             ]
         return []
 

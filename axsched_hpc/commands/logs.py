@@ -19,11 +19,9 @@ from axsched_hpc.core.states import TrialState
 from axsched_hpc.io import atomic
 from axsched_hpc.io.growing import Growing
 from axsched_hpc.io.layout import AttemptFiles
-from axsched_hpc.reporting.evidence import look
 from axsched_hpc.reporting.plain import line, log_text
 from axsched_hpc.reporting.reading import Reading, driven, read_experiment, trial_of
 from axsched_hpc.reporting.records import attempt_state
-from axsched_hpc.reporting.show import last_words, no_logs
 
 #: Seconds between two looks at the logs: right after something was written, and at the most.
 _QUICK, _SLOW = 0.1, 1.0
@@ -103,6 +101,9 @@ def _ended(trial: Trial, attempt: Attempt) -> bool:
 
 def _nothing(reading: Reading, trial: Trial, attempt: Attempt | None, names: tuple[str, ...]) -> None:
     """Say why nothing was printed, and end with 1 where there is no log at all."""
+    from axsched_hpc.reporting.evidence import look
+    from axsched_hpc.reporting.show import no_logs
+
     evidence = None if attempt is None else look(reading.layout.attempt(trial.number, attempt.number))
     echo(f"axsched: {no_logs(trial, attempt, evidence)}", err=True)
     if evidence is None or not any(name in evidence.names for name in names):
@@ -155,6 +156,9 @@ def _follow(
 
 def _note(reading: Reading, trial: Trial, attempt: Attempt | None) -> str:
     """What is to be known of a trial beside what it writes; empty where nothing is."""
+    from axsched_hpc.reporting.evidence import look
+    from axsched_hpc.reporting.show import last_words, no_logs
+
     if trial.state.final:
         return last_words(trial)
     idle = "" if driven(reading, now=time.time()) else " No driver is at work: start the script again."
@@ -190,7 +194,7 @@ class _Printer:
         # Half a letter at the end of a piece waits for its other half.
         self._decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in names}
         self._shown = ""
-        self._whole = before is None or before._whole
+        self._whole: bool = before is None or before._whole
 
     def look(self) -> bool:
         """Print what is new; whether there was anything."""

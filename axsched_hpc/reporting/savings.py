@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from axsched_hpc.core.machine import Attempt, Trial
 from axsched_hpc.core.states import TrialState
-from axsched_hpc.slurm.allocation import hosts
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,8 @@ def saved(trials: Iterable[Trial]) -> Saved:
         if trial.state is TrialState.COMPLETED:
             complete.append(seconds)
         elif trial.state is TrialState.EARLY_STOPPED:
+            from axsched_hpc.slurm.allocation import hosts  # few looks need it
+
             # A name that is no list of Slurm's, of a local machine for example, is one node.
             stopped.append((seconds, len(hosts(attempt.node or "")) or 1))
     if not complete:
