@@ -1,8 +1,8 @@
-"""How long the package and the command take to start, beside a bare Python and a bare click.
+"""How long the package and the command take to start, beside a bare Python that imports click.
 
 Each round starts every program once, one after the other, so that what else the machine does falls on all of
-them alike. The claim: `import axsched_hpc` and `axsched status` each take under 3 times what a bare
-`python -c pass` and the import of click take together.
+them alike. The claim: `import axsched_hpc`, and each command that looks at an experiment of 20 trials, take
+under 3 times that; at 1,000 trials, whose whole journal is read, under 5 times.
 
     python benchmarks/startup.py [--rounds N] [--json FILE]
 """
@@ -37,8 +37,9 @@ from axsched_hpc.store.writer import JournalWriter
 from benchmarks.machine import machine
 
 BASE = "python -c 'import click'"
-LIMIT = 3.0
-CLAIMED = ("import axsched_hpc", "axsched status, 20 trials")
+#: Trials -> how many times the base a command may take.
+LIMITS = {20: 3.0, 1000: 5.0}
+VERBS = ("status", "best", "trials", "show 7", "logs 7")
 
 
 def experiment(directory: Path, trials: int) -> None:
@@ -56,6 +57,10 @@ def experiment(directory: Path, trials: int) -> None:
             AttemptStarted(5.0, n, 1, "node"),
             AttemptSucceeded(6.0, n, 1, {"loss": (float(n), None)}),
         ]
+    # What `logs` prints.
+    files = layout.attempt(7, 1)
+    atomic.make_directory(files.root)
+    files.stdout.write_text("step 1\n" * 100)
     writer = JournalWriter(layout.journal, 1, LeaseTaken(1.0, FORMAT, "host", 1, None, None, "user", 60.0))
     writer.append([*events, DriverClosed(7.0)])
     writer.close()
@@ -72,10 +77,16 @@ def programs(directory: Path) -> dict[str, list[str]]:
         "import axsched_hpc": [python, "-c", "import axsched_hpc"],
         "axsched --version": [*command, "--version"],
     }
-    for trials in (20, 1000):
+    for trials in LIMITS:
         experiment(directory / str(trials), trials)
-        found[f"axsched status, {trials} trials"] = [*command, "status", str(directory / str(trials))]
+        for verb in VERBS:
+            found[named(verb, trials)] = [*command, *verb.split(), str(directory / str(trials))]
     return found
+
+
+def named(verb: str, trials: int) -> str:
+    """A command in the table."""
+    return f"axsched {verb}, {trials} trials"
 
 
 def seconds(argv: list[str]) -> float:
@@ -116,9 +127,12 @@ def main() -> None:
     lines.append(f"{options.rounds} interleaved rounds; median [quartiles] in ms; ratio to {BASE}")
     for name, found in times.items():
         low, middle, high = (1000 * q for q in statistics.quantiles(found, n=4))
-        lines.append(f"{name:28}{middle:8.1f}  [{low:.1f}, {high:.1f}]{ratios[name]:10.2f}")
-    missed = [name for name in CLAIMED if ratios[name] >= LIMIT]
-    lines.append(f"under {LIMIT:g} times the base: " + ("yes" if not missed else f"NO: {', '.join(missed)}"))
+        lines.append(f"{name:30}{middle:8.1f}  [{low:.1f}, {high:.1f}]{ratios[name]:10.2f}")
+    limits = {named(verb, trials): limit for trials, limit in LIMITS.items() for verb in VERBS}
+    limits["import axsched_hpc"] = LIMITS[20]
+    missed = [name for name, limit in limits.items() if ratios[name] >= limit]
+    claim = ", ".join(f"{limit:g} times the base at {trials} trials" for trials, limit in LIMITS.items())
+    lines.append(f"under {claim}: " + ("yes" if not missed else f"NO: {'; '.join(missed)}"))
     sys.stdout.write("\n".join(lines) + "\n")
     if options.json is not None:
         report = {"machine": here, "rounds": options.rounds, "base": BASE, "seconds": times, "ratios": ratios}

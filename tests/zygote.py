@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from axsched_hpc.io import faults
+
 #: What scripts need and takes long to import.
 MODULES = (
     "ax.api.client",
@@ -78,6 +80,9 @@ def prepare(request: dict[str, Any]) -> str:
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    if "AXSCHED_FAULTS" in os.environ:
+        # The module looks for them when it is imported, which is over.
+        faults.arm(os.environ["AXSCHED_FAULTS"])
     script: str = request["argv"][0]
     sys.argv = request["argv"]
     sys.path[0] = str(Path(script).parent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from axsched_hpc.commands.arguments import DIRECTORY
 from axsched_hpc.core.errors import plural
 from axsched_hpc.reporting import export as exporting
 from axsched_hpc.reporting.curves import read_curves
@@ -11,7 +12,7 @@ from axsched_hpc.reporting.reading import read_experiment
 
 
 @click.command(short_help="Write the trials as CSV, JSON or Parquet.")
-@click.argument("directory", metavar="[DIR]", default="outputs", type=click.Path())
+@DIRECTORY
 @click.option("-o", "--output", metavar="FILE", help="Write to FILE, in the format that its name ends with.")
 @click.option(
     "--format",
@@ -20,7 +21,7 @@ from axsched_hpc.reporting.reading import read_experiment
     help="The format; default: FILE's, or csv.",
 )
 @click.option("--curves", is_flag=True, help="The values that trials reported on their way, one a row.")
-def export(directory: str, output: str | None, form: str | None, curves: bool) -> None:
+def export(directory: str | None, output: str | None, form: str | None, curves: bool) -> None:
     """Write the trials of the experiment in DIR (default: outputs) as a table, one row per trial.
 
     Without -o it goes to standard output, as CSV where nothing else is asked for.
@@ -33,7 +34,7 @@ def export(directory: str, output: str | None, form: str | None, curves: bool) -
         form = exporting.format_of(output, form)
     reading = read_experiment(directory)
     if curves:
-        table = exporting.curve_table(read_curves(directory))
+        table = exporting.curve_table(read_curves(reading.layout.root))
     else:
         table = exporting.trial_table(reading.ledger.trials.values(), reading.problem)
     if output is None:

@@ -9,7 +9,8 @@ settings gives the same past.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Any, ClassVar
 
 from axsched_hpc.core import typed
@@ -411,9 +412,10 @@ def decode(record: dict[str, Any]) -> Event:
     if cls is None:
         raise ValueError(f"unknown kind of record {kind!r:.80}")
     try:
-        values = typed.members(cls, {key: value for key, value in record.items() if key != "kind"})
-        for name, value in values.items():
-            _check_range(name, value)
+        found = dict(record)
+        del found["kind"]
+        values = typed.members(cls, found)
+        _check_ranges(cls, values)
         event = cls(**values)
         if check := _CHECKS.get(cls):
             check(event)
@@ -422,11 +424,17 @@ def decode(record: dict[str, Any]) -> Event:
     return event
 
 
-def _check_range(name: str, value: Any) -> None:
-    if name in _RANGES and value is not None:
-        least, greatest = _RANGES[name]
-        if not least <= value <= greatest:
-            raise ValueError(f"has a field {name!r} that is out of range: {value}")
+@cache
+def _ranged(cls: type) -> tuple[tuple[str, float, float], ...]:
+    """The fields of an event whose numbers have a range: name, least, greatest."""
+    return tuple((each.name, *_RANGES[each.name]) for each in fields(cls) if each.name in _RANGES)
+
+
+def _check_ranges(cls: type, values: dict[str, Any]) -> None:
+    for name, least, greatest in _ranged(cls):
+        number = values.get(name)
+        if number is not None and not least <= number <= greatest:
+            raise ValueError(f"has a field {name!r} that is out of range: {number}")
 
 
 def _check_sizes(event: DriverOpened) -> None:

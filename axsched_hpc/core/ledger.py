@@ -139,19 +139,26 @@ class Ledger:
         last = self.calls[max(self.calls)]
         return None if last.ordinal in self.ended_calls else last
 
-    def _step(self, *events: TrialEvent) -> tuple[Action, ...]:
-        """Events of different trials; all of them happen or none."""
-        steps = []
-        for event in events:
-            trial = self.trials.get(event.trial)
-            if trial is None:
-                raise IllegalTransition(
-                    f"{type(event).__name__} speaks of trial {event.trial}, which is not known"
-                )
-            steps.append((trial, *step(trial, event)))
-        for before, after, _ in steps:
+    def _step(self, event: TrialEvent) -> tuple[Action, ...]:
+        before = self._known(event)
+        after, actions = step(before, event)
+        self._put(before, after)
+        return actions
+
+    def _step_all(self, events: Iterable[TrialEvent]) -> None:
+        """Events of different trials, from which no actions follow; all of them happen or none."""
+        trials = [(self._known(event), event) for event in events]
+        steps = [(before, step(before, event)[0]) for before, event in trials]
+        for before, after in steps:
             self._put(before, after)
-        return tuple(action for _, _, actions in steps for action in actions)
+
+    def _known(self, event: TrialEvent) -> Trial:
+        trial = self.trials.get(event.trial)
+        if trial is None:
+            raise IllegalTransition(
+                f"{type(event).__name__} speaks of trial {event.trial}, which is not known"
+            )
+        return trial
 
     def _put(self, before: Trial | None, after: Trial) -> None:
         self.trials[after.number] = after
@@ -253,11 +260,9 @@ class Ledger:
             raise IllegalTransition(f"the token {event.token} is planned a second time")
         if len({trial for trial, _ in event.attempts}) < len(event.attempts):
             raise IllegalTransition(f"the batch {event.token} has a trial twice")
-        self._step(
-            *(
-                Planned(event.time, trial, attempt, event.token, index, event.request)
-                for index, (trial, attempt) in enumerate(event.attempts)
-            )
+        self._step_all(
+            Planned(event.time, trial, attempt, event.token, index, event.request)
+            for index, (trial, attempt) in enumerate(event.attempts)
         )
         self.batches[event.token] = event.attempts
         return ()
@@ -268,7 +273,7 @@ class Ledger:
             raise IllegalTransition(f"the token {event.token} was submitted, but never planned")
         if (last := max(event.jobs, default=-1)) >= len(attempts):
             raise IllegalTransition(f"the token {event.token} has no index {last}")
-        self._step(*(Submitted(event.time, *attempts[index], job) for index, job in event.jobs.items()))
+        self._step_all(Submitted(event.time, *attempts[index], job) for index, job in event.jobs.items())
         return ()
 
 

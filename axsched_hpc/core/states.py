@@ -17,6 +17,9 @@ class TrialState(StrEnum):
     FAILED = "failed"  #: given up; Ax may suggest its arm again
     ABANDONED = "abandoned"  #: given up; Ax will not suggest its arm again
 
+    # Enum's own is a function in Python, and every event of a journal needs it several times.
+    __hash__ = str.__hash__
+
     @property
     def final(self) -> bool:
         """Whether nothing can happen to the trial any more."""

@@ -18,6 +18,10 @@ LARGEST = 2**63 - 1
 
 Reader = Callable[[Any], Any]
 
+#: Types whose values can all be written again, and what tries it with others.
+_SAFE = frozenset({str, int, bool, NoneType})
+_ENCODER = json.JSONEncoder(allow_nan=False)
+
 
 def read(kind: Any, value: Any) -> Any:
     """A JSON value as a value of a type.
@@ -89,7 +93,7 @@ def members(kind: type, value: dict[str, Any]) -> dict[str, Any]:
             found[name] = known[name](each)
         except ValueError as error:
             raise ValueError(f"has a field {name!r} that {error}") from None
-    if missing := required(kind) - found.keys():
+    if len(found) < len(known) and (missing := required(kind) - found.keys()):
         raise ValueError(f"lacks the field {min(missing)!r}")
     return found
 
@@ -125,9 +129,11 @@ def _text(value: Any) -> str:
 
 
 def _anything(value: Any) -> Any:
+    if type(value) in _SAFE or (type(value) is float and isfinite(value)):
+        return value
     # What could not be written again is not taken either: NaN, infinities, and depths without end.
     try:
-        json.dumps(value, allow_nan=False)
+        _ENCODER.encode(value)
     except (ValueError, RecursionError):
         raise ValueError("holds a number that is not finite, or is nested too deeply") from None
     return value

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.errors import ConfigError
 from axsched_hpc.core.ledger import Ledger
+from axsched_hpc.core.machine import Trial
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import journal
 from axsched_hpc.store.holder import Holder, holder
@@ -23,25 +25,92 @@ class Reading:
     holder: Holder | None
 
 
-def experiment_at(directory: str | Path) -> Layout:
+def experiment_at(directory: str | Path | None = None) -> Layout:
     """The layout of a directory that holds an experiment.
+
+    Parameters
+    ----------
+    directory
+        None for the experiment that belongs to where one is: ``./outputs``, or else the current directory or
+        the nearest one above it.
 
     Raises
     ------
     ConfigError
-        There is no experiment in it.
+        There is no experiment.
     """
+    if directory is None:
+        return _nearest(Path.cwd())
     layout = Layout.at(directory)
     if not layout.journal.is_dir():
         raise ConfigError(
             f"{layout.root} holds no experiment: it has no journal/. "
             "Name the directory that is config['job_output_dir'] of the scheduler (default ./outputs)."
+            f"{_below(layout.root)}"
         )
     return layout
 
 
-def read_experiment(directory: str | Path) -> Reading:
+def _nearest(here: Path) -> Layout:
+    outputs = here / "outputs"
+    for place in (outputs, here, *here.parents):
+        layout = Layout.at(place)
+        # A directory of that name may be anybody's, a diary for example: it has to hold a segment.
+        if journal.epochs(layout.journal):
+            return layout
+    instead = _below(outputs) or _below(here)
+    raise ConfigError(
+        f"There is no experiment in {outputs}, in {here}, or in a directory above it. "
+        f"Name the directory that is config['job_output_dir'] of the scheduler.{instead}"
+    )
+
+
+def _below(place: Path) -> str:
+    """Where experiments are instead, one level down."""
+    with contextlib.suppress(OSError):
+        found = [each for each in sorted(place.iterdir()) if journal.epochs(Layout.at(each).journal)]
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        there = "There is one in" if len(found) == 1 else "There are some:"
+        return f" {there} {', '.join(map(str, found[:3]))}{more}." if found else ""
+    return ""
+
+
+def driven(reading: Reading, *, now: float) -> bool:
+    """Whether a driver is at work, as far as can be seen from here."""
+    who = reading.holder
+    if who is None or who.ended:
+        return False
+    alive = who.alive()
+    return now - who.seen <= who.takeover if alive is None else alive
+
+
+def trial_of(reading: Reading, number: int) -> Trial:
+    """A trial by its number.
+
+    Raises
+    ------
+    ConfigError
+        There is none of that number; the message says which there are.
+    """
+    trials = reading.ledger.trials
+    if number in trials:
+        return trials[number]
+    if not trials:
+        known = "It has no trials yet"
+    elif len(trials) == 1:
+        known = f"Its only trial is {min(trials)}"
+    else:
+        known = f"Its trials are {min(trials)} to {max(trials)}"
+    raise ConfigError(f"{reading.layout.root} has no trial {number}. {known}.")
+
+
+def read_experiment(directory: str | Path | None = None) -> Reading:
     """Read an experiment directory; a driver may be at work in it.
+
+    Parameters
+    ----------
+    directory
+        As of :func:`experiment_at`.
 
     Raises
     ------
@@ -53,7 +122,7 @@ def read_experiment(directory: str | Path) -> Reading:
     layout = experiment_at(directory)
     try:
         segments = journal.read(layout.journal)
-        held = holder(layout)
+        held = holder(layout, segments=segments)
     except OSError as error:
         raise ConfigError(f"{layout.journal} cannot be read ({error.strerror or error}).") from error
     ledger = journal.replay(segments)

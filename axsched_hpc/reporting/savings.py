@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import median
 
 from axsched_hpc.core.machine import Attempt, Trial
 from axsched_hpc.core.states import TrialState
-from axsched_hpc.slurm.allocation import hosts
 
 
 @dataclass(frozen=True)
@@ -43,11 +41,13 @@ def saved(trials: Iterable[Trial]) -> Saved:
         if trial.state is TrialState.COMPLETED:
             complete.append(seconds)
         elif trial.state is TrialState.EARLY_STOPPED:
+            from axsched_hpc.slurm.allocation import hosts  # few looks need it
+
             # A name that is no list of Slurm's, of a local machine for example, is one node.
             stopped.append((seconds, len(hosts(attempt.node or "")) or 1))
     if not complete:
         return Saved(len(stopped), 0.0 if not stopped else None, 0.0 if not stopped else None)
-    typical = median(complete)
+    typical = _median(complete)
     spared = [(max(0.0, typical - seconds) / 3600, nodes) for seconds, nodes in stopped]
     return Saved(
         len(stopped), sum(hours for hours, _ in spared), sum(hours * nodes for hours, nodes in spared)
@@ -68,3 +68,9 @@ def _ran(attempt: Attempt) -> float | None:
     if attempt.started is None or attempt.ended is None:
         return None
     return max(0.0, attempt.ended - attempt.started)
+
+
+def _median(values: list[float]) -> float:
+    # The module statistics takes as long to load as all the rest of a look at a small experiment.
+    ordered, half = sorted(values), len(values) // 2
+    return ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) / 2

@@ -131,11 +131,11 @@ def _row(trial: Trial, now: float) -> tuple[str, ...]:
         (attempt.job or "-") if attempt else "-",
         metrics or "-",
         duration(now - since),
-        _reason(trial),
+        reason(trial),
     )
 
 
-def _reason(trial: Trial) -> str:
+def reason(trial: Trial) -> str:
     """Why its job waits, where that may be for ever; else why its last attempt failed."""
     waits = trial.attempt.waits if trial.attempt is not None else ""
     if trial.state is TrialState.QUEUED and waits:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from functools import cache
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from axsched_hpc.core.errors import ConfigError, did_you_mean
 
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
 #: The folder of profiles, and what the name of one ends with.
 PROFILES, SUFFIX = "profiles", ".yaml"
-
-_FOLDER = files("axsched_hpc") / "slurm_templates"
 
 
 def profile_names() -> list[str]:
@@ -35,7 +37,7 @@ def read(name: str) -> str:
     known = names()
     if name not in known:
         raise ConfigError(f"There is no template {name!r}.{did_you_mean(name, known)}")
-    return (_FOLDER / str(where(name))).read_text(encoding="utf-8")
+    return (_folder() / str(where(name))).read_text(encoding="utf-8")
 
 
 def where(name: str) -> PurePosixPath:
@@ -52,5 +54,13 @@ def summary(text: str) -> str:
 
 
 def _listed(folder: str) -> list[str]:
-    found = _FOLDER / folder if folder else _FOLDER
+    found = _folder() / folder if folder else _folder()
     return sorted(entry.name for entry in found.iterdir())
+
+
+@cache
+def _folder() -> Traversable:
+    # Imported here, since it takes 10 ms, which commands that need no template do without.
+    from importlib.resources import files
+
+    return files("axsched_hpc") / "slurm_templates"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,13 +60,17 @@ class Holder:
         return processes.alive(self.host, self.pid, self.start, self.boot)
 
 
-def holder(layout: Layout, known: Holder | None = None) -> Holder | None:
+def holder(
+    layout: Layout, known: Holder | None = None, segments: Iterable[journal.Segment] = ()
+) -> Holder | None:
     """Who made the journal's last segment; None where there is no journal.
 
     Parameters
     ----------
     known
         What an earlier look has found: nothing is read where nothing has changed since.
+    segments
+        What has been read of the journal already: it is not read again.
 
     Raises
     ------
@@ -79,8 +84,9 @@ def holder(layout: Layout, known: Holder | None = None) -> Holder | None:
     seen, size = _changed(layout.journal / journal.segment_name(epoch))
     if known is not None and (known.epoch, known.seen, known.size) == (epoch, seen, size):
         return known
+    whole = next((each for each in segments if (each.epoch, each.size) == (epoch, size)), None)
     try:
-        events = journal.read_segment(layout.journal, epoch).events
+        events = (whole or journal.read_segment(layout.journal, epoch)).events
         first, last = (events[0], events[-1]) if events else (None, None)
     except JournalError:
         # Whoever wants to mend a damaged segment has to know whose it is.

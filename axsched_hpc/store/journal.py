@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from axsched_hpc.core.errors import JournalError
 from axsched_hpc.core.events import DriverOpened, Event, LeaseTaken, decode, encode
@@ -22,8 +22,9 @@ from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.io import atomic
 from axsched_hpc.io.layout import FORMAT
 
-_CRC = ', "crc": "'
+_CRC = b', "crc": "'
 _MORE = "more"
+_JSON = json.JSONDecoder()
 
 
 class NewerFormatError(ValueError):
@@ -171,11 +172,10 @@ def encode_line(event: Event, epoch: int, seq: int, *, more: bool = False) -> st
         body = json.dumps({**head, **encode(event)}, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"an event of kind {event.kind!r} cannot be written as JSON: {error}") from None
-    return f'{body[:-1]}{_CRC}{_checksum(body)}"}}\n'
+    return f'{body[:-1]}{_CRC.decode()}{_checksum(body.encode()).decode()}"}}\n'
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """What a line says. ``more``: the next line belongs to the same group."""
 
     epoch: int
@@ -194,23 +194,24 @@ def parse_line(data: bytes) -> Line:
     ValueError
         It is no such line; says why.
     """
-    text, mark, rest = data.decode().rpartition(_CRC)
-    if not mark or not rest.endswith('"}'):
+    at = data.rfind(_CRC)
+    if at < 0 or not data.endswith(b'"}'):
         raise ValueError("it has no checksum at its end")
-    body = text + "}"
-    if rest[:-2] != _checksum(body):
+    body = data[:at] + b"}"
+    if data[at + len(_CRC) : -2] != _checksum(body):
         raise ValueError("its checksum is wrong")
+    text = body.decode()
     try:
-        record: Any = json.loads(body)
+        record, end = _JSON.raw_decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    if not isinstance(record, dict):
-        raise ValueError("it is no JSON object")  # noqa: TRY004 - callers expect one type
+    if not isinstance(record, dict) or end < len(text):
+        raise ValueError("it is no JSON object")
     epoch, seq = record.pop("epoch", None), record.pop("seq", None)
     if type(epoch) is not int or type(seq) is not int or seq < 1:
         raise ValueError("it does not tell its epoch and number")
     newer = record.get("format")
-    if record.get("kind") in (LeaseTaken.kind, DriverOpened.kind) and type(newer) is int and newer > FORMAT:
+    if type(newer) is int and newer > FORMAT and record.get("kind") in (LeaseTaken.kind, DriverOpened.kind):
         raise NewerFormatError(newer)
     if record.get(_MORE, True) is not True:
         raise ValueError("its member 'more' is something else than true")
@@ -218,8 +219,8 @@ def parse_line(data: bytes) -> Line:
     return Line(epoch, seq, decode(record), more)
 
 
-def _checksum(body: str) -> str:
-    return f"{zlib.crc32(body.encode()):08x}"
+def _checksum(body: bytes) -> bytes:
+    return b"%08x" % zlib.crc32(body)
 
 
 def read_segment(directory: Path, epoch: int, limit: int | None = None) -> Segment:

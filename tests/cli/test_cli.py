@@ -190,7 +190,7 @@ def test_a_torn_last_line_is_no_error(finished: Path) -> None:
 
 
 def test_a_driver_at_work(tmp_path: Path) -> None:
-    driver = start_driver(tmp_path, "local", 2, 2, 2.0)
+    driver = start_driver(tmp_path, "local", 2, 2, 6.0)
     try:
         deadline = time.monotonic() + 60
         while len(executions(tmp_path)) < 2:

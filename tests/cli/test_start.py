@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from axsched_hpc.io import atomic
+from axsched_hpc.io.layout import Layout
+
 #: Seconds and hundreds of megabytes, or of no use to what only reads the journal.
 HEAVY = {"ax", "botorch", "numpy", "pandas", "rich", "submitit", "torch", "yaml"}
 
@@ -48,8 +51,15 @@ def test_the_worker_loads_nothing_heavy() -> None:
     assert not loaded("import axsched_hpc.worker") & (HEAVY | {"click"})
 
 
-@pytest.mark.parametrize("command", ["status", "best"])
+#: Of the standard library: of no use to a look, and slow to load.
+SLOW = {"importlib.resources", "statistics", "subprocess", "tempfile"}
+
+
+@pytest.mark.parametrize("command", ["status", "best", "trials", "show 1", "logs 1"])
 def test_a_look_at_an_experiment_loads_nothing_heavy(finished: Path, command: str) -> None:
-    modules = loaded(_COMMAND, command, str(finished))
-    assert not modules & HEAVY
+    files = Layout.at(finished).attempt(1, 1)
+    atomic.make_directory(files.root)
+    files.stdout.write_text("of trial 1\n")
+    modules = loaded(_COMMAND, *command.split(), str(finished))
+    assert not modules & (HEAVY | SLOW)
     assert {"axsched_hpc", "click"} <= modules

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from axsched_hpc.commands.submit import default_name
+from axsched_hpc.commands.driver import default_name
 from axsched_hpc.core.errors import ConfigError
 from axsched_hpc.slurm import profile, templates
 from tests.cli.driver_kit import axsched

@@ -1,0 +1,114 @@
+"""An experiment and its trials as JSON objects, for programs. docs/reference/cli.md describes their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from axsched_hpc.core.best import best
+from axsched_hpc.core.machine import Attempt, Trial
+from axsched_hpc.core.metrics import Metrics
+from axsched_hpc.core.states import TrialState
+from axsched_hpc.reporting.reading import Reading
+from axsched_hpc.reporting.savings import saved
+from axsched_hpc.reporting.table import iso
+
+#: Of all these objects.
+FORMAT = 1
+
+
+def status_record(reading: Reading) -> dict[str, Any]:
+    """What ``axsched status --json`` prints."""
+    ledger, who = reading.ledger, reading.holder
+    spared = saved(ledger.trials.values())
+    driver = None
+    if who is not None and not who.ended:
+        driver = {
+            "host": who.host,
+            "pid": who.pid,
+            "since": _moment(who.since),
+            "seen": iso(who.seen),
+            "alive": who.alive(),
+        }
+    return {
+        "format": FORMAT,
+        "directory": str(reading.layout.root),
+        "driver": driver,
+        "finished": ledger.closed,
+        "counts": {str(state): ledger.counts[state] for state in TrialState},
+        "objectives": [
+            {"name": each.name, "goal": "minimize" if each.minimize else "maximize"}
+            for each in reading.problem.objectives
+        ],
+        "best": [trial.number for trial in best(ledger.trials.values(), reading.problem)],
+        "early_stopping": {"trials": spared.trials, "hours": spared.hours, "node_hours": spared.node_hours},
+        "trials": [trial_record(trial) for trial in ledger.trials.values()],
+    }
+
+
+def trials_record(reading: Reading, trials: Iterable[Trial]) -> dict[str, Any]:
+    """What ``axsched trials --json`` prints."""
+    return {
+        "format": FORMAT,
+        "directory": str(reading.layout.root),
+        "trials": [trial_record(trial) for trial in trials],
+    }
+
+
+def trial_record(trial: Trial) -> dict[str, Any]:
+    """One trial, with all its attempts."""
+    reach = trial.reach
+    curve = None
+    if reach is not None:
+        curve = {"first": reach.first, "last": reach.last, "metrics": _metrics(reach.metrics)}
+    return {
+        "trial": trial.number,
+        "arm": trial.arm,
+        "state": str(trial.state),
+        "origin": trial.origin,
+        "added": iso(trial.added),
+        "ended": _moment(trial.ended),
+        "parameters": trial.parameters,
+        "metrics": _metrics(trial.metrics or {}),
+        "curve": curve,
+        "reason": why(trial),
+        "attempts": [_attempt(trial, attempt) for attempt in trial.attempts],
+    }
+
+
+def attempt_state(trial: Trial, attempt: Attempt) -> str:
+    """Where an attempt stands: its failure's kind, ``withdrawn``, or its trial's state."""
+    if attempt.failure is not None:
+        return str(attempt.failure.kind)
+    return "withdrawn" if attempt.withdrawn else str(trial.state)
+
+
+def why(trial: Trial) -> str:
+    """Why its last attempt failed, or why it was given up; empty for a trial that is completed after all."""
+    return "" if trial.state is TrialState.COMPLETED else trial.reason
+
+
+def _attempt(trial: Trial, attempt: Attempt) -> dict[str, Any]:
+    return {
+        "attempt": attempt.number,
+        "state": attempt_state(trial, attempt),
+        "job": attempt.job,
+        "node": attempt.node,
+        "planned": iso(attempt.planned),
+        "submitted": _moment(attempt.submitted),
+        "started": _moment(attempt.started),
+        "ended": _moment(attempt.ended),
+        "waits": attempt.waits,
+        "stop": attempt.stop,
+        "request": asdict(attempt.request),
+        "failure": None if attempt.failure is None else asdict(attempt.failure),
+    }
+
+
+def _metrics(metrics: Metrics) -> dict[str, Any]:
+    return {name: {"mean": mean, "sem": sem} for name, (mean, sem) in metrics.items()}
+
+
+def _moment(seconds: float | None) -> str | None:
+    return None if seconds is None else iso(seconds)
