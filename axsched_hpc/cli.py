@@ -15,6 +15,7 @@ import click
 
 from axsched_hpc._version import __version__
 from axsched_hpc.commands.doctor import doctor
+from axsched_hpc.commands.run import run
 from axsched_hpc.commands.submit import submit
 from axsched_hpc.commands.templates import templates
 from axsched_hpc.core.errors import AxSchedError, ExperimentLockedError, StorageError
@@ -105,6 +106,7 @@ def unlock(directory: str, yes: bool, force: bool) -> None:
 
 
 cli.add_command(doctor)
+cli.add_command(run)
 cli.add_command(submit)
 cli.add_command(templates)
 

@@ -78,7 +78,7 @@ def constraints(findings: Findings, data: Mapping[str, Any], wanted: tuple[Goal,
         judged = [metric for metric in metrics if metric in names]
         if judged and front and len(metrics) == 1:
             findings.add(way, f"{said} is about an objective. Say it as objectives.{judged[0]}.threshold.")
-        elif judged and not front:
+        elif judged:
             findings.add(way, f"{said} is about the objective {judged[0]!r}, which Ax does not take.")
         if findings.good(*way):
             found.append(_text(inequality, metrics))

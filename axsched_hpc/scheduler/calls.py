@@ -35,6 +35,11 @@ class Calls:
         self._session = session
         self._ordinal = 0
 
+    def base(self) -> int:
+        """The number of trials before the next call of ``run_optimization``."""
+        earlier = self._peek(RUN)[1]
+        return earlier.base if earlier is not None else self._session.ledger.own
+
     def begin_run(self, max_trials: int, *, synchronous: bool) -> Call:
         """Begin, go on with, or recognise as done a call of ``run_optimization``."""
         ledger = self._session.ledger
