@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from axsched_hpc.core.errors import AxSchedError, plural
+from axsched_hpc.core.errors import AxSchedError, ExperimentMismatchError, plural
 from axsched_hpc.core.sizes import time_text
 from axsched_hpc.io.layout import Layout
 
@@ -26,6 +26,15 @@ if TYPE_CHECKING:
     from axsched_hpc.scheduler.scheduler import AxScheduler
 
 log = logging.getLogger("axsched_hpc")
+
+_WORDS = (
+    ("another experiment than the one passed in", "another experiment than this file"),
+    (
+        "Use another job_output_dir for the new one, or pass in the same definition",
+        "Name another directory in the file for the new one, or take the change back",
+    ),
+    (" here", " in the file"),
+)
 
 #: The most trials that a dry run shows: each costs Ax some time.
 _SHOWN = 5
@@ -71,19 +80,18 @@ def _run(project: Project, function: Callable[..., Any] | None) -> None:
     left = None if project.seconds is None else project.seconds - spent
     if left is not None and left <= 0:
         raise AxSchedError(
-            f"The time of this experiment is over: budget.time is {time_text(project.seconds or 0)}, and it has "
-            f"run for {time_text(spent)}. Nothing was started. Raise budget.time to go on."
+            f"The time of this experiment is over: budget.time is {time_text(project.seconds or 0)}, and it "
+            f"has run for {time_text(spent)}. Nothing was started. Raise budget.time to go on."
         )
     if before is not None and len(before.trials) >= project.trials and not before.active:
-        click.echo(
-            f"{layout.root} has its {plural(project.trials, 'trial')} already. Raise budget.trials to go on.\n"
-        )
+        trials = plural(project.trials, "trial")
+        click.echo(f"{layout.root} has its {trials} already. Raise budget.trials to go on.\n")
         _print_best(layout)
         return
     logging.basicConfig(format="%(message)s")
     log.setLevel(logging.INFO)
     rounds = bool(project.config.get("synchronous", True))
-    with _interrupted(), _scheduler(project) as scheduler:
+    with _in_words_of_the_file(), _scheduler(project) as scheduler:
         _set_objective(scheduler, project, function)
         if project.baseline is not None and (before is None or not before.trials):
             with scheduler.batch_trial_context() as batch:
@@ -143,7 +151,7 @@ def _function(project: Project, file: str) -> Callable[..., Any] | None:
     if not callable(function):
         what = f"the module {objective.module!r} has no function {objective.name!r}"
         raise ProjectError([f"{file}: objective.function: {what}."])
-    return function
+    return cast("Callable[..., Any]", function)
 
 
 def _so_far(layout: Layout) -> tuple[Ledger | None, float]:
@@ -165,12 +173,18 @@ def _print_best(layout: Layout) -> None:
 
 
 @contextmanager
-def _interrupted() -> Iterator[None]:
-    """Ctrl-C has been told of already; its exit code is the shell's."""
+def _in_words_of_the_file() -> Iterator[None]:
+    """What is said to people who write scripts, to those who write files."""
     try:
         yield
     except KeyboardInterrupt:
+        # It has been told of already; the exit code is the shell's.
         sys.exit(128 + signal.SIGINT)
+    except ExperimentMismatchError as error:
+        text = str(error)
+        for theirs, ours in _WORDS:
+            text = text.replace(theirs, ours)
+        raise ExperimentMismatchError(text) from None
 
 
 @contextmanager
@@ -219,9 +233,12 @@ def _points(project: Project, layout: Layout, number: int, *, new: bool) -> list
         from axsched_hpc.loop.opening import refuse_another
 
         bridge = AxBridge.from_input(client_of(project))
-        refuse_another(layout, bridge)
+        with _in_words_of_the_file():
+            refuse_another(layout, bridge)
         if not new:
-            bridge = AxBridge.from_text(layout.snapshot.read_text(), str(layout.snapshot))
+            # The snapshot is a cache, and a driver may not have come to write one.
+            source = layout.snapshot if layout.snapshot.exists() else layout.definition
+            bridge = AxBridge.from_text(source.read_text(encoding="utf-8"), str(source))
         found = []
         if new and project.baseline is not None:
             found.append(bridge.attach(project.baseline, time=time.time()))
@@ -254,5 +271,3 @@ def _script(project: Project, runner: Any, layout: Layout, trials: list[int]) ->
     )
     script: str | None = runner.script(batch)
     return script
-
-

@@ -135,7 +135,7 @@ class Seconds:
         if not number or not math.isfinite(value) or value < self.least:
             least = f"at least {self.least:g}" if self.least else "0 or more"
             raise wrong_value(name, value, f"a number of seconds, {least}")
-        return value
+        return value  # type: ignore[no-any-return]
 
 
 def boolean(name: str, value: Any) -> bool:

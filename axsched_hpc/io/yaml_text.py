@@ -119,7 +119,7 @@ class _Taking:
                 self._refuse(key, None, "a list or keys with values stand where a key belongs.")
                 continue
             if key.tag == f"{_TAG}merge":
-                self._refuse(key, None, "keys are merged with <<, which is not read here; write them out.")
+                self._refuse(key, way, "keys are merged with <<, which is not read here; write them out.")
                 continue
             name = str(key.value)
             inner = (*way, name)
@@ -135,11 +135,9 @@ class _Taking:
         match node.tag.removeprefix(_TAG):
             case "str" | "merge" | "value":
                 if self._strict and node.style is None and _LEADING_ZERO.fullmatch(text):
-                    plain = text.lstrip("+-").lstrip("0") or "0"
-                    what = (
-                        f'{text} is {plain} to some and another number to others; write {plain}, or "{text}"'
-                    )
-                    return self._refuse(node, f"{what} for the text.")
+                    number = int(text)
+                    what = f"{text} is {number} to some readers of YAML, and octal or a text to others"
+                    return self._refuse(node, way, f'{what}; write {number}, or "{text}" for the text.')
                 return text
             case "null":
                 return None
@@ -163,7 +161,8 @@ class _Taking:
             return self._refuse(node, way, f"{node.value:.40} is no number.")
 
     def _unknown(self, node: Any, way: Way) -> None:
-        self._refuse(node, way, f"could not determine a constructor for the tag {node.tag!r}; leave the tag out.")
+        tag = node.tag.replace(_TAG, "!!")
+        self._refuse(node, way, f"the tag {tag} is not known here; leave it out.")
 
     def _refuse(self, node: Any, way: Way | None, what: str) -> None:
         self.problems.append((_line(node), what))
@@ -181,7 +180,9 @@ def _syntax(error: Any) -> str:
         return "a tab stands where only spaces may; YAML indents with spaces."
     if "expected a single document" in str(error.context or ""):
         return "a second document begins here (---); there may be only one."
-    what = " ".join(part for part in (error.context, problem) if part)
+    begun = error.context_mark
+    since = f" (begun in line {begun.line + 1})" if begun is not None and error.context else ""
+    what = ": ".join(part for part in (f"{error.context or ''}{since}", problem) if part)
     return f"this is no YAML: {what}."
 
 

@@ -42,8 +42,6 @@ def script_objective(
     """
     values = checked("script_options", SCRIPT_OPTIONS, options)
     check_files("script_options", values)
-    for linked in values.get("link", ()):
-        _exists("script_options['link']", linked)
     text = checks.a_text("script_path", script_path, "a path, or the name of a program")
     if _is_program(text, values):
         return ScriptObjective(script=text, source=text, **(values | {"in_place": True}))
@@ -72,7 +70,6 @@ def script_objective(
     names = {path.name}
     for extra in values.get("copy", ()):
         name = Path(extra).name
-        _exists("script_options['copy']", extra)
         if name in names:
             raise ConfigError(
                 f"script_options['copy'] has two files of the name {name!r}; they would lie in one directory."
@@ -161,6 +158,8 @@ def check_files(what: str, values: Mapping[str, Any]) -> None:
         if not Path(source).is_file():
             raise ObjectiveError(f"{what}['templates'] names {source}, which is not a file.")
         made[target.split("/")[0]] = f"{what}['templates'] ({source})"
+    for extra in values.get("copy", ()):
+        _exists(f"{what}['copy']", extra)
     for option in ("inputs", "link"):
         for source in values.get(option, ()):
             _exists(f"{what}['{option}']", source)

@@ -17,6 +17,7 @@ _NAMES = (
     (re.compile(r"\bcontainer_image\b"), "objective.container"),
     (re.compile(r"\bcontainer_command\b|The container's command"), "objective.command"),
     (re.compile(r"SlurmRunner's config"), "runner.config"),
+    (re.compile(r"(?<![\w.])max_parallel\b"), "parallel.max_parallel"),
     (re.compile(r"Give its path from the current directory"), "Give its path from the file's directory"),
     (re.compile(r"(?<![\w.])config\["), "runner.config["),
     (re.compile(r"\['([\w-]+)'\]"), r".\1"),
@@ -54,7 +55,7 @@ class Findings:
     def add(self, way: Way, what: str) -> None:
         """Note a problem of the value at ``way``, in a sentence."""
         self._bad.add(way)
-        if way not in self._refused:
+        if not any(way[:length] in self._refused for length in range(len(way) + 1)):
             self._found.append((self._line(way), what))
 
     def wrong(self, way: Way, value: object, wanted: str, known: Sequence[str] = ()) -> None:
@@ -76,7 +77,9 @@ class Findings:
             self.wrong(self._way(in_file(name)) or way, value, wanted)
         else:
             text = in_file(in_yaml(str(error)))
-            self.add(self._named(way, text), text)
+            text = text.replace("Unknown key", "unknown key", 1)
+            name = text.split(maxsplit=1)[0].rstrip(":")
+            self.add((self._way(name) if "." in name else None) or self._named(way, text), text)
 
     def good(self, *way: str | int) -> bool:
         """Whether nothing is wrong at ``way``, above it or below it."""
@@ -135,7 +138,7 @@ def shown(value: object) -> str:
     if isinstance(value, Mapping):
         return "a mapping" + (f" with the key {str(next(iter(value)))!r}" if value else " without keys")
     if isinstance(value, list | tuple):
-        return "a list" if value else "an empty list"
+        return f"a list of {len(value)}" if value else "an empty list"
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) < 80 else f"{text[:77]}..."
 

@@ -31,8 +31,8 @@ def goals(findings: Findings, data: Mapping[str, Any]) -> tuple[Goal, ...]:
         if weighted and goal.weight is None:
             findings.add(
                 ("objectives", goal.metric),
-                f"objectives.{goal.metric} has no weight, and {weighted[0]} has one; give all of them a weight "
-                "(their weighted sum counts) or none (their Pareto front is looked for).",
+                f"objectives.{goal.metric} has no weight, and {weighted[0]} has one; give all of them a "
+                "weight (their weighted sum counts) or none (their Pareto front is looked for).",
             )
         if goal.threshold is not None and (weighted or len(given) == 1):
             what = "one objective" if len(given) == 1 else "a weighted sum"

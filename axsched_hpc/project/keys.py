@@ -98,7 +98,12 @@ _PARAMETERS = {
     "int": _range("int", INTEGER, COUNT),
     "choice": _parameter(
         "choice",
-        Key("values", Many(SCALAR, "a list of two values or more", least=2), "All that it may be.", needed=True),
+        Key(
+            "values",
+            Many(SCALAR, "a list of two values or more", least=2),
+            "All that it may be.",
+            needed=True,
+        ),
         Key(
             "ordered",
             BOOLEAN,
@@ -364,7 +369,7 @@ _BELONGS = {
 
 PROJECT = Keys(
     _WHOLE_FILE,
-    "keys with values, such as parameters, objectives and budget",
+    "a mapping with the keys parameters, objectives, objective and budget",
     moved=_BELONGS
     | {kind: "It belongs in objective." for kind in _OBJECTIVES}
     | {

@@ -98,7 +98,8 @@ class Many:
         if not isinstance(value, dict if self.named else list) or len(value) < self.least:
             findings.wrong(way, value, self.wanted)
             return
-        for step, each in value.items() if self.named else enumerate(value):
+        entries: Any = value.items() if self.named else enumerate(value)
+        for step, each in entries:
             self.each.check(findings, (*way, step), each)
 
     def schema(self) -> Schema:
@@ -260,7 +261,7 @@ class OneOf:
         """What is said where nothing tells which variant is meant."""
         if self.ask:
             return f"lacks {self.ask!r}; {self.choice} is wanted there"
-        return f"takes one of the keys {self.choice}"
+        return f"says what is run, by one of the keys {self.choice}; what is minimized stands in objectives"
 
     def schema(self) -> Schema:
         """Its JSON Schema."""

@@ -156,6 +156,18 @@ def scheduler() -> Keys:
 
 #: Said of a number of attempts where a runner's arguments stand.
 _PARALLEL = {"max_parallel": "Say it at the top, as parallel.max_parallel."}
+#: What sbatch and submitit call the arguments of SlurmRunner.
+_SBATCH = {
+    "time": "Say time_limit.",
+    "timeout_min": "Say time_limit.",
+    "mem": "Say memory.",
+    "mem_gb": "Say memory.",
+    "cpus": "Say cpus_per_task.",
+    "gpus": "Say gpus_per_task.",
+    "ntasks": "Say tasks_per_node.",
+    **{name: "It belongs in runner.config." for name in slurm_checks.CHECKS},
+    "qos": "It belongs in runner.config.sbatch_options.",
+}
 
 
 def slurm_keys() -> tuple[Key, ...]:
@@ -188,7 +200,11 @@ def _types(hint: Any) -> Schema:
 def runners() -> dict[str, Keys]:
     """The keys of each type of runner."""
     return {
-        "local": Keys((_type("local", needed=True),), "a mapping", moved=_PARALLEL),
+        "local": Keys(
+            (_type("local", needed=True),),
+            "a mapping",
+            moved={key.name: "It belongs to a runner of type slurm." for key in slurm_keys()} | _PARALLEL,
+        ),
         "slurm": Keys(
             (
                 _type("slurm"),
@@ -196,7 +212,7 @@ def runners() -> dict[str, Keys]:
                 *slurm_keys(),
             ),
             "a mapping",
-            moved=_PARALLEL,
+            moved=_PARALLEL | _SBATCH,
         ),
         "submitit": Keys(
             (

@@ -65,5 +65,3 @@ def made(place: Where) -> BaseRunner:
     if place.profile is not None:
         return SlurmRunner.from_profile(place.profile, **arguments)
     return SlurmRunner(**arguments)
-
-

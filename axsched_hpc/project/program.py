@@ -12,7 +12,7 @@ from axsched_hpc.core.errors import ConfigError, ObjectiveError
 from axsched_hpc.objectives import checks, spec
 from axsched_hpc.objectives.kinds import ContainerObjective, ScriptObjective
 from axsched_hpc.objectives.placeholders import check_placeholders
-from axsched_hpc.project.findings import Findings, values_of
+from axsched_hpc.project.findings import Findings
 from axsched_hpc.project.keys import kind_of_objective
 from axsched_hpc.project.model import Function
 
@@ -29,7 +29,9 @@ def objective(
     Relative paths are those of the current directory.
     """
     given = data.get("objective")
-    kind = kind_of_objective(given) if isinstance(given, dict) else None
+    if not isinstance(given, dict):
+        return None
+    kind = kind_of_objective(given)
     if kind is None:
         return None
     # What is wrong by itself was told; the rest is looked at without it.
@@ -41,12 +43,28 @@ def objective(
     values = _told(findings, lambda: spec.checked("objective", known, options))
     if values is not None:
         _told(findings, lambda: spec.check_files("objective", values))
-    if not findings.good(*_WAY, kind) or (kind == "container" and not findings.good(*_WAY, "command")):
-        return None
-    found = _made(findings, kind, given, options, whole=findings.good(*_WAY))
-    if found is not None:
-        _told(findings, lambda: check_placeholders(found, tuple(parameters)))
-    return found
+    ready = findings.good(*_WAY, kind) and (kind != "container" or findings.good(*_WAY, "command"))
+    whole = findings.good(*_WAY)
+    _placeholders(findings, kind, given, values or {}, tuple(parameters))
+    return _made(findings, kind, given, options, whole=whole) if ready else None
+
+
+def _placeholders(
+    findings: Findings, kind: str, given: Mapping[str, Any], values: Mapping[str, Any], names: tuple[str, ...]
+) -> None:
+    """Note each placeholder without a value, also where there is no such script or image."""
+    key = "args" if kind == "script" else "command"
+    arguments: tuple[str, ...] = ()
+    if key in given and findings.good(*_WAY, key):
+        arguments = checks.command(key, given[key]) if key == "command" else values.get("args", ())
+    for argument in arguments:
+        one: ScriptObjective | ContainerObjective = ScriptObjective(script="", source="", args=(argument,))
+        if kind == "container":
+            one = ContainerObjective(image="", command=(argument,))
+        _told(findings, lambda one=one: check_placeholders(one, names))
+    if values.get("templates") and findings.good(*_WAY, "templates"):
+        decks = ScriptObjective(script="", source="", templates=values["templates"])
+        _told(findings, lambda: check_placeholders(decks, names))
 
 
 def _made(
@@ -100,10 +118,3 @@ def _is_there(module: str) -> bool:
         return False
     finally:
         sys.path.pop(0)
-
-
-def what(data: Mapping[str, Any]) -> str:
-    """How the file calls what is run."""
-    given = values_of(data, "objective") or {}
-    kind = kind_of_objective(given) or ""
-    return str(given.get(kind, ""))

@@ -42,6 +42,9 @@ def load(path: Path) -> Project:
         with path.open("rb") as file:
             raw = file.read(_LARGEST + 1)
         text = raw.decode()
+    except FileNotFoundError:
+        what = f"there is no file {path}; name another one with axsched run FILE."
+        raise ProjectError([what]) from None
     except OSError as error:
         raise ProjectError([f"{path}: it cannot be read: {error.strerror or error}."]) from None
     except UnicodeDecodeError as error:
@@ -147,5 +150,3 @@ def _strategy(given: Any) -> Stopping | None:
     if not isinstance(given, dict):
         return None
     return Stopping(given["strategy"], {key: each for key, each in given.items() if key != "strategy"})
-
-

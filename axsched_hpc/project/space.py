@@ -61,9 +61,7 @@ def _range(findings: Findings, name: str, value: Mapping[str, Any], when: Any) -
             f"{{type: fixed, value: {lower}}}.",
         )
     elif log and lower <= 0:
-        findings.add(
-            (*way, "log"), f"{where}.log is true, and lower is {lower}; a log scale begins above 0."
-        )
+        findings.add((*way, "log"), f"{where}.log is true, and lower is {lower}; a log scale begins above 0.")
     elif step is not None:
         if log:
             findings.add((*way, "step"), f"{where} has a step and a log scale, which do not go together.")
@@ -88,14 +86,18 @@ def _choice(findings: Findings, name: str, value: Mapping[str, Any], when: Any) 
         )
     seen: list[Any] = []
     for place, each in enumerate(values):
-        if each in seen:
+        if any(same(each, other) for other in seen):
             findings.add((*way, place), f"{way_text(way)} has {shown(each)} twice.")
         seen.append(each)
     numbers = kinds == {"numbers"}
     if numbers and any(isinstance(each, float) for each in values):
         values = [float(each) for each in values]
     return Parameter(
-        name, "choice", values=tuple(values), ordered=value.get("ordered", numbers or len(values) == 2), when=when
+        name,
+        "choice",
+        values=tuple(values),
+        ordered=value.get("ordered", numbers or len(values) == 2),
+        when=when,
     )
 
 
@@ -128,7 +130,9 @@ def _check_when(
             return
     allowed = known[parent].values
     if not allowed:
-        findings.add(way, f"{way_text(way)} names {parent!r}, which is a range; a choice, bool or fixed is wanted.")
+        findings.add(
+            way, f"{way_text(way)} names {parent!r}, which is a range; a choice, bool or fixed is wanted."
+        )
     elif not any(same(value, one) for one in allowed):
         takes = " or ".join(shown(one) for one in allowed)
         findings.wrong((*way, parent), value, takes)
@@ -234,8 +238,6 @@ def baseline(
     if len(known) < len(names):
         return
     missing = [name for name, each in known.items() if name not in point and _counts(each, point, known)]
-    if missing:
-        findings.add(("baseline",), f"baseline lacks {', '.join(map(repr, missing))}.")
     for name, value in point.items():
         each = known.get(name)
         if each is None or not findings.good("baseline", name):
@@ -243,10 +245,13 @@ def baseline(
         if not _counts(each, point, known) and each.type != "fixed":
             parent, wanted = each.when or ("", None)
             findings.add(
-                ("baseline", name), f"baseline.{name} is given, but counts only with {parent}: {shown(wanted)}."
+                ("baseline", name),
+                f"baseline.{name} is given, but counts only with {parent}: {shown(wanted)}.",
             )
         elif not _fits(each, value):
             findings.wrong(("baseline", name), value, allowed(each))
+    if missing:
+        findings.add(("baseline",), f"baseline lacks {', '.join(map(repr, missing))}.")
     if not findings.good("baseline"):
         return
     for text, limit in limits:
