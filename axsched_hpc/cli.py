@@ -1,6 +1,7 @@
-"""The command ``axsched``: parses, calls, prints, and ends with an exit code. Never imports Ax.
+"""The command ``axsched``: parses, calls, prints, and ends with an exit code. Only ``run`` imports Ax.
 
-Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage.
+Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage or a wrong project file, 75 saved and
+to be started again.
 """
 
 from __future__ import annotations

@@ -74,7 +74,10 @@ def test_an_empty_profile_says_nothing(text: str) -> None:
             "runner:\n  memory: 1G\n  memory: 2G\n",
             "Profile site.yaml, line 3: 'memory' is there already, in line 2.",
         ),
-        ("runner: !!python/object/apply:os.system ['false']\n", "the tag !!python/object/apply:os.system is not known here; leave it out."),
+        (
+            "runner: !!python/object/apply:os.system ['false']\n",
+            "the tag !!python/object/apply:os.system is not known here; leave it out.",
+        ),
         ("runner: {a: \x00}", "Profile site.yaml: this is no YAML: unacceptable character"),
     ],
 )
