@@ -98,7 +98,7 @@ class Many:
         if not isinstance(value, dict if self.named else list) or len(value) < self.least:
             findings.wrong(way, value, self.wanted)
             return
-        entries: Any = value.items() if self.named else enumerate(value)
+        entries: Any = value.items() if isinstance(value, dict) else enumerate(value)
         for step, each in entries:
             self.each.check(findings, (*way, step), each)
 

@@ -208,7 +208,12 @@ def runners() -> dict[str, Keys]:
         "slurm": Keys(
             (
                 _type("slurm"),
-                Key("profile", TEXT, "Name or path of the site's settings, over which the others count."),
+                Key(
+                    "profile",
+                    TEXT,
+                    "Name or path of the site's settings, over which the others count. Default: that of "
+                    "AXSCHED_PROFILE, else the user's default one, where there is one.",
+                ),
                 *slurm_keys(),
             ),
             "a mapping",

@@ -62,6 +62,4 @@ def made(place: Where) -> BaseRunner:
         return LocalRunner(**arguments)
     if place.type == "submitit":
         return SubmititRunner(**arguments)
-    if place.profile is not None:
-        return SlurmRunner.from_profile(place.profile, **arguments)
-    return SlurmRunner(**arguments)
+    return SlurmRunner.from_profile(place.profile, **arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,7 +62,7 @@ def _placeholders(
         one: ScriptObjective | ContainerObjective = ScriptObjective(script="", source="", args=(argument,))
         if kind == "container":
             one = ContainerObjective(image="", command=(argument,))
-        _told(findings, lambda one=one: check_placeholders(one, names))
+        _told(findings, partial(check_placeholders, one, names))
     if values.get("templates") and findings.good(*_WAY, "templates"):
         decks = ScriptObjective(script="", source="", templates=values["templates"])
         _told(findings, lambda: check_placeholders(decks, names))

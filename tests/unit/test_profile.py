@@ -87,7 +87,7 @@ def test_what_is_no_profile_is_refused_with_its_line(text: str, message: str) ->
 
 def test_an_alias_that_leads_back_to_itself_is_no_end(tmp_path: Path) -> None:
     path = written(tmp_path / "site.yaml", "runner: &a {config: *a}\n")
-    with pytest.raises(ConfigError, match="line 1: an alias .* stands inside what it is an alias of"):
+    with pytest.raises(ConfigError, match=r"line 1: an alias .* stands inside what it is an alias of"):
         SlurmRunner.from_profile(path)
 
 
