@@ -102,13 +102,13 @@ def _text(inequality: Inequality, metrics: list[str]) -> str:
 def tracked(findings: Findings, data: Mapping[str, Any], wanted: tuple[Goal, ...]) -> tuple[str, ...]:
     """The metrics that are recorded only."""
     seen = {goal.metric: "an objective" for goal in wanted}
-    for way, metric in texts(findings, data, "tracked_metrics"):
+    found = texts(findings, data, "tracked_metrics")
+    for way, metric in found:
         check_metric(findings, way, metric)
         if metric in seen:
             findings.add(way, f"{way_text(way)}, {metric!r}, is {seen[metric]} already; leave it out here.")
         seen[metric] = "tracked"
-    given = data.get("tracked_metrics")
-    return tuple(given) if isinstance(given, list) else ()
+    return tuple(metric for _, metric in found)
 
 
 def objective_text(wanted: tuple[Goal, ...]) -> str:

@@ -136,6 +136,10 @@ class Option:
             self.check_value(way_text(way), value)
         except ConfigError as error:
             findings.take(way, error)
+        else:
+            # None is a default to Python, and a value that was forgotten in a file.
+            if value is None and "null" not in self.what.get("type", ()):
+                findings.add(way, f"{way_text(way)} is empty; give it a value, or leave it out.")
 
     def schema(self) -> Schema:
         """Its JSON Schema."""

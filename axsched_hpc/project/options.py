@@ -109,7 +109,7 @@ def retries() -> Keys:
             "properties": {
                 "attempts": _WHOLE,
                 f"{what}_factor": {"type": "number", "exclusiveMinimum": 1, "maximum": 100},
-                f"{what}_max": {"type": ["string", "integer"]},
+                f"{what}_max": {"type": ["string", "integer", "null"]},
             },
             "additionalProperties": False,
         }

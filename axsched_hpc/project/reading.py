@@ -10,7 +10,7 @@ from typing import Any
 from axsched_hpc.core.errors import AxSchedError, plural
 from axsched_hpc.io import yaml_text
 from axsched_hpc.project import goals, keys, place, program, space
-from axsched_hpc.project.findings import Findings, values_of
+from axsched_hpc.project.findings import Findings
 from axsched_hpc.project.model import Goal, Project, Stopping
 
 _LARGEST = 1_000_000
@@ -86,7 +86,7 @@ def _project(findings: Findings, data: Mapping[str, Any]) -> Project | None:
     names = data["parameters"] if isinstance(data.get("parameters"), dict) else {}
     objective = program.objective(findings, data, names)
     where = place.where(findings, data)
-    early = _early(findings, data, wanted)
+    early = _early(findings, data, wanted, tracked)
     if findings.texts or objective is None or where is None:
         return None
     parallel = data.get("parallel", {})
@@ -117,7 +117,9 @@ def _project(findings: Findings, data: Mapping[str, Any]) -> Project | None:
     )
 
 
-def _early(findings: Findings, data: Mapping[str, Any], wanted: tuple[Goal, ...]) -> bool | Stopping | None:
+def _early(
+    findings: Findings, data: Mapping[str, Any], wanted: tuple[Goal, ...], tracked: tuple[str, ...]
+) -> bool | Stopping | None:
     given = data.get("early_stopping")
     if given is None or isinstance(given, bool):
         several = len(wanted) > 1
@@ -131,7 +133,7 @@ def _early(findings: Findings, data: Mapping[str, Any], wanted: tuple[Goal, ...]
     if not isinstance(given, dict) or not findings.good("early_stopping"):
         return None
     metric = given.get("metric")
-    recorded = [goal.metric for goal in wanted] + list(values_of(data, "tracked_metrics") or [])
+    recorded = [*(goal.metric for goal in wanted), *tracked]
     if metric is None and len(wanted) > 1:
         findings.add(
             ("early_stopping",),
@@ -139,10 +141,7 @@ def _early(findings: Findings, data: Mapping[str, Any], wanted: tuple[Goal, ...]
             "objectives.",
         )
     elif metric is not None and wanted and metric not in recorded:
-        findings.unknown(
-            ("early_stopping", "metric"),
-            recorded,
-        )
+        findings.wrong(("early_stopping", "metric"), metric, " or ".join(recorded), recorded)
     return _strategy(given)
 
 
