@@ -9,6 +9,7 @@ import shlex
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,8 @@ def run(file: str, dry_run: bool, schema: bool) -> None:
     except ProjectError as error:
         click.echo(str(error).encode(errors="backslashreplace").decode(), err=True)
         sys.exit(2)
+    # What Ax's parts warn each other of is nothing that a file could change.
+    warnings.filterwarnings("ignore", module=r"(ax|botorch|gpytorch|linear_operator|torch)\.")
     if dry_run:
         _show(project)
     else:
@@ -213,16 +216,17 @@ def _show(project: Project) -> None:
     )
     if project.seconds is not None and spent:
         click.echo(f"It has run for {time_text(spent)} of {time_text(project.seconds)}.")
-    number = min(left, runner.max_parallel, _SHOWN)
-    points = _points(project, layout, number, new=ledger is None) if number else []
+    at_once = min(left, runner.max_parallel)
+    points = _points(project, layout, min(at_once, _SHOWN), new=ledger is None) if at_once else []
     if points:
         click.echo("\nThe next trials:" if ledger is not None else "\nThe first trials:")
     for trial, point in points:
         click.echo(f"  {trial}: " + ", ".join(f"{name} = {value!r}" for name, value in point.items()))
     click.echo("\nA trial runs:\n  " + _command(project, points[0][1] if points else {}))
-    script = _script(project, runner, layout, [trial for trial, _ in points] or [0])
+    first = points[0][0] if points else 0
+    script = _script(project, runner, layout, range(first, first + max(1, at_once)))
     if script is not None:
-        click.echo(f"\nThe batch script of such a round:\n\n{script.rstrip()}")
+        click.echo(f"\nThe batch script of such trials:\n\n{script.rstrip()}")
 
 
 def _points(project: Project, layout: Layout, number: int, *, new: bool) -> list[tuple[int, dict[str, Any]]]:
@@ -261,7 +265,7 @@ def _command(project: Project, point: dict[str, Any]) -> str:
     return f"{objective.module}:{objective.name}({point})"
 
 
-def _script(project: Project, runner: Any, layout: Layout, trials: list[int]) -> str | None:
+def _script(project: Project, runner: Any, layout: Layout, trials: range) -> str | None:
     from axsched_hpc.runners.base import Batch, BatchAttempt
 
     token = "axs-dry-run"
