@@ -1,6 +1,7 @@
-"""The command ``axsched``: parses, calls, prints, and ends with an exit code. Never imports Ax.
+"""The command ``axsched``: parses, calls, prints, and ends with an exit code. Only ``run`` imports Ax.
 
-Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage.
+Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage or a wrong project file, 75 saved and
+to be started again.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from axsched_hpc.commands.logs import logs
 from axsched_hpc.commands.looking import show, trials
 from axsched_hpc.commands.output import show as _show
 from axsched_hpc.commands.output import show_json, width
+from axsched_hpc.commands.run import run
 from axsched_hpc.commands.submit import submit
 from axsched_hpc.commands.templates import templates
 from axsched_hpc.core.errors import AxSchedError, ExperimentLockedError, StorageError
@@ -134,6 +136,7 @@ def unlock(directory: str | None, yes: bool, force: bool) -> None:
 cli.add_command(doctor)
 cli.add_command(export)
 cli.add_command(logs)
+cli.add_command(run)
 cli.add_command(show)
 cli.add_command(submit)
 cli.add_command(templates)

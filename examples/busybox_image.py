@@ -1,6 +1,7 @@
 """A container image small enough to be made on the spot: a directory with busybox and one program."""
 
 import shutil
+import sys
 from pathlib import Path
 
 BUSYBOX = "/bin/busybox"
@@ -37,3 +38,7 @@ def make_image(directory: Path) -> Path:
     program.write_text(PROGRAM)
     program.chmod(0o755)
     return directory.absolute()
+
+
+if __name__ == "__main__":
+    make_image(Path(sys.argv[1]))

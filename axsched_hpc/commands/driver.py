@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: What sbatch itself takes from the environment, by the option; in the header it reaches a successor as well.
 _SBATCH_VARIABLES = {"partition": "SBATCH_PARTITION", "account": "SBATCH_ACCOUNT"}
 
+#: What runs a project file, behind the Python.
+_RUN = ("-m", "axsched_hpc", "run")
+
 
 @dataclass(frozen=True)
 class Driver:
@@ -52,6 +55,8 @@ def prepare(
     ------
     ConfigError
         The script is not there, an option is wrong, or the profile is.
+    ProjectError
+        It is a project file, and wrong.
     """
     # Here, since every other command would pay for it.
     from axsched_hpc.runners import driver_job
@@ -82,7 +87,7 @@ def prepare(
 
 def default_name(command: Sequence[str], directory: Path) -> str:
     """The name of a driver's job: the same for the same command in the same directory, and for no other."""
-    script = next((word for word in command if word != sys.executable), command[0])
+    script = next((word for word in command if word not in (sys.executable, *_RUN)), command[0])
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(script).stem).strip("-")[:40] or "driver"
     digest = hashlib.sha256("\0".join([str(directory), *command]).encode(errors="surrogateescape"))
     return f"axsched-{stem}-{digest.hexdigest()[:6]}"
@@ -94,6 +99,11 @@ def _command(script: str, args: Sequence[str]) -> list[str]:
         raise ConfigError(f"There is no script {path}." if not path.exists() else f"{path} is no file.")
     if not os.access(path, os.R_OK):
         raise ConfigError(f"{path} cannot be read: check its permissions.")
+    if path.suffix in (".yaml", ".yml"):
+        from axsched_hpc.project.reading import load
+
+        load(path)  # what is wrong is better known now than when the driver starts
+        return [sys.executable, *_RUN, str(path), *args]
     if path.suffix != ".py" and os.access(path, os.X_OK):
         return [str(path), *args]
     return [sys.executable, str(path), *args]

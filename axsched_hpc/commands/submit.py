@@ -37,7 +37,8 @@ def submit(
 ) -> None:
     """Run SCRIPT, which drives an experiment, as a small job until it has ended by itself.
 
-    SCRIPT is a Python script, or a program; ARGS are passed to it. The job is warned before its walltime,
+    SCRIPT is a Python script, a program, or a project file (.yaml), which is then run as by axsched run; ARGS
+    are passed to it. The job is warned before its walltime,
     saves, and starts again. The script's trials are jobs of their own.
     """
     # Here, since every other command would pay for it.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from axsched_hpc.core import sizes
-from axsched_hpc.core.errors import ConfigError, did_you_mean
+from axsched_hpc.core.errors import ConfigError, did_you_mean, wrong_value
 from axsched_hpc.core.policy import FailureLimit, Growth, RetryPolicy
 
 #: Documented options that belong to later versions: named apart from misspelt ones.
@@ -118,7 +118,7 @@ class SchedulerConfig:
         for key, value in options.items():
             if key in _NOT_YET:
                 raise ConfigError(f"config[{key!r}] is not available in this version; leave it out.")
-            check = _CHECKS.get(key)
+            check = CHECKS.get(key)
             if check is None:
                 raise ConfigError(f"Unknown config key {key!r}.{did_you_mean(str(key), known)}")
             values[key] = check(f"config[{key!r}]", value)
@@ -128,83 +128,85 @@ class SchedulerConfig:
 Check = Callable[[str, Any], Any]
 
 
-def _wrong(name: str, value: Any, wanted: str) -> ConfigError:
-    return ConfigError(f"{name} is {value!r} ({type(value).__name__}), but takes {wanted}.")
+@dataclass(frozen=True)
+class Seconds:
+    """Checks a number of seconds."""
 
+    least: float = 0
 
-def _seconds(least: float, *, zero: bool = False) -> Check:
-    wanted = f"a number of seconds, at least {least:g}" if not zero else "a number of seconds, 0 or more"
-
-    def check(name: str, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise _wrong(name, value, wanted)
-        if not math.isfinite(value) or value < (0 if zero else least):
-            raise _wrong(name, value, wanted)
-        return value
-
-    return check
+    def __call__(self, name: str, value: Any) -> float:
+        """The seconds, or a ConfigError that names the option."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or value < self.least:
+            least = f"at least {self.least:g}" if self.least else "0 or more"
+            raise wrong_value(name, value, f"a number of seconds, {least}")
+        return value  # type: ignore[no-any-return]
 
 
 def boolean(name: str, value: Any) -> bool:
     """A truth value, or a ConfigError that names the option."""
     if not isinstance(value, bool):
-        raise _wrong(name, value, "True or False")
+        raise wrong_value(name, value, "True or False")
     return value
 
 
-def _choice(*allowed: str) -> Check:
-    def check(name: str, value: Any) -> str:
-        if not isinstance(value, str) or value not in allowed:
-            raise _wrong(name, value, " or ".join(repr(word) for word in allowed))
-        return value
+@dataclass(frozen=True)
+class OneOf:
+    """Checks one of some words."""
 
-    return check
+    allowed: tuple[str, ...]
+
+    def __call__(self, name: str, value: Any) -> str:
+        """The word, or a ConfigError that names the option."""
+        if not isinstance(value, str) or value not in self.allowed:
+            raise wrong_value(name, value, " or ".join(repr(word) for word in self.allowed))
+        return value
 
 
 def path_text(name: str, value: Any, wanted: str = "the path of a directory") -> str:
     """A path as text, or a ConfigError that names the option."""
     text = value.__fspath__() if hasattr(value, "__fspath__") else value
     if not isinstance(text, str) or not text.strip() or "\0" in text:
-        raise _wrong(name, value, wanted)
+        raise wrong_value(name, value, wanted)
     return text
 
 
 def whole_number(name: str, value: Any, least: int = 0) -> int:
     """A whole number of at least ``least``, or a ConfigError that names the option."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise _wrong(name, value, f"a whole number, {least} or more")
+        raise wrong_value(name, value, f"a whole number, {least} or more")
     return value
 
 
 def duration(name: str, value: Any) -> float:
     """A number of seconds, 0 or more, or a ConfigError that names the option."""
-    return float(_seconds(0, zero=True)(name, value))
+    return float(Seconds()(name, value))
 
 
-def _at_least_one(name: str, value: Any) -> int:
+def at_least_one(name: str, value: Any) -> int:
     return whole_number(name, value, 1)
 
 
-def _optional_whole(name: str, value: Any) -> int | None:
+def optional_whole_number(name: str, value: Any) -> int | None:
     return None if value is None else whole_number(name, value)
 
 
-def _rate(name: str, value: Any) -> float:
+def share(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise _wrong(name, value, "a number from 0 to 1")
+        raise wrong_value(name, value, "a number from 0 to 1")
     return value
 
 
-def _anything(name: str, value: Any) -> Any:
+def anything(name: str, value: Any) -> Any:
     # Ax alone can tell whether it is one of its strategies.
     return value
 
 
-def _retries(name: str, value: Any) -> RetryPolicy:
+def retries(name: str, value: Any) -> RetryPolicy:
     if isinstance(value, RetryPolicy):
         return value
     if not isinstance(value, Mapping):
-        raise _wrong(name, value, 'a dict such as {"infrastructure": 3, "resource": 0, "objective": 0}')
+        raise wrong_value(name, value, 'a dict such as {"infrastructure": 3, "resource": 0, "objective": 0}')
     known = [f.name for f in fields(RetryPolicy)]
     rules: dict[str, Any] = {}
     for key, each in value.items():
@@ -220,7 +222,7 @@ def _growth(name: str, kind: str, value: Any) -> Growth | None:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise _wrong(name, value, f"a dict such as {example}")
+        raise wrong_value(name, value, f"a dict such as {example}")
     known = ("attempts", f"{what}_factor", f"{what}_max")
     for key in value:
         if key not in known:
@@ -228,11 +230,11 @@ def _growth(name: str, kind: str, value: Any) -> Growth | None:
     factor = value.get(known[1], 2.0)
     number = isinstance(factor, int | float) and not isinstance(factor, bool)
     if not number or not math.isfinite(factor) or not 1 < factor <= 100:
-        raise _wrong(f"{name}[{known[1]!r}]", factor, "a number above 1, and 100 at the most")
+        raise wrong_value(f"{name}[{known[1]!r}]", factor, "a number above 1, and 100 at the most")
     bound = value.get(known[2])
     amount = None if bound is None or not isinstance(bound, str | int) else size(bound)
     if bound is not None and (amount is None or isinstance(bound, bool)):
-        raise _wrong(f"{name}[{known[2]!r}]", bound, most)
+        raise wrong_value(f"{name}[{known[2]!r}]", bound, most)
     return Growth(whole_number(f"{name}['attempts']", value.get("attempts", 1)), float(factor), amount)
 
 
@@ -251,24 +253,24 @@ _GROWTH: dict[str, tuple[str, str, str, Callable[[str | int], int | None]]] = {
     ),
 }
 
-_CHECKS: dict[str, Check] = {
-    "monitoring_interval": _seconds(0.1),
+CHECKS: dict[str, Check] = {
+    "monitoring_interval": Seconds(0.1),
     "job_output_dir": path_text,
     "synchronous": boolean,
     "cleanup_after_completion": boolean,
-    "resume": _choice("auto", "never", "must"),
-    "poll_interval": _seconds(0.01),
-    "max_failures": _optional_whole,
-    "failure_rate": _rate,
-    "retries": _retries,
-    "seed": _optional_whole,
-    "save_interval": _seconds(0, zero=True),
-    "on_timeout": _choice("cancel", "leave"),
-    "lost_after": _seconds(1),
-    "stuck_after": _seconds(0, zero=True),
-    "takeover_after": _seconds(3),
-    "early_stopping": _anything,
-    "global_stopping": _anything,
-    "arms_per_trial": _at_least_one,
-    "permissions": _choice("private", "group"),
+    "resume": OneOf(("auto", "never", "must")),
+    "poll_interval": Seconds(0.01),
+    "max_failures": optional_whole_number,
+    "failure_rate": share,
+    "retries": retries,
+    "seed": optional_whole_number,
+    "save_interval": Seconds(),
+    "on_timeout": OneOf(("cancel", "leave")),
+    "lost_after": Seconds(1),
+    "stuck_after": Seconds(),
+    "takeover_after": Seconds(3),
+    "early_stopping": anything,
+    "global_stopping": anything,
+    "arms_per_trial": at_least_one,
+    "permissions": OneOf(("private", "group")),
 }

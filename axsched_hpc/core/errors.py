@@ -33,7 +33,22 @@ class AxSchedError(Exception):
 
 
 class ConfigError(AxSchedError, ValueError):
-    """An option is unknown, has the wrong type, or is out of range."""
+    """An option is unknown, has the wrong type, or is out of range.
+
+    Attributes
+    ----------
+    wrong
+        Where it is the value of one option: the option's name, the value, and what it takes.
+    """
+
+    wrong: tuple[str, object, str] | None = None
+
+
+def wrong_value(name: str, value: object, wanted: str, text: str = "") -> ConfigError:
+    """The error of one option's value; ``text`` in the place of the usual sentence."""
+    error = ConfigError(text or f"{name} is {value!r:.120} ({type(value).__name__}), but takes {wanted}.")
+    error.wrong = name, value, wanted
+    return error
 
 
 class ObjectiveError(AxSchedError):

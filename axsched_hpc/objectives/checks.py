@@ -11,10 +11,11 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from axsched_hpc.core.errors import ConfigError, did_you_mean
+from axsched_hpc.core.errors import ConfigError, did_you_mean, wrong_value
 
 Check = Callable[[str, Any], Any]
 
@@ -25,16 +26,11 @@ _GPUS = {"nvidia": "nvidia", "all": "nvidia", "amd": "amd", "rocm": "amd"}
 _TEMPLATE_SUFFIXES = (".j2", ".jinja", ".jinja2")
 
 
-def wrong(name: str, value: object, wanted: str) -> ConfigError:
-    """The error of a value of the wrong type or out of range."""
-    return ConfigError(f"{name} is {value!r:.120} ({type(value).__name__}), but takes {wanted}.")
-
-
 def a_text(name: str, value: object, wanted: str) -> str:
     """A text that is not empty."""
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(text, str) or not text or "\0" in text:
-        raise wrong(name, value, wanted)
+        raise wrong_value(name, value, wanted)
     return text
 
 
@@ -48,28 +44,28 @@ def seconds(name: str, value: Any) -> float:
     """Seconds above 0."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or value <= 0:
-        raise wrong(name, value, "a number of seconds above 0")
+        raise wrong_value(name, value, "a number of seconds above 0")
     return float(value)
 
 
 def word(name: str, value: object) -> str:
     """One argument."""
     if isinstance(value, bool) or not isinstance(value, str | int | float | os.PathLike):
-        raise wrong(name, value, "a text or a number")
+        raise wrong_value(name, value, "a text or a number")
     return argument(name, os.fspath(value) if isinstance(value, os.PathLike) else str(value))
 
 
 def argument(name: str, text: str) -> str:
     """A text that can be an argument."""
     if "\0" in text:
-        raise wrong(name, text, "a text without null characters")
+        raise wrong_value(name, text, "a text without null characters")
     return text
 
 
 def words(name: str, value: object) -> tuple[str, ...]:
     """A list of arguments."""
     if isinstance(value, str) or not isinstance(value, list | tuple):
-        raise wrong(name, value, "a list with one element per argument, such as ['--rate', '{rate}']")
+        raise wrong_value(name, value, "a list with one element per argument, such as ['--rate', '{rate}']")
     return tuple(word(f"{name}[{place}]", each) for place, each in enumerate(value))
 
 
@@ -85,21 +81,23 @@ def command(name: str, value: object) -> tuple[str, ...]:
     else:
         split = words(name, value)
     if not split or not split[0]:
-        raise wrong(name, value, "the program and its arguments, as a list or one text (no shell runs it)")
+        raise wrong_value(
+            name, value, "the program and its arguments, as a list or one text (no shell runs it)"
+        )
     return split
 
 
 def paths(name: str, value: object) -> tuple[str, ...]:
     """A list of paths, made absolute."""
     if isinstance(value, str | os.PathLike) or not isinstance(value, list | tuple):
-        raise wrong(name, value, "a list of files and directories")
+        raise wrong_value(name, value, "a list of files and directories")
     return tuple(absolute(f"{name}[{place}]", each) for place, each in enumerate(value))
 
 
 def environment(name: str, value: object) -> tuple[tuple[str, str], ...]:
     """Variables of an environment."""
     if not isinstance(value, Mapping):
-        raise wrong(name, value, "a dict of variables")
+        raise wrong_value(name, value, "a dict of variables")
     for key in value:
         if not isinstance(key, str) or not re.fullmatch(r"[^=\0\s]+", key):
             raise ConfigError(f"{name} has the key {key!r}, which is no name of an environment variable.")
@@ -117,25 +115,32 @@ def as_given(name: str, value: object) -> object:
 
 def signal(name: str, value: object) -> Any:
     """A signal that tells a program to save."""
-    return choice(*WARNING_SIGNALS)(name, value.removeprefix("SIG") if isinstance(value, str) else value)
+    return Choice(WARNING_SIGNALS)(name, value.removeprefix("SIG") if isinstance(value, str) else value)
 
 
-def choice(*allowed: str) -> Check:
+@dataclass(frozen=True)
+class Choice:
     """One of some words."""
 
-    def check(name: str, value: object) -> str:
-        if not isinstance(value, str) or value not in allowed:
-            hint = did_you_mean(value, allowed) if isinstance(value, str) else ""
-            raise ConfigError(f"{name} is {value!r:.80}, but takes {', '.join(allowed)}.{hint}")
-        return value
+    allowed: tuple[str, ...]
 
-    return check
+    def __call__(self, name: str, value: object) -> str:
+        """The word."""
+        if not isinstance(value, str) or value not in self.allowed:
+            hint = did_you_mean(value, self.allowed) if isinstance(value, str) else ""
+            words = ", ".join(self.allowed)
+            raise wrong_value(
+                name, value, f"one of {words}", f"{name} is {value!r:.80}, but takes {words}.{hint}"
+            )
+        return value
 
 
 def volumes(name: str, value: object) -> tuple[tuple[str, str, str], ...]:
     """What a container sees of the host's files."""
     if not isinstance(value, Mapping):
-        raise wrong(name, value, "a dict from host paths to container paths, such as {'/data': '/data:ro'}")
+        raise wrong_value(
+            name, value, "a dict from host paths to container paths, such as {'/data': '/data:ro'}"
+        )
     return tuple(volume(name, host, target) for host, target in value.items())
 
 
@@ -145,7 +150,7 @@ def volume(name: str, host: object, target: object) -> tuple[str, str, str]:
     inside, _, mode = a_text(f"{name}[{host!r}]", target, "a path in the container").partition(":")
     if not inside.startswith("/") or mode not in ("", "ro", "rw"):
         wanted = "an absolute path in the container, with ':ro' or ':rw' after it if needed"
-        raise wrong(f"{name}[{host!r}]", target, wanted)
+        raise wrong_value(f"{name}[{host!r}]", target, wanted)
     return path, inside, mode or "rw"
 
 
@@ -154,7 +159,7 @@ def gpus(name: str, value: object) -> str | None:
     if isinstance(value, bool):
         return "nvidia" if value else None
     if not isinstance(value, str) or value not in _GPUS:
-        raise wrong(name, value, "True or 'nvidia' for NVIDIA's, 'amd' for AMD's, or False")
+        raise wrong_value(name, value, "True or 'nvidia' for NVIDIA's, 'amd' for AMD's, or False")
     return _GPUS[value]
 
 
@@ -162,21 +167,21 @@ def inside(name: str, value: object) -> str:
     """An absolute path in a container."""
     text = a_text(name, value, "an absolute path in the container")
     if not text.startswith("/"):
-        raise wrong(name, value, "an absolute path in the container")
+        raise wrong_value(name, value, "an absolute path in the container")
     return text
 
 
 def yes_or_no(name: str, value: object) -> bool:
     """True or False."""
     if not isinstance(value, bool):
-        raise wrong(name, value, "True or False")
+        raise wrong_value(name, value, "True or False")
     return value
 
 
 def megabytes(name: str, value: object) -> int:
     """A whole number of megabytes; 0 is for no limit."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise wrong(name, value, "a whole number of megabytes, or 0 for no limit")
+        raise wrong_value(name, value, "a whole number of megabytes, or 0 for no limit")
     return value
 
 
@@ -187,7 +192,7 @@ def templates(name: str, value: object) -> tuple[tuple[str, str], ...]:
     elif isinstance(value, list | tuple):
         pairs = [(f"{name}[{place}]", each, None) for place, each in enumerate(value)]
     else:
-        raise wrong(name, value, "a list of files, or a dict {file: its name in the working directory}")
+        raise wrong_value(name, value, "a list of files, or a dict {file: its name in the working directory}")
     found: dict[str, str] = {}
     for where, source, target in pairs:
         path = absolute(where, source)
@@ -206,12 +211,12 @@ def _below(name: str, value: object) -> str:
     text = a_text(name, value, "a path below the working directory")
     path = PurePosixPath(text)
     if path.is_absolute() or ".." in path.parts or not path.parts:
-        raise wrong(name, value, "a path below the working directory")
+        raise wrong_value(name, value, "a path below the working directory")
     return str(path)
 
 
 def patterns(name: str, value: object) -> tuple[str, ...]:
     """Patterns of files below the working directory."""
     if not isinstance(value, list | tuple):
-        raise wrong(name, value, "a list of files or patterns, such as ['*.log', 'fields/*.h5']")
+        raise wrong_value(name, value, "a list of files or patterns, such as ['*.log', 'fields/*.h5']")
     return tuple(_below(f"{name}[{place}]", each) for place, each in enumerate(value))

@@ -139,10 +139,8 @@ def command_for(
         rest = variables.get("PYTHONPATH")
         variables["PYTHONPATH"] = str(Path(script.source).parent) + (os.pathsep + rest if rest else "")
     values = {name: parameters.as_text(value) for name, value in context.parameters.items()} | dict(own)
-    interpreter = script.interpreter or _interpreter(path)
-    argv = (*interpreter, str(path), *expand(script.args, values))
     return Command(
-        argv,
+        argv_of(script, path, values),
         variables,
         directory,
         script.source,
@@ -152,6 +150,12 @@ def command_for(
         script.warning_signal,
         script.output_bytes,
     )
+
+
+def argv_of(script: ScriptObjective, path: Path, values: Mapping[str, str]) -> tuple[str, ...]:
+    """The interpreter, the program and its arguments; a placeholder without a value stays as it is."""
+    interpreter = script.interpreter or _interpreter(path)
+    return (*interpreter, str(path), *expand(script.args, values))
 
 
 def _on_path(program: str, environment: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from axsched_hpc.core.errors import ConfigError, ObjectiveError, did_you_mean
+from axsched_hpc.core.errors import ConfigError, ObjectiveError, did_you_mean, wrong_value
 from axsched_hpc.io.parameters import FORMATS
 from axsched_hpc.objectives import checks
 from axsched_hpc.objectives.containers import limits
@@ -40,10 +40,8 @@ def script_objective(
     ObjectiveError
         The script, or a file to put beside it, is missing or cannot be run.
     """
-    values = _checked("script_options", _SCRIPT_CHECKS, options)
-    _check_files("script_options", values)
-    for linked in values.get("link", ()):
-        _exists("script_options['link']", linked)
+    values = checked("script_options", SCRIPT_OPTIONS, options)
+    check_files("script_options", values)
     text = checks.a_text("script_path", script_path, "a path, or the name of a program")
     if _is_program(text, values):
         return ScriptObjective(script=text, source=text, **(values | {"in_place": True}))
@@ -72,7 +70,6 @@ def script_objective(
     names = {path.name}
     for extra in values.get("copy", ()):
         name = Path(extra).name
-        _exists("script_options['copy']", extra)
         if name in names:
             raise ConfigError(
                 f"script_options['copy'] has two files of the name {name!r}; they would lie in one directory."
@@ -94,8 +91,8 @@ def container_objective(
     ObjectiveError
         The image is a file or directory that is missing.
     """
-    values = _checked("container_options", _CONTAINER_CHECKS, options)
-    _check_files("container_options", values)
+    values = checked("container_options", CONTAINER_OPTIONS, options)
+    check_files("container_options", values)
     container = ContainerObjective(
         image=_image(image, values.get("engine", "auto")),
         command=checks.command("container_command", command),
@@ -120,12 +117,12 @@ def warning_of(what: str, checkpointable: object, warning: object = None) -> int
         A value is of the wrong type or out of range, or there is a time for nothing.
     """
     if not isinstance(checkpointable, bool):
-        raise checks.wrong(what.format("checkpointable"), checkpointable, "True or False")
+        raise wrong_value(what.format("checkpointable"), checkpointable, "True or False")
     if warning is None:
         return WARNING if checkpointable else None
     whole = isinstance(warning, int) and not isinstance(warning, bool)
     if not whole or not 1 <= warning <= _LONGEST_WARNING:  # type: ignore[operator]
-        raise checks.wrong(
+        raise wrong_value(
             what.format("warning"), warning, f"a whole number of seconds from 1 to {_LONGEST_WARNING}"
         )
     if not checkpointable:
@@ -153,7 +150,7 @@ def _exists(name: str, path: str) -> None:
         raise ObjectiveError(f"{name} names {path}, which does not exist.")
 
 
-def _check_files(what: str, values: Mapping[str, Any]) -> None:
+def check_files(what: str, values: Mapping[str, Any]) -> None:
     """Check what is brought into the working directory: that it is there, and that nothing is there twice."""
     made: dict[str, str] = {}
     for source, target in values.get("templates", ()):
@@ -161,6 +158,8 @@ def _check_files(what: str, values: Mapping[str, Any]) -> None:
         if not Path(source).is_file():
             raise ObjectiveError(f"{what}['templates'] names {source}, which is not a file.")
         made[target.split("/")[0]] = f"{what}['templates'] ({source})"
+    for extra in values.get("copy", ()):
+        _exists(f"{what}['copy']", extra)
     for option in ("inputs", "link"):
         for source in values.get(option, ()):
             _exists(f"{what}['{option}']", source)
@@ -189,7 +188,7 @@ def _check_files(what: str, values: Mapping[str, Any]) -> None:
             )
 
 
-def _checked(what: str, known: Mapping[str, checks.Check], options: object) -> dict[str, Any]:
+def checked(what: str, known: Mapping[str, checks.Check], options: object) -> dict[str, Any]:
     if options is None:
         return {}
     if not isinstance(options, Mapping):
@@ -215,7 +214,7 @@ def _checked(what: str, known: Mapping[str, checks.Check], options: object) -> d
 def _image(image: object, engine: str) -> str:
     text = checks.a_text("container_image", image, "an image's name or path")
     if text.startswith("-"):
-        raise checks.wrong("container_image", text, "an image's name or path, which does not start with '-'")
+        raise wrong_value("container_image", text, "an image's name or path, which does not start with '-'")
     path = Path(text).expanduser()
     looks_like_path = text.startswith(("/", "./", "../", "~")) or path.suffix in _IMAGE_SUFFIXES
     looks_like_path |= text.endswith(ARCHIVES) and ":" not in text
@@ -244,29 +243,29 @@ _FILE_CHECKS: dict[str, checks.Check] = {
     "output_limit": checks.megabytes,
 }
 
-_SCRIPT_CHECKS: dict[str, checks.Check] = {
+SCRIPT_OPTIONS: dict[str, checks.Check] = {
     "interpreter": checks.command,
     "args": checks.words,
     "environment": checks.environment,
     "timeout": checks.seconds,
     "working_directory": checks.absolute,
     "copy": checks.paths,
-    "parameters_format": checks.choice(*FORMATS),
+    "parameters_format": checks.Choice(FORMATS),
     "link": checks.paths,
     "in_place": checks.yes_or_no,
     **_FILE_CHECKS,
     **_CHECKPOINT_CHECKS,
 }
 
-_CONTAINER_CHECKS: dict[str, checks.Check] = {
-    "engine": checks.choice("auto", *ENGINES),
+CONTAINER_OPTIONS: dict[str, checks.Check] = {
+    "engine": checks.Choice(("auto", *ENGINES)),
     "volumes": checks.volumes,
     "env_vars": checks.environment,
     "gpus": checks.gpus,
     "workdir": checks.inside,
     "extra_args": checks.words,
-    "network": checks.choice("host", "none"),
-    "user": checks.choice("auto", "self", "root", "image"),
+    "network": checks.Choice(("host", "none")),
+    "user": checks.Choice(("auto", "self", "root", "image")),
     "image_cache": checks.absolute,
     "timeout": checks.seconds,
     **_FILE_CHECKS,

@@ -100,13 +100,16 @@ class WorkerExecutor(SlurmExecutor):
                 transient=True,
             ) from None
 
-    def _write(self, name: str, command: Sequence[str], count: int, offset: int) -> Path:
+    def text(self, name: str, command: Sequence[str], count: int, offset: int) -> str:
+        """The batch script of so many tasks."""
         self.parameters.update(job_name=name, map_count=count, array_parallelism=count)
         # Under srun the command has to be a program; alone it takes the place of the shell.
         words = shlex.join(command) if self.parameters["use_srun"] else f"exec {shlex.join(command)}"
+        return self._make_submission_file_text(f'{words} "$((SLURM_ARRAY_TASK_ID + {offset}))"', name)
+
+    def _write(self, name: str, command: Sequence[str], count: int, offset: int) -> Path:
         script: Path = self.folder / f"{name}.sh"
-        text = self._make_submission_file_text(f'{words} "$((SLURM_ARRAY_TASK_ID + {offset}))"', name)
-        atomic.write(script, text)
+        atomic.write(script, self.text(name, command, count, offset))
         return script
 
     def refusal(self, execute: Callable[[Sequence[str]], Completed]) -> str:

@@ -106,6 +106,10 @@ class PackedJobs:
         atomic.make_directory(files.reports)
         return self._expanded(batch, self._jobs.submit(PackBatch.of(batch, self._size)))
 
+    def script(self, batch: Batch) -> str:
+        """The batch script of a batch's packs."""
+        return self._jobs.script(PackBatch.of(batch, self._size))
+
     def poll(self, jobs: Sequence[str]) -> dict[str, JobStatus]:
         """One query for the Slurm jobs, and one file for each of which something is reported."""
         places = {job: split for job in jobs if (split := split_id(job)) is not None}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from axsched_hpc.core.config import whole_number
-from axsched_hpc.core.errors import ConfigError, did_you_mean
+from axsched_hpc.core.errors import ConfigError, did_you_mean, wrong_value
 
 # sbatch(1), --time: minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]].
 TIME = re.compile(r"(\d+-\d+(:\d+){0,2}|\d+(:\d+){0,2}|infinite|unlimited)", re.IGNORECASE)
@@ -36,13 +36,17 @@ def checked_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
     if config is not None and not isinstance(config, Mapping):
         raise ConfigError(f"SlurmRunner(config=...) takes a dict of options, not {type(config).__name__}.")
     for key, value in (config or {}).items():
-        check = _CHECKS.get(key)
+        check = CHECKS.get(key)
         if check is None:
             raise ConfigError(
                 f"Unknown key {key!r} in SlurmRunner's config.{did_you_mean(str(key), _CONFIG)}"
             )
         values[key] = check(f"config[{key!r}]", value)
     return values
+
+
+def _wrong(name: str, value: object, wanted: str) -> ConfigError:
+    return wrong_value(name, value, wanted, f"{name} is {value!r}, but takes {wanted}.")
 
 
 def lines(name: str, value: Any) -> list[str]:
@@ -52,14 +56,14 @@ def lines(name: str, value: Any) -> list[str]:
         or not isinstance(value, list | tuple)
         or not all(isinstance(v, str) for v in value)
     ):
-        raise ConfigError(f"{name} is {value!r}, but takes a list of strings.")
+        raise _wrong(name, value, "a list of strings")
     return list(value)
 
 
 def environment(name: str, value: Any) -> dict[str, str]:
     """Variables, as texts."""
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{name} is {value!r}, but takes a dict of variables.")
+        raise _wrong(name, value, "a dict of variables")
     for variable, text in value.items():
         if not isinstance(variable, str) or not _VARIABLE.fullmatch(variable):
             raise ConfigError(f"{name}: {variable!r} is no name of an environment variable.")
@@ -91,28 +95,29 @@ def sbatch_options(name: str, value: Any) -> dict[str, Any]:
     return options
 
 
-def _array_size(name: str, value: Any) -> int:
+def array_size(name: str, value: Any) -> int:
+    """The most tasks of one job array."""
     return whole_number(name, value, 1)
 
 
-_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "modules": lines,
     "setup": lines,
     "environment": environment,
     "sbatch_options": sbatch_options,
-    "max_array_size": _array_size,
+    "max_array_size": array_size,
 }
 
 
 def word(name: str, value: Any) -> str:
     """A name, such as that of a partition."""
     if not isinstance(value, str) or not value.strip() or "\n" in value:
-        raise ConfigError(f"{name} is {value!r}, but takes a name, or None for the site's default.")
+        raise _wrong(name, value, "a name, or None for the site's default")
     return value
 
 
 def matching(name: str, value: Any, pattern: re.Pattern[str], wanted: str) -> str:
     """A text or number that looks like what is wanted."""
     if isinstance(value, bool) or not isinstance(value, str | int) or not pattern.fullmatch(str(value)):
-        raise ConfigError(f"{name} is {value!r}, but takes {wanted}.")
+        raise _wrong(name, value, wanted)
     return str(value)

@@ -120,6 +120,14 @@ class SlurmJobs:
             jobs.update({offset + task: f"{array}_{task}" for task in range(count)})
         return jobs
 
+    def script(self, batch: Batch) -> str:
+        """The batch script of the first of a batch's arrays, of which nothing is written or submitted."""
+        from axsched_hpc.runners.executors import worker_executor
+
+        parameters = requesting(self._parameters, batch.request, warning=batch.warning)
+        name, offset, count = self._arrays(batch)[0]
+        return worker_executor(batch.folder, parameters).text(name, batch.command(), count, offset)
+
     def poll(self, jobs: Sequence[str]) -> dict[str, JobStatus]:
         """One squeue for all jobs, and one sacct where that leaves a question and the site keeps records."""
         # A single malformed id makes squeue refuse the whole query.

@@ -13,6 +13,7 @@ from axsched_hpc.core.request import Asked
 from axsched_hpc.runners.base import BaseRunner, Batch, JobStatus, Usage
 from axsched_hpc.runners.debug_jobs import DebugJobs
 from axsched_hpc.runners.local_jobs import LocalJobs
+from axsched_hpc.runners.packed_jobs import PackedJobs
 from axsched_hpc.runners.settings import remembered
 from axsched_hpc.runners.slurm_jobs import SlurmJobs
 from axsched_hpc.runners.submitit_jobs import SubmititJobs
@@ -99,6 +100,10 @@ class SubmititRunner(BaseRunner):
     def submit(self, batch: Batch) -> Mapping[int, str]:
         """See :meth:`axsched_hpc.BaseRunner.submit`."""
         return self._jobs.submit(batch)
+
+    def script(self, batch: Batch) -> str | None:
+        """The batch script by which a batch would be submitted; None where there is none."""
+        return self._jobs.script(batch) if isinstance(self._jobs, SlurmJobs | PackedJobs) else None
 
     def poll(self, jobs: Sequence[str]) -> Mapping[str, JobStatus]:
         """See :meth:`axsched_hpc.BaseRunner.poll`."""

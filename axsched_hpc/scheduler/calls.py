@@ -40,11 +40,16 @@ class Calls:
         #: What enqueues is counted by itself: a line more of it in a script shifts no other call.
         self._enqueued = 0
 
+    def base(self) -> int:
+        """The number of trials before the next call of ``run_optimization``."""
+        earlier, ledger = self._peek(RUN)[1], self._session.ledger
+        return earlier.base if earlier is not None else ledger.own - ledger.left_to_run()
+
     def begin_run(self, max_trials: int, *, synchronous: bool) -> Call:
         """Begin, go on with, or recognise as done a call of ``run_optimization``."""
         ledger = self._session.ledger
         ordinal, earlier = self._peek(RUN)
-        base = earlier.base if earlier is not None else ledger.own - ledger.left_to_run()
+        base = self.base()
         ended = ledger.ended_calls.get(ordinal)
         # A call whose time was over, or for which Ax had no more points, had reached its end with fewer
         # trials.

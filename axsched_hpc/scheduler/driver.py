@@ -138,8 +138,10 @@ class Driver:
             self.session.bridge.warm.set_baseline(point)
             self.session.adopt()
 
-    def optimise(self, max_trials: int, *, synchronous: bool, limit: float | None) -> dict[str, Any]:
-        """Run up to so many more trials; ``limit`` is in seconds."""
+    def optimise(
+        self, max_trials: int, *, synchronous: bool, limit: float | None, total: bool = False
+    ) -> dict[str, Any]:
+        """Run up to so many more trials, or until there are so many in total; ``limit`` is in seconds."""
         session = self.session
         deadline = None if limit is None else self._clock.monotonic() + limit
         with self._interruptible(deadline) as interrupts:
@@ -151,6 +153,8 @@ class Driver:
                 )
             baseline.check(session.problem)
             loop = self._prepared()
+            if total:
+                max_trials = max(0, max_trials - self._calls.base())
             call = self._calls.begin_run(max_trials, synchronous=synchronous)
             if call.done:
                 log.warning(

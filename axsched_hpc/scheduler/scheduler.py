@@ -177,10 +177,32 @@ class AxScheduler(SetsObjective, StartsWarm):
         KeyboardInterrupt, SystemExit
             A signal came; everything is saved, and cluster jobs go on.
         """
-        whole_number("max_trials", max_trials)
+        return self._run(max_trials, timeout, synchronous, total=False)
+
+    def run_to(
+        self, total: int, timeout: float | None = None, synchronous: bool | None = None
+    ) -> dict[str, Any]:
+        """Run until the experiment has ``total`` trials, those of earlier runs included.
+
+        A script that makes this call again after its end runs nothing, or what a larger total adds. For all
+        else it is :meth:`run_optimization`.
+
+        Parameters
+        ----------
+        total
+            Trials of the experiment, in whatever state.
+        timeout, synchronous
+            As for :meth:`run_optimization`.
+        """
+        return self._run(total, timeout, synchronous, total=True)
+
+    def _run(
+        self, trials: int, timeout: float | None, synchronous: bool | None, *, total: bool
+    ) -> dict[str, Any]:
+        whole_number("total" if total else "max_trials", trials)
         limit = None if timeout is None else duration("timeout", timeout)
         rounds = self._config.synchronous if synchronous is None else boolean("synchronous", synchronous)
-        return self._opened().optimise(max_trials, synchronous=rounds, limit=limit)
+        return self._opened().optimise(trials, synchronous=rounds, limit=limit, total=total)
 
     @contextmanager
     def batch_trial_context(self) -> Iterator[BatchTrialContext]:

@@ -7,7 +7,6 @@ values mean is checked by whom they are for; here are the file, its place, and i
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from axsched_hpc.core.errors import ConfigError, did_you_mean
+from axsched_hpc.io import yaml_text
 from axsched_hpc.slurm import templates
 
 #: Names the profile where nothing else does.
@@ -124,20 +124,11 @@ def parse(text: str, where: str) -> Profile:
     ConfigError
         It is no YAML, or not of this form; names the line.
     """
-    import yaml
-
-    try:
-        loader = _loader()(text)
-        node = loader.get_single_node()
-        lines: dict[tuple[str, ...], int] = {}
-        _note_lines(node, (), lines, where)
-        data = loader.construct_document(node) if node is not None else None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        what = " ".join(part for part in (error.context, error.problem) if part)
-        raise _wrong(where, mark.line + 1 if mark else None, f"this is no YAML: {what}.") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise _wrong(where, None, f"this is no YAML: {' '.join(str(error).split())}.") from None
+    found = yaml_text.read(text)
+    for line, what in found.problems:
+        raise _wrong(where, line, what)
+    data = found.data
+    lines = {tuple(map(str, way)): line for way, line in found.lines.items()}
     if data is None:
         return Profile(where)
     if not isinstance(data, dict):
@@ -190,43 +181,3 @@ def _read(path: Path, *, trusted: bool) -> str:
 def _wrong(where: str, line: int | None, what: str) -> ConfigError:
     place = f"{where}, line {line}" if line is not None else where
     return ConfigError(f"Profile {place}: {what}")
-
-
-def _note_lines(node: Any, path: tuple[str, ...], lines: dict[tuple[str, ...], int], where: str) -> None:
-    import yaml
-
-    if not isinstance(node, yaml.MappingNode):
-        return
-    for key, value in node.value:
-        inner = (*path, str(key.value))
-        line = key.start_mark.line + 1
-        if inner in lines:
-            raise _wrong(where, line, f"{inner[-1]!r} is there already, in line {lines[inner]}.")
-        lines[inner] = line
-        # Deeper ones are data, and an alias may lead back to where it stands.
-        if len(inner) < 4:
-            _note_lines(value, inner, lines, where)
-
-
-def _loader() -> Any:
-    """PyYAML's safe loader, without YAML 1.1's numbers of base 60 (``12:00:00`` is a time, and would be
-    43200), its octal numbers (``010``) and its dates.
-    """
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    tags = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp")}
-    Loader.yaml_implicit_resolvers = {
-        first: [rule for rule in rules if rule[0] not in tags]
-        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-    digits = list("-+0123456789")
-    Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"[-+]?[0-9]+(\.[0-9]+([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)$"),
-        digits,
-    )
-    Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9][0-9]*)$"), digits)
-    return Loader

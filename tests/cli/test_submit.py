@@ -10,6 +10,7 @@ import pytest
 
 from axsched_hpc.commands.driver import default_name
 from axsched_hpc.core.errors import ConfigError
+from axsched_hpc.project.reading import ProjectError
 from axsched_hpc.slurm import profile, templates
 from tests.cli.driver_kit import axsched
 
@@ -50,6 +51,21 @@ def test_a_program_runs_itself() -> None:
     assert f"\ncommand=({sys.executable} {Path('go').absolute()})\n" in script_of("go")
     Path("go").chmod(0o700)
     assert f"\ncommand=({Path('go').absolute()})\n" in script_of("go")
+
+
+def test_a_project_file_is_checked_and_run() -> None:
+    Path("fit.yaml").write_text(
+        "parameters: {x: {type: bool}}\nobjectives: {y: minimize}\nobjective: {script: train.py}\n"
+        "budget: {trials: 2}\n"
+    )
+    script = script_of("fit.yaml")
+    command = f"{sys.executable} -m axsched_hpc run {Path('fit.yaml').absolute()}"
+    assert f"\ncommand=({command})\n" in script
+    assert "\n#SBATCH --job-name=axsched-fit-" in script
+    Path("fit.yaml").write_text("budget: {}\n")
+    done = axsched("submit", "--dry-run", "fit.yaml")
+    assert isinstance(done.exception, ProjectError)
+    assert f"{Path('fit.yaml').absolute()}:1: budget lacks 'trials'.\n" in str(done.exception)
 
 
 def test_options_count_more_than_the_profile_and_it_more_than_variables(

@@ -74,7 +74,7 @@ def test_every_option_is_documented_with_its_default() -> None:
 
 def test_every_option_of_scripts_and_containers_is_documented() -> None:
     page = (DOCS / "reference/objectives.md").read_text(encoding="utf-8")
-    for heading, checks in (("A script", spec._SCRIPT_CHECKS), ("A container", spec._CONTAINER_CHECKS)):
+    for heading, checks in (("A script", spec.SCRIPT_OPTIONS), ("A container", spec.CONTAINER_OPTIONS)):
         section = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
         table = section.split("| option |")[1].split("\n\n")[0]
         assert set(re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)) == set(checks)

@@ -24,13 +24,14 @@ pytestmark = pytest.mark.timeout(300)
 FOLDER = ROOT / "slurm_templates"
 TEMPLATES = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*") if path.is_file())
 NOT_SOURCE = (".git", ".venv", "build", "dist", "_build", "*.egg-info", "__pycache__", ".*_cache", "outputs")
-# What an installed package is asked: its template names, whether it is marked as typed, where it lies.
+# What an installed package is asked: its template names, whether it is marked as typed and has
+# the schema, where it lies.
 QUESTION = """
 from importlib.resources import files
 package = files("axsched_hpc")
 folder = package / "slurm_templates"
 print(*sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()))
-print((package / "py.typed").is_file())
+print((package / "py.typed").is_file() and (package / "project/axsched.schema.json").is_file())
 print(package)
 """
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from axsched_hpc.core.errors import ConfigError, did_you_mean
+from axsched_hpc.core.errors import ConfigError, did_you_mean, wrong_value
 from axsched_hpc.objectives import checks
 from axsched_hpc.objectives.extraction import paths
 from axsched_hpc.objectives.kinds import LOGS, Extraction
@@ -29,7 +29,7 @@ def extractions(name: str, value: object) -> tuple[Extraction, ...]:
         Anything in it is wrong; the message names the option, and what it takes.
     """
     if not isinstance(value, Mapping) or not value:
-        raise checks.wrong(name, value, f"a dict from metrics to where they stand, such as {_EXAMPLE}")
+        raise wrong_value(name, value, f"a dict from metrics to where they stand, such as {_EXAMPLE}")
     return tuple(_extraction(name, metric, asked) for metric, asked in value.items())
 
 
@@ -38,7 +38,7 @@ def _extraction(name: str, metric: object, asked: object) -> Extraction:
         raise ConfigError(f"{name} has the key {metric!r:.80}, which is no name of a metric.")
     where = f"{name}[{metric!r}]"
     if not isinstance(asked, Mapping):
-        raise checks.wrong(where, asked, 'a dict, such as {"file": "out.log", "regex": r"^loss = (\\S+)"}')
+        raise wrong_value(where, asked, 'a dict, such as {"file": "out.log", "regex": r"^loss = (\\S+)"}')
     for key in asked:
         if key not in _KEYS:
             raise ConfigError(f"Unknown key {key!r:.80} in {where}.{did_you_mean(str(key), _KEYS)}")
@@ -76,9 +76,9 @@ def _file(name: str, value: object) -> str:
 
 def _which(name: str, value: object) -> str | int:
     if isinstance(value, str):
-        return str(checks.choice(*_WHICH)(name, value))
+        return str(checks.Choice(_WHICH)(name, value))
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _LARGEST_INDEX:
-        raise checks.wrong(
+        raise wrong_value(
             name, value, f"{', '.join(map(repr, _WHICH))}, or an index, counted from 0, or from the end"
         )
     return value
@@ -86,9 +86,7 @@ def _which(name: str, value: object) -> str | int:
 
 def _separator(name: str, value: object) -> str:
     if not isinstance(value, str) or len(value) != 1 or value in '"#\r\n\0' or value.isalnum():
-        raise checks.wrong(
-            name, value, "one character, such as ',' or '\\t', or ' ' for any number of blanks"
-        )
+        raise wrong_value(name, value, "one character, such as ',' or '\\t', or ' ' for any number of blanks")
     return value
 
 
@@ -128,13 +126,13 @@ def _column(name: str, value: object) -> str | int:
 def _array(name: str, value: object) -> str:
     text = checks.a_text(name, value, "the path of an array, such as '/forces/drag'")
     if not text.strip("/"):
-        raise checks.wrong(name, value, "the path of an array, such as '/forces/drag'")
+        raise wrong_value(name, value, "the path of an array, such as '/forces/drag'")
     return text
 
 
 def _yes(name: str, value: object) -> str:
     if value is not True:
-        raise checks.wrong(name, value, "True")
+        raise wrong_value(name, value, "True")
     return ""
 
 

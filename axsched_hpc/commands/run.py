@@ -1,0 +1,274 @@
+"""``axsched run``: an experiment that stands in a file, without a script."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import shlex
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from axsched_hpc.commands.output import show
+from axsched_hpc.core.errors import AxSchedError, ExperimentMismatchError, plural
+from axsched_hpc.core.sizes import time_text
+from axsched_hpc.io.layout import Layout
+
+if TYPE_CHECKING:
+    from axsched_hpc.core.ledger import Ledger
+    from axsched_hpc.project.model import Project
+    from axsched_hpc.scheduler.scheduler import AxScheduler
+
+log = logging.getLogger("axsched_hpc")
+
+_WORDS = (
+    ("another experiment than the one passed in", "another experiment than this file"),
+    (
+        "Use another job_output_dir for the new one, or pass in the same definition",
+        "Name another directory in the file for the new one, or take the change back",
+    ),
+    (" here", " in the file"),
+)
+
+#: The most trials that a dry run shows: each costs Ax some time.
+_SHOWN = 5
+
+
+@click.command(short_help="Run an experiment that stands in a file.")
+@click.argument("file", metavar="[FILE]", default="axsched.yaml", type=click.Path())
+@click.option("--dry-run", is_flag=True, help="Show the first trials and their job, and run nothing.")
+@click.option("--schema", is_flag=True, help="Print the file's JSON Schema, for editors.")
+def run(file: str, dry_run: bool, schema: bool) -> None:
+    """Run the experiment that FILE (default: axsched.yaml) describes, up to its budget.
+
+    The file is checked as a whole before anything starts. Run it again after a stop, or with a larger budget,
+    to go on. The exit code is 2 where the file is wrong, and 75 where a job's time was nearly over.
+    """
+    # Here, since every other command would pay for it.
+    from axsched_hpc.project import schema as schemas
+    from axsched_hpc.project.reading import ProjectError, load
+
+    if schema:
+        click.echo(schemas.shipped(), nl=False)
+        return
+    path = Path(file)
+    try:
+        project = load(path)
+        os.chdir(path.absolute().parent)
+        function = _function(project, file)
+    except ProjectError as error:
+        show(str(error), err=True)
+        sys.exit(2)
+    # What Ax's parts warn each other of is nothing that a file could change.
+    warnings.filterwarnings("ignore", module=r"(ax|botorch|gpytorch|linear_operator|torch)\.")
+    if dry_run:
+        _show(project)
+    else:
+        _run(project, function)
+
+
+# ---------------------------------------------------------------- running
+
+
+def _run(project: Project, function: Callable[..., Any] | None) -> None:
+    layout = Layout.at(project.config["job_output_dir"])
+    before, spent = _so_far(layout)
+    left = None if project.seconds is None else project.seconds - spent
+    if left is not None and left <= 0:
+        raise AxSchedError(
+            f"The time of this experiment is over: budget.time is {time_text(project.seconds or 0)}, and it "
+            f"has run for {time_text(spent)}. Nothing was started. Raise budget.time to go on."
+        )
+    if before is not None and len(before.trials) >= project.trials and not before.active:
+        trials = plural(project.trials, "trial")
+        click.echo(f"{layout.root} has its {trials} already. Raise budget.trials to go on.\n")
+        _print_best(layout)
+        return
+    logging.basicConfig(format="%(message)s")
+    log.setLevel(logging.INFO)
+    rounds = bool(project.config.get("synchronous", True))
+    with _in_words_of_the_file(), _scheduler(project) as scheduler:
+        _set_objective(scheduler, project, function)
+        scheduler.run_to(project.trials, timeout=left, synchronous=rounds)
+    click.echo()
+    _print_best(layout)
+
+
+def _scheduler(project: Project) -> AxScheduler:
+    from axsched_hpc.project.place import made
+
+    runner = made(project.where)
+    log.info("Loading Ax.")
+    with _quiet():
+        from axsched_hpc.ax_bridge.building import client_of, stopping_of
+        from axsched_hpc.scheduler.scheduler import AxScheduler
+
+        client, stopping = client_of(project), stopping_of(project)
+    return AxScheduler(client, runner, {**project.config, **stopping})
+
+
+def _set_objective(scheduler: AxScheduler, project: Project, function: Callable[..., Any] | None) -> None:
+    from axsched_hpc.project.model import Function
+
+    objective = project.objective
+    if isinstance(objective, Function):
+        assert function is not None
+        scheduler.set_objective_function(
+            function, checkpointable=objective.checkpointable, warning=objective.warning
+        )
+    else:
+        scheduler._set_objective(objective)
+
+
+def _function(project: Project, file: str) -> Callable[..., Any] | None:
+    """The function that is the objective, imported from the current directory or from what is installed.
+
+    Raises
+    ------
+    ProjectError
+        There is none of that name, or its module fails.
+    """
+    from axsched_hpc.project.model import Function
+    from axsched_hpc.project.reading import ProjectError
+
+    objective = project.objective
+    if not isinstance(objective, Function):
+        return None
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        function = getattr(importlib.import_module(objective.module), objective.name, None)
+    except Exception as error:
+        what = f"the module {objective.module!r} cannot be imported: {type(error).__name__}: {error}"
+        raise ProjectError([f"{file}: objective.function: {what}."]) from error
+    if not callable(function):
+        what = f"the module {objective.module!r} has no function {objective.name!r}"
+        raise ProjectError([f"{file}: objective.function: {what}."])
+    return cast("Callable[..., Any]", function)
+
+
+def _so_far(layout: Layout) -> tuple[Ledger | None, float]:
+    """What the journal says, where there is one, and for how many seconds drivers have run."""
+    from axsched_hpc.store import journal
+
+    if not layout.journal.is_dir() or not journal.epochs(layout.journal):
+        return None, 0.0
+    segments = journal.read(layout.journal)
+    spans = (segment.events[-1].time - segment.events[0].time for segment in segments if segment.events)
+    return journal.replay(segments), sum(max(0.0, span) for span in spans)
+
+
+def _print_best(layout: Layout) -> None:
+    from axsched_hpc.reporting.best import best_text
+    from axsched_hpc.reporting.reading import read_experiment
+
+    show(best_text(read_experiment(layout.root)))
+
+
+@contextmanager
+def _in_words_of_the_file() -> Iterator[None]:
+    """What is said to people who write scripts, to those who write files."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        # It has been told of already; the exit code is the shell's.
+        sys.exit(128 + signal.SIGINT)
+    except ExperimentMismatchError as error:
+        text = str(error)
+        for theirs, ours in _WORDS:
+            text = text.replace(theirs, ours)
+        raise ExperimentMismatchError(text) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the lines by which Ax tells of its own settings."""
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+# ---------------------------------------------------------------- a dry run
+
+
+def _show(project: Project) -> None:
+    from axsched_hpc.project.place import made
+
+    layout = Layout.at(project.config["job_output_dir"])
+    ledger, spent = _so_far(layout)
+    runner = made(project.where)
+    left = max(0, project.trials - (ledger.own if ledger is not None else 0))
+    click.echo(
+        f"{layout.root}: {left} of {plural(project.trials, 'trial')} to run, "
+        f"up to {runner.max_parallel} at a time ({project.where.type})."
+    )
+    if project.seconds is not None and spent:
+        click.echo(f"It has run for {time_text(spent)} of {time_text(project.seconds)}.")
+    at_once = min(left, runner.max_parallel)
+    points = _points(project, layout, min(at_once, _SHOWN), new=ledger is None) if at_once else []
+    if points:
+        click.echo("\nThe next trials:" if ledger is not None else "\nThe first trials:")
+    for trial, point in points:
+        click.echo(f"  {trial}: " + ", ".join(f"{name} = {value!r}" for name, value in point.items()))
+    click.echo("\nA trial runs:\n  " + _command(project, points[0][1] if points else {}))
+    first = points[0][0] if points else 0
+    script = _script(project, runner, layout, range(first, first + max(1, at_once)))
+    if script is not None:
+        click.echo(f"\nThe batch script of such trials:\n\n{script.rstrip()}")
+
+
+def _points(project: Project, layout: Layout, number: int, *, new: bool) -> list[tuple[int, dict[str, Any]]]:
+    """The next points, asked of a copy of the experiment."""
+    with _quiet():
+        from axsched_hpc.ax_bridge.bridge import AxBridge
+        from axsched_hpc.ax_bridge.building import client_of
+        from axsched_hpc.loop.opening import refuse_another
+
+        bridge = AxBridge.from_input(client_of(project))
+        with _in_words_of_the_file():
+            refuse_another(layout, bridge)
+        if not new:
+            # The snapshot is a cache, and a driver may not have come to write one.
+            source = layout.snapshot if layout.snapshot.exists() else layout.definition
+            bridge = AxBridge.from_text(source.read_text(encoding="utf-8"), str(source))
+        found = []
+        if new and project.baseline is not None:
+            found.append(bridge.attach(project.baseline, time=time.time()))
+        found += bridge.ask(number - len(found), time=time.time()).candidates
+    return [(each.trial, each.parameters) for each in found]
+
+
+def _command(project: Project, point: dict[str, Any]) -> str:
+    from axsched_hpc.io.parameters import as_text
+    from axsched_hpc.objectives.kinds import ContainerObjective, ScriptObjective
+    from axsched_hpc.objectives.placeholders import expand
+    from axsched_hpc.objectives.script import argv_of
+
+    objective = project.objective
+    values = {name: as_text(value) for name, value in point.items()}
+    if isinstance(objective, ScriptObjective):
+        return shlex.join(argv_of(objective, Path(objective.source), values))
+    if isinstance(objective, ContainerObjective):
+        return f"{shlex.join(expand(objective.command, values))}\n  in the container {objective.image}"
+    return f"{objective.module}:{objective.name}({point})"
+
+
+def _script(project: Project, runner: Any, layout: Layout, trials: range) -> str | None:
+    from axsched_hpc.runners.base import Batch, BatchAttempt
+
+    token = "axs-dry-run"
+    attempts = tuple(BatchAttempt(trial, 1, layout.attempt(trial, 1).root) for trial in trials)
+    batch = Batch(
+        token, layout.manifest(token), attempts, layout.batch(token), warning=project.objective.warning
+    )
+    script: str | None = runner.script(batch)
+    return script
