@@ -66,12 +66,9 @@ class Observed:
         """Let Ax's models see no curve of a trial that still runs, which so is pending to them, as any other
         that runs: they would take its newest point for its value, and no longer count it as pending.
         """
-        data, trials = self._experiment.data, self._experiment.trials
-        seen = [
-            row
-            for row in data._data_rows
-            if not (_on_curve(row) and trials[row.trial_index].status.is_running)
-        ]
+        data = self._experiment.data
+        running = {index for index, trial in self._experiment.trials.items() if trial.status.is_running}
+        seen = [row for row in data._data_rows if row.trial_index not in running or _step(row) is None]
         if len(seen) < len(data._data_rows):
             self._experiment.data = appended(Data(), seen)
         try:
@@ -90,8 +87,8 @@ class Observed:
         for row in rows:
             self._by_trial.setdefault(row.trial_index, []).append(row)
             self._keys.add(_key(row))
-            if _on_curve(row):
-                self._last[row.trial_index] = max(self._last.get(row.trial_index, 0), int(row.step))
+            if (step := _step(row)) is not None:
+                self._last[row.trial_index] = max(self._last.get(row.trial_index, 0), step)
 
 
 def appended(data: Data, rows: Sequence[DataRow]) -> Data:
@@ -107,8 +104,9 @@ def moment(value: Any) -> str | None:
     return str(value) if value == value else None
 
 
-def _on_curve(row: DataRow) -> bool:
-    return row.step is not None and isfinite(row.step)
+def _step(row: DataRow) -> int | None:
+    """The step of a curve's point; None where a row is none."""
+    return int(row.step) if row.step is not None and isfinite(row.step) else None
 
 
 def _key(row: DataRow) -> _Key:
