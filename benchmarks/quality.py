@@ -5,7 +5,8 @@ and bridge; the cluster and its clock are simulated (ways.py). For each problem 
 
 - `rounds`: Ax's `get_next_trials` and `complete_trial` as its tutorials have it, in rounds of as many trials
   as there are slots;
-- `ours`: asynchronous, in as many slots, for the time that the rounds take;
+- `ours, rounds`: the driver's synchronous mode, with as many trials in as many slots;
+- `ours`: its asynchronous mode, in as many slots, for the time that the rounds take;
 - `ours, one` and `Ax, one`: one trial at a time. Both have to suggest the same points, to the last digit;
 - `orchestrator`: Ax's own asynchronous `Client.run_trials`, on the first problem, for as many trials as ours.
 
@@ -44,7 +45,16 @@ from benchmarks.machine import machine  # noqa: E402
 from benchmarks.problems import PROBLEMS, Problem  # noqa: E402
 from benchmarks.ways import Ran  # noqa: E402
 
-OURS, ROUNDS, OURS_ONE, AX_ONE, ORCHESTRATOR = "ours", "rounds", "ours, one", "Ax, one", "orchestrator"
+OURS, OURS_ROUNDS, OURS_ONE = "ours", "ours, rounds", "ours, one"
+ROUNDS, AX_ONE, ORCHESTRATOR = "rounds", "Ax, one", "orchestrator"
+
+#: Which ways are set side by side, and at what that is equal.
+COMPARISONS = (
+    (OURS_ROUNDS, ROUNDS, "trials"),
+    (OURS, ROUNDS, "trials"),
+    (OURS, ROUNDS, "time"),
+    (OURS, ORCHESTRATOR, "time"),
+)
 
 #: Trials of the runs of one at a time: Sobol's five, then five of a model.
 ALONE = 10
@@ -109,6 +119,7 @@ def carry_out(store: Store, problems: Sequence[Problem], seeds: int) -> None:
     for seed in range(seeds):
         for p in problems:
             limit = end(run(p, seed, ROUNDS, ways.rounds, slots=slots, trials=trials))
+            run(p, seed, OURS_ROUNDS, ways.ours, slots=slots, trials=trials, synchronous=True)
             run(p, seed, OURS, ways.ours, slots=slots, limit=limit)
     for seed in range(seeds):
         for p in problems:
@@ -147,33 +158,32 @@ def missing(problem: Problem, trials: Iterable[Ran]) -> float:
     return problem.miss([each.values for each in trials if each.values is not None])
 
 
-def compared(store: Store, problem: Problem, way: str) -> list[dict[str, Any]]:
-    """Ours beside another way on one problem, a row per measure; none where they have no seed in common."""
-    seeds = store.seeds(problem.name, OURS, ROUNDS, way)
+def compared(store: Store, problem: Problem, ours: str, theirs: str, equal: str) -> list[dict[str, Any]]:
+    """Two ways on one problem, a row per measure; none where they have no seed in common."""
+    seeds = store.seeds(problem.name, ROUNDS, ours, theirs)
+    if not seeds:
+        return []
     limits = [end(run) for run in store.of(problem.name, ROUNDS, seeds)]
-    pair = [store.of(problem.name, each, seeds) for each in (OURS, way)]
     number = store.setting["trials"]
+    at = f"{number} trials" if equal == "trials" else f"{statistics.median(limits) / 3600:.1f} h"
+
+    def measured(way: str, measure: Callable[[list[Ran]], float]) -> list[float]:
+        runs = zip(store.of(problem.name, way, seeds), limits, strict=True)
+        return [
+            measure([t for t in run if (t.trial < number if equal == "trials" else t.ended <= limit)])
+            for run, limit in runs
+        ]
+
     measures: dict[str, Callable[[list[Ran]], float]] = {problem.measure: lambda run: missing(problem, run)}
     if problem.curve is not None:
         measures["epochs"] = lambda run: sum(each.epochs for each in run)
-    rows = []
-
-    def compare(at: str, kept: list[list[list[Ran]]]) -> None:
-        for name, measure in measures.items():
-            row = {"problem": problem.name, "way": way, "seeds": len(seeds), "at": at, "measure": name}
-            rows.append(row | paired(*([measure(run) for run in runs] for runs in kept)))
-
-    if seeds:
-        compare(f"{number} trials", [[[t for t in run if t.trial < number] for run in runs] for runs in pair])
+    if equal == "time":
         measures["trials completed"] = lambda run: sum(each.values is not None for each in run)
-        compare(
-            f"equal time, {statistics.median(limits) / 3600:.1f} h",
-            [
-                [[t for t in run if t.ended <= limit] for run, limit in zip(runs, limits, strict=True)]
-                for runs in pair
-            ],
-        )
-    return rows
+    return [
+        {"problem": problem.name, "ways": [ours, theirs], "seeds": len(seeds), "at": at, "measure": name}
+        | paired(measured(ours, measure), measured(theirs, measure))
+        for name, measure in measures.items()
+    ]
 
 
 def same(store: Store, problem: str) -> tuple[int, int]:
@@ -196,14 +206,14 @@ def progress(store: Store, problem: Problem, way: str) -> list[dict[str, float]]
 
 
 HEAD = """
-| problem | at | measure | ours | | Ax | ours less, more, of seeds | p |
-|---|---|---|---|---|---|---|---|"""
+| problem | at | measure | ours | | Ax | | less, more, seeds | p |
+|---|---|---|---|---|---|---|---|---|"""
 
 
 def show(row: dict[str, Any]) -> None:
     """One comparison, as a line of a Markdown table."""
     ours, theirs = ("{median:.3g} [{low:.3g}, {high:.3g}]".format(**row[each]) for each in ("ours", "theirs"))
-    cells = (row["problem"], row["at"], row["measure"], ours, row["way"], theirs)
+    cells = (row["problem"], row["at"], row["measure"], row["ways"][0], ours, row["ways"][1], theirs)
     print("|", " | ".join(cells), f"| {row['better']}, {row['worse']}, {row['seeds']} | {row['p']:.2g} |")
 
 
@@ -233,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     here = machine("ax-platform", "botorch")
     print(", ".join(f"{key} {value}" for key, value in here.items()))
     print(HEAD)
-    rows = [row for p in problems for way in (ROUNDS, ORCHESTRATOR) for row in compared(store, p, way)]
+    rows = [row for p in problems for which in COMPARISONS for row in compared(store, p, *which)]
     for row in rows:
         show(row)
     print()

@@ -72,10 +72,9 @@ def ours(
     slots: int,
     trials: int = 10**6,
     limit: float | None = None,
+    synchronous: bool = False,
 ) -> list[Ran]:
-    """The stack below AxScheduler, asynchronous, on a simulated runner and clock; until so many trials have
-    ended, or for so many seconds.
-    """
+    """The stack below AxScheduler, on a simulated runner and clock, for so many trials or so many seconds."""
 
     def fate(trial: int, attempt: int, parameters: Mapping[str, object]) -> Fate:
         point, runs = problem.point(parameters), seconds_of(problem, seed, trial)
@@ -95,7 +94,8 @@ def ours(
         session = Session.open(Layout.at(folder), AxBridge.from_input(client), config, clock)
         begun = clock.now()
         session.record(ObjectiveSet(begun, "none", problem.name))
-        goal = Goal(trials, synchronous=False, deadline=None if limit is None else clock.monotonic() + limit)
+        deadline = None if limit is None else clock.monotonic() + limit
+        goal = Goal(trials, synchronous=synchronous, deadline=deadline)
         Loop(session, SimulatedRunner(clock, fate, slots)).run(goal, Interrupts())
         curves = read_curves(folder)
         found = [

@@ -72,12 +72,9 @@ class Observed:
         """Let Ax's models see no curve of a trial that still runs, which so is pending to them, as any other
         that runs: they would take its newest point for its value, and no longer count it as pending.
         """
-        data, trials = self._experiment.data, self._experiment.trials
-        seen = [
-            row
-            for row in data._data_rows
-            if _step(row) is None or not trials[row.trial_index].status.is_running
-        ]
+        data = self._experiment.data
+        running = {index for index, trial in self._experiment.trials.items() if trial.status.is_running}
+        seen = [row for row in data._data_rows if row.trial_index not in running or _step(row) is None]
         if len(seen) < len(data._data_rows):
             self._experiment.data = appended(Data(), seen)
         try:
@@ -97,7 +94,7 @@ class Observed:
             self._by_trial.setdefault(row.trial_index, []).append(row)
             self._keys.add(_key(row))
             if (step := _step(row)) is not None:
-                self._last[row.trial_index] = max(self._last.get(row.trial_index, 0), int(step))
+                self._last[row.trial_index] = max(self._last.get(row.trial_index, 0), step)
 
 
 def appended(data: Data, rows: Sequence[DataRow]) -> Data:
@@ -113,9 +110,9 @@ def moment(value: Any) -> str | None:
     return str(value) if value == value else None
 
 
-def _step(row: DataRow) -> float | None:
-    """That of a point of a curve; None for a value without one."""
-    return row.step if row.step is not None and isfinite(row.step) else None
+def _step(row: DataRow) -> int | None:
+    """The step of a curve's point; None where a row is none."""
+    return int(row.step) if row.step is not None and isfinite(row.step) else None
 
 
 def _key(row: DataRow) -> _Key:

@@ -48,7 +48,7 @@ class Calls:
     def begin_run(self, max_trials: int, *, synchronous: bool) -> Call:
         """Begin, go on with, or recognise as done a call of ``run_optimization``."""
         ledger = self._session.ledger
-        ordinal, earlier = self._peek(RUN)
+        ordinal, _ = self._peek(RUN)
         base = self.base()
         ended = ledger.ended_calls.get(ordinal)
         # A call whose time was over, or for which Ax had no more points, had reached its end with fewer
