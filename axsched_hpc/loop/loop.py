@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from axsched_hpc.core.errors import ClusterUnavailableError, FailureRateError, plural
 from axsched_hpc.core.events import AttemptStarted, Event, StopDecided, TrialAbandoned, TrialStopped
@@ -19,6 +21,9 @@ from axsched_hpc.loop.signals import Interrupts
 from axsched_hpc.loop.stopping import Stopper
 from axsched_hpc.loop.submission import Submitter
 from axsched_hpc.runners.base import BaseRunner
+
+if TYPE_CHECKING:
+    from axsched_hpc.ax_bridge.taking import Candidate
 
 log = logging.getLogger("axsched_hpc")
 
@@ -234,6 +239,8 @@ class Loop:
         )
         exhausted = False
         trials = list(ledger.waiting)[: wanted.submit]
+        if wanted.ask:
+            faults.reach("ask.before")
         taken = self._take(wanted.ask)
         trials += taken
         # After a refusal Ax is asked again when another trial has ended: until then its answer is the same.
@@ -260,25 +267,25 @@ class Loop:
         first = list(islice(ledger.queue.items(), number))
         if not first:
             return []
-        faults.reach("ask.before")
         now = self._clock.now()
-        taken = [session.bridge.take(place, point, time=now, known=ledger.trials) for place, point in first]
-        session.owe(*(candidate.event() for candidate in taken))
-        faults.reach("ask.after")
-        session.record()
-        return [candidate.trial for candidate in taken]
+        return self._recorded(
+            [session.bridge.take(place, point, time=now, known=ledger.trials) for place, point in first]
+        )
 
     def _ask(self, number: int, most: int) -> tuple[list[int], bool]:
         started = self._clock.monotonic()
-        faults.reach("ask.before")
         asked = self._session.bridge.ask(number, time=self._clock.now(), most=most)
-        self._session.owe(*(candidate.event() for candidate in asked.candidates))
-        faults.reach("ask.after")
         self.generating += self._clock.monotonic() - started
         self._told = asked.reason or self._told
         self._refused_at = self._ended() if asked.reason is not None else None
+        return self._recorded(asked.candidates), asked.exhausted
+
+    def _recorded(self, candidates: Sequence[Candidate]) -> list[int]:
+        """Record trials that Ax has now; their numbers."""
+        self._session.owe(*(candidate.event() for candidate in candidates))
+        faults.reach("ask.after")
         self._session.record()
-        return [candidate.trial for candidate in asked.candidates], asked.exhausted
+        return [candidate.trial for candidate in candidates]
 
     def _time_over(self, goal: Goal) -> Stop:
         self._session.patience.insist(self.observe)

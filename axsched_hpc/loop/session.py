@@ -185,6 +185,7 @@ class Session:
         """Record what the user did in Ax by himself, so that a replay has it too: trials that he completed,
         batch trials that he left to be run, and his baseline.
         """
+        self.record()  # what Ax made for this driver and is not recorded yet is none of it
         self.record(*self.bridge.external(self.ledger.trials, time=self.clock.now()))
         known, baseline = self.ledger.baseline, self.bridge.warm.baseline
         if baseline is not None and (known is None or (known.arm, known.parameters) != baseline):

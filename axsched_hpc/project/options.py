@@ -141,6 +141,11 @@ ELSEWHERE = {
     "seed": "seed",
 }
 
+#: Those that a file does not have.
+BY_SCRIPT = {"arms_per_trial": "The trials of a file have one arm each; a script can pass an Experiment."}
+    "arms_per_trial": "A file's trials have one arm each; a script can have more with an Experiment."
+}
+
 
 def scheduler() -> Keys:
     """The other options of the scheduler."""
@@ -148,9 +153,10 @@ def scheduler() -> Keys:
     keys = (
         Key(name, _kind(check), docs.get(name, ""))
         for name, check in config.CHECKS.items()
-        if name not in ELSEWHERE
+        if name not in (*ELSEWHERE, *BY_SCRIPT)
     )
     moved = {name: f"Say it at the top, as {place}." for name, place in ELSEWHERE.items()}
+    moved |= BY_SCRIPT
     return Keys(tuple(keys), "a mapping such as {monitoring_interval: 30}", moved=moved)
 
 

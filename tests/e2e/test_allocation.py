@@ -18,12 +18,12 @@ from axsched_hpc.reporting.reading import read_experiment
 from tests.e2e.kit import DRIVER, executions, start_driver
 from tests.slurm.harness import Cluster
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _until(holds: Callable[[], bool], what: str, patience: float = 60.0) -> None:
+def _until(holds: Callable[[], bool], what: str, patience: float = 120.0) -> None:
     deadline = time.monotonic() + patience
     while not holds():
         assert time.monotonic() < deadline, what

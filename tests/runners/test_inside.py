@@ -85,7 +85,13 @@ def begun(workshop: Workshop, batch: Batch) -> None:
 
 
 def seen(workshop: Workshop, batch: Batch) -> list[dict[str, str]]:
-    texts = [(workshop.layout.trial(a.trial) / "started.seen").read_text() for a in batch.attempts]
+    """What the attempts have seen; waits for those that have just begun."""
+    files = [workshop.layout.trial(attempt.trial) / "started.seen" for attempt in batch.attempts]
+    deadline = time.monotonic() + 60
+    while not all(file.exists() and "Cpus_allowed_list" in file.read_text() for file in files):
+        assert time.monotonic() < deadline, files
+        time.sleep(0.05)
+    texts = [file.read_text() for file in files]
     return [dict(line.split(":", 1) for line in text.splitlines()) for text in texts]
 
 
@@ -132,9 +138,9 @@ def test_processes_have_a_share_each_and_a_freed_one_is_used_again(
         later = inside(cpus_per_task=2)
         second = looking.batch(Task())
         wait(later, later.submit(second), all_ended)
+        found = seen(looking, first)
         later.cancel(list(jobs.values()))
         wait(later, jobs, all_ended)
-    found = seen(looking, first)
     assert [each["gpu"] for each in found] == ["0", "1", "2", "3"]
     assert seen(looking, second)[0]["gpu"] == "1"
     usable = len(os.sched_getaffinity(0))

@@ -111,4 +111,4 @@ class TestPodman:
         def removed() -> bool:
             return not subprocess.run(known, check=True, capture_output=True, text=True).stdout
 
-        wait_for(removed, "podman knows the container no more")
+        wait_for(removed, "podman knows the container no more", seconds=60)

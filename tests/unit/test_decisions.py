@@ -180,7 +180,7 @@ def test_problem_survives_json_and_names_what_it_needs() -> None:
     )
     assert Problem.from_json(problem.to_json()) == problem
     assert problem.required == ("a", "b", "c")
-    assert problem.objectives[0].name == "1*a + -2*b"
+    assert problem.objectives[0].name == "a - 2*b"
 
 
 def test_the_incumbent_changes_only_for_the_better() -> None:
