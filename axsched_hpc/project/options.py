@@ -143,8 +143,6 @@ ELSEWHERE = {
 
 #: Those that a file does not have.
 BY_SCRIPT = {"arms_per_trial": "The trials of a file have one arm each; a script can pass an Experiment."}
-    "arms_per_trial": "A file's trials have one arm each; a script can have more with an Experiment."
-}
 
 
 def scheduler() -> Keys:
