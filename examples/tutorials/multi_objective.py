@@ -1,7 +1,7 @@
 """Ax's tutorial on several objectives: Branin and Currin, of which one gets worse as the other gets better.
 
 The thresholds say what is still of use of each; the front is what lies within them. --slurm runs the trials
-as jobs of Slurm; --short ends after 8 trials.
+as jobs of Slurm; --short ends after 6 trials.
 """
 
 import logging
@@ -43,7 +43,7 @@ runner = SlurmRunner(memory="500M", max_parallel=3) if "--slurm" in sys.argv els
 config = {"job_output_dir": "outputs/tutorials/multi_objective", "synchronous": False}
 scheduler = AxScheduler(client, runner, config)
 scheduler.set_objective_function(evaluate)
-front = scheduler.run_optimization(max_trials=8 if "--short" in sys.argv else 30)
+front = scheduler.run_optimization(max_trials=6 if "--short" in sys.argv else 30)
 print(f"{len(front)} trials are on the Pareto front:")
 table = client.summarize().set_index("arm_name")  # all that Ax knows
 print(table.loc[list(front), ["x", "y", "branin", "currin"]].to_string())

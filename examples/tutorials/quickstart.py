@@ -1,7 +1,7 @@
 """Ax's quickstart with trials that run as jobs: the Hartmann6 function in six parameters.
 
 As in Ax, the client is told of the parameters and of what is sought. What differs is the loop: there is none.
---slurm runs the trials as jobs of Slurm; --short ends after 8 trials.
+--slurm runs the trials as jobs of Slurm; --short ends after 6 trials.
 """
 
 import logging
@@ -35,7 +35,7 @@ scheduler = AxScheduler(
     client, runner, {"job_output_dir": "outputs/tutorials/quickstart", "synchronous": False}
 )
 scheduler.set_objective_function(evaluate)
-scheduler.run_optimization(max_trials=8 if "--short" in sys.argv else 30)
+scheduler.run_optimization(max_trials=6 if "--short" in sys.argv else 30)
 
 # From here on all is as in Ax: the client knows every trial.
 parameters, values, trial, arm = client.get_best_parameterization()

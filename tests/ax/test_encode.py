@@ -42,7 +42,7 @@ def several_objectives(client: Client) -> None:
     client.configure_optimization("-f, -g", outcome_constraints=["h <= 3.5", "h >= -1000"])
 
 
-def runs(case: str) -> Driver:
+def runs(case: str, count: int = 6) -> Driver:
     """Runs of Sobol, then of a model, for one kind of problem; last comes a point of the user's own."""
     client = new_client(parameter_constraints=["x + y <= 20"] if case == "constrained" else None)
     if case == "objectives":
@@ -50,7 +50,7 @@ def runs(case: str) -> Driver:
     source = new_ax_client(status_quo={"x": 0.0, "y": 1.0}) if case == "status quo" else client
     driver = Driver(AxBridge.from_input(source))
     names = ("f", "g", "h") if case == "objectives" else ("f",)
-    for _ in range(7):
+    for _ in range(count):
         (candidate,) = driver.ask()
         value = branin(**candidate.parameters)
         driver.complete(candidate.trial, {name: (value / n, None) for n, name in enumerate(names, 1)})
@@ -122,7 +122,7 @@ def test_every_generator_run_is_decoded_as_by_ax(history: Driver) -> None:
 
 
 def test_runs_share_what_they_have_in_common_with_the_definition() -> None:
-    driver = runs("constrained")
+    driver = runs("plain", 7)
     first, second = (run_of(driver.bridge, trial) for trial in (5, 6))
     assert first._generator_key == second._generator_key == "BoTorch"
     experiment = driver.bridge.experiment

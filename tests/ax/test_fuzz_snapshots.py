@@ -20,7 +20,7 @@ from axsched_hpc.ax_bridge.files import Loaded, read_any
 from axsched_hpc.core.errors import ConfigError
 from tests.ax.harness import Driver, new_bridge
 
-EXAMPLES = int(os.environ.get("AXSCHED_FUZZ_EXAMPLES", "200"))
+EXAMPLES = int(os.environ.get("AXSCHED_FUZZ_EXAMPLES", "80"))
 
 fuzz = settings(
     max_examples=EXAMPLES,

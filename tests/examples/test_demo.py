@@ -76,17 +76,17 @@ def test_a_run_that_was_stopped_is_gone_on_with_and_one_that_has_ended_is_not(
 def test_a_short_demo_prints_what_it_promises(
     tune: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tune, "TRIALS", 3)
+    monkeypatch.setattr(tune, "TRIALS", 2)
     monkeypatch.setattr(tune, "HERE", tmp_path)
     (tmp_path / "train.py").write_bytes((DEMO / "train.py").read_bytes())
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     tune.main()
     printed = capfd.readouterr().out
     run = tmp_path / "outputs/run-1"
-    assert +read_experiment(run).ledger.counts == {TrialState.COMPLETED: 3}
+    assert +read_experiment(run).ledger.counts == {TrialState.COMPLETED: 2}
     report = (run / "report.txt").read_text()
     assert report in printed
-    assert report.startswith("Best of 3 trials: trial ")
+    assert report.startswith("Best of 2 trials: trial ")
     assert "scikit-learn's defaults" in report
     assert f"axsched status {run}\n" in report
     assert f"axsched best {run}\n" in report

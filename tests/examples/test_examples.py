@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = {"function": (8, 100.0), "script": (8, 10.0), "batch": (7, 40.0), "checkpoint": (8, 0.5)}
 CONTAINER = (7, 1000.0)
 #: How many trials each of Ax's tutorials runs with --short.
-TUTORIALS = {"quickstart": 8, "constraints": 5, "multi_objective": 8, "early_stopping": 8}
+TUTORIALS = {"quickstart": 6, "constraints": 5, "multi_objective": 6, "early_stopping": 8}
 TRAINING = 6
 
 
@@ -178,10 +178,6 @@ def _check_training(outside: Path, printed: str) -> None:
     assert int(said[1]) == stopped
     assert stopped <= int(said[2]) <= 35 * stopped
     assert len(read_curves(outside / "outputs/training")) == TRAINING
-
-
-def test_the_training_example_stops_trials_here(outside: Path) -> None:
-    _check_training(outside, _run("training"))
 
 
 @pytest.mark.slurm

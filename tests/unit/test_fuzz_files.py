@@ -30,7 +30,7 @@ from axsched_hpc.objectives import kinds
 from axsched_hpc.objectives.kinds import ScriptObjective
 from tests.unit.fuzz import changed_bytes, changed_values, documents
 
-EXAMPLES = int(os.environ.get("AXSCHED_FUZZ_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("AXSCHED_FUZZ_EXAMPLES", "120"))
 
 many = settings(
     max_examples=EXAMPLES,

@@ -33,7 +33,7 @@ from axsched_hpc.store import repair as mending
 from tests.unit.fuzz import changed_bytes, changed_values
 from tests.unit.journal_kit import experiment, in_memory, put, segments
 
-EXAMPLES = int(os.environ.get("AXSCHED_FUZZ_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("AXSCHED_FUZZ_EXAMPLES", "120"))
 
 ORIGINAL = segments()
 LINES = {name: data.splitlines(keepends=True) for name, data in ORIGINAL.items()}
