@@ -161,7 +161,7 @@ class _Runner(IRunner):
         return TrialStatus.COMPLETED if self._clock.time >= trial_metadata["end"] else TrialStatus.RUNNING
 
     def stop_trial(self, trial_index: int, trial_metadata: Mapping[str, Any]) -> dict[str, Any]:
-        raise NotImplementedError  # nothing is stopped here
+        raise AssertionError(f"trial {trial_index} was to be stopped, which nobody has asked for")
 
 
 class _Metric(IMetric):

@@ -5,6 +5,7 @@ Importing Ax takes five seconds of a processor, a fork milliseconds. Whoever for
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -92,5 +93,7 @@ def prepare(request: dict[str, Any]) -> str:
 if __name__ == "__main__":
     for module in MODULES:
         importlib.import_module(module)
+    # What was imported is not looked through by the children's collectors, which would copy its pages.
+    gc.freeze()
     # An error or signal ends the child as it would end any Python.
     runpy.run_path(prepare(serve(socket.socket(fileno=int(sys.argv[1])))), run_name="__main__")

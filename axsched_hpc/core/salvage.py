@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.curve import Report, extend, thinned
 from axsched_hpc.core.errors import MetricsError
+from axsched_hpc.core.event_records import decode, encode
 from axsched_hpc.core.events import (
     AttemptFailed,
     AttemptReported,
@@ -32,8 +33,6 @@ from axsched_hpc.core.events import (
     TrialAdded,
     TrialEvent,
     TrialStopped,
-    decode,
-    encode,
 )
 from axsched_hpc.core.ledger import Ledger, arm_key
 from axsched_hpc.core.metrics import Metrics, require

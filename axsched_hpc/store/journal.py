@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from axsched_hpc.core.errors import JournalError
-from axsched_hpc.core.events import DriverOpened, Event, LeaseTaken, decode, encode
+from axsched_hpc.core.event_records import decode, encode
+from axsched_hpc.core.events import DriverOpened, Event, LeaseTaken
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.io import atomic
 from axsched_hpc.io.layout import FORMAT

@@ -13,6 +13,7 @@ from ax.api.configs import RangeParameterConfig
 from ax.core.experiment import Experiment
 
 from axsched_hpc.ax_bridge.bridge import AxBridge, Candidate
+from axsched_hpc.core.event_records import decode, encode
 from axsched_hpc.core.events import (
     AttemptFailed,
     AttemptSucceeded,
@@ -20,8 +21,6 @@ from axsched_hpc.core.events import (
     Failure,
     TrialAbandoned,
     TrialAdded,
-    decode,
-    encode,
 )
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import FailureKind, Verdict

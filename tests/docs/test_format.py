@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from axsched_hpc.core import events
+from axsched_hpc.core import event_records
 from axsched_hpc.core.events import Failure, Request
 from axsched_hpc.core.states import Verdict
 from axsched_hpc.io import document
@@ -69,9 +69,9 @@ def types(kind: Any) -> dict[str, str]:
     return {field.name: WORDS.get(hints[field.name], "text") for field in fields(kind)}
 
 
-@pytest.mark.parametrize("kind", sorted(events._EVENTS))
+@pytest.mark.parametrize("kind", sorted(event_records._EVENTS))
 def test_every_event_is_documented_with_its_members(kind: str) -> None:
-    cls = events._EVENTS[kind]
+    cls = event_records._EVENTS[kind]
     rows = table(f"`{kind}`\n")
     assert [(row[0].strip("`"), row[1]) for row in rows] == list(types(cls).items())
     assert all(row[3] for row in rows)
@@ -82,7 +82,7 @@ def test_every_event_is_documented_with_its_members(kind: str) -> None:
 
 
 def test_no_other_event_is_documented() -> None:
-    assert set(re.findall(r"^### `(\w+)`$", PAGE, flags=re.MULTILINE)) == set(events._EVENTS)
+    assert set(re.findall(r"^### `(\w+)`$", PAGE, flags=re.MULTILINE)) == set(event_records._EVENTS)
 
 
 @pytest.mark.parametrize(

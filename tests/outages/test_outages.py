@@ -353,7 +353,7 @@ def test_a_waiting_task_that_a_user_cancels_is_abandoned_and_not_lost(
         lambda: len(messages.told("runs on")) == 4 and len(waiting()) == 2,
         cancel,
     )
-    with made(root, 6, slots=6, run=slow(root, 6.0), sbatch={"exclusive": True}, lost_after=60) as scheduler:
+    with made(root, 6, slots=6, run=slow(root, 12.0), sbatch={"exclusive": True}, lost_after=60) as scheduler:
         scheduler.run_optimization(max_trials=6)
     canceller.join()
     ledger = read_experiment(root).ledger

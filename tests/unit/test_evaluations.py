@@ -9,6 +9,7 @@ import pytest
 
 from axsched_hpc.core.errors import ParameterError
 from axsched_hpc.core.evaluations import Row, mixed_sems, of_table, plainly
+from axsched_hpc.core.event_records import decode, encode
 from axsched_hpc.core.events import (
     BaselineSet,
     CallEnded,
@@ -17,8 +18,6 @@ from axsched_hpc.core.events import (
     Event,
     PointsEnqueued,
     TrialAdded,
-    decode,
-    encode,
 )
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.machine import IllegalTransition

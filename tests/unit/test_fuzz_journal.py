@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from axsched_hpc.core.errors import ConfigError, JournalError
-from axsched_hpc.core.events import Event, decode, encode
+from axsched_hpc.core.event_records import decode, encode
+from axsched_hpc.core.events import Event
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.io import atomic, outcome

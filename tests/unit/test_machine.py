@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from axsched_hpc.core.curve import Reach
+from axsched_hpc.core.event_records import decode, encode
 from axsched_hpc.core.events import (
     AttemptFailed,
     AttemptReported,
@@ -35,8 +36,6 @@ from axsched_hpc.core.events import (
     TrialAdded,
     TrialEvent,
     TrialStopped,
-    decode,
-    encode,
 )
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.machine import (

@@ -1,0 +1,188 @@
+"""Events as JSON objects, one a record of the journal; what is read is checked.
+
+What the fields mean stands with the events; how they are laid out in a file, in docs/format.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from functools import cache
+from typing import Any
+
+from axsched_hpc.core import typed
+from axsched_hpc.core.curve import LARGEST_STEP
+from axsched_hpc.core.events import (
+    AttemptFailed,
+    AttemptReported,
+    AttemptRequeued,
+    AttemptStarted,
+    AttemptSucceeded,
+    AttemptWaits,
+    AttemptWithdrawn,
+    BaselineSet,
+    BatchPlanned,
+    BatchSubmitted,
+    CallEnded,
+    CallStarted,
+    DriverClosed,
+    DriverOpened,
+    Event,
+    LeaseTaken,
+    ObjectiveSet,
+    PointsEnqueued,
+    StopDecided,
+    TrialAbandoned,
+    TrialAdded,
+    TrialStopped,
+)
+from axsched_hpc.core.metrics import Metrics
+
+_EVENTS: dict[str, type[Event]] = {
+    event.kind: event
+    for event in (
+        LeaseTaken,
+        DriverOpened,
+        DriverClosed,
+        CallStarted,
+        CallEnded,
+        ObjectiveSet,
+        BaselineSet,
+        PointsEnqueued,
+        TrialAdded,
+        BatchPlanned,
+        BatchSubmitted,
+        AttemptWithdrawn,
+        AttemptWaits,
+        AttemptStarted,
+        AttemptRequeued,
+        AttemptReported,
+        StopDecided,
+        TrialStopped,
+        AttemptSucceeded,
+        AttemptFailed,
+        TrialAbandoned,
+    )
+}
+
+#: The last second of the year 9999: later ones cannot be shown as a date.
+_LAST_TIME = 253_402_300_799
+
+#: Least and greatest values of numbers, by the name of the field.
+_RANGES: dict[str, tuple[float, float]] = {
+    "time": (0, _LAST_TIME),
+    "started": (0, _LAST_TIME),
+    "ended": (0, _LAST_TIME),
+    "takeover": (0, _LAST_TIME),
+    "trial": (0, typed.LARGEST),
+    "attempt": (1, typed.LARGEST),
+    "format": (1, typed.LARGEST),
+    "pid": (1, typed.LARGEST),
+    "ordinal": (0, typed.LARGEST),
+    "first": (0, typed.LARGEST),
+    "place": (0, typed.LARGEST),
+    "read": (0, typed.LARGEST),
+}
+
+
+def encode(event: Event) -> dict[str, Any]:
+    """The event as a JSON object."""
+    return {"kind": event.kind, **asdict(event)}
+
+
+def decode(record: dict[str, Any]) -> Event:
+    """The event that a JSON object stands for.
+
+    Raises
+    ------
+    ValueError
+        The kind is unknown, or a field is missing, superfluous, of the wrong type or out of range.
+    """
+    kind = record.get("kind")
+    cls = _EVENTS.get(kind) if isinstance(kind, str) else None
+    if cls is None:
+        raise ValueError(f"unknown kind of record {kind!r:.80}")
+    try:
+        found = dict(record)
+        del found["kind"]
+        values = typed.members(cls, found)
+        _check_ranges(cls, values)
+        event = cls(**values)
+        if check := _CHECKS.get(cls):
+            check(event)
+    except ValueError as error:
+        raise ValueError(f"a record of kind {kind!r} {error}") from None
+    return event
+
+
+@cache
+def _ranged(cls: type) -> tuple[tuple[str, float, float], ...]:
+    """The fields of an event whose numbers have a range: name, least, greatest."""
+    return tuple((each.name, *_RANGES[each.name]) for each in fields(cls) if each.name in _RANGES)
+
+
+def _check_ranges(cls: type, values: dict[str, Any]) -> None:
+    for name, least, greatest in _ranged(cls):
+        number = values.get(name)
+        if number is not None and not least <= number <= greatest:
+            raise ValueError(f"has a field {name!r} that is out of range: {number}")
+
+
+def _check_sizes(event: DriverOpened) -> None:
+    if any(size < 0 for size in event.previous.values()):
+        raise ValueError("has a size below zero in its field 'previous'")
+
+
+def _check_parameters(event: TrialAdded | BaselineSet) -> None:
+    _check_point(event.parameters)
+
+
+def _check_queue(event: PointsEnqueued) -> None:
+    if not event.points:
+        raise ValueError("has no point")
+    for point in event.points:
+        _check_point(point)
+
+
+def _check_point(point: dict[str, Any]) -> None:
+    for name, value in point.items():
+        if not name or isinstance(value, dict | list):
+            raise ValueError(f"has a parameter {name!r:.80} that is {value!r:.80}")
+
+
+def _check_metrics(event: AttemptSucceeded) -> None:
+    _check_values(event.metrics)
+
+
+def _check_points(event: AttemptReported) -> None:
+    if not event.points:
+        raise ValueError("has no point")
+    for step, metrics in event.points:
+        if not 0 <= step <= LARGEST_STEP:
+            raise ValueError(f"has a step that is out of range: {step}")
+        _check_values(metrics)
+
+
+def _check_values(metrics: Metrics) -> None:
+    if not metrics:
+        raise ValueError("has no metric")
+    for name, (_, sem) in metrics.items():
+        if not name or (sem is not None and sem < 0):
+            raise ValueError(f"has a metric {name!r:.80} with a standard error of {sem}")
+
+
+def _check_request(event: BatchPlanned) -> None:
+    request = event.request
+    if any(amount is not None and amount < 1 for amount in (request.memory_mb, request.time_s)):
+        raise ValueError("has a field 'request' that asks for less than 1")
+
+
+_CHECKS: dict[type[Event], Callable[[Any], None]] = {
+    DriverOpened: _check_sizes,
+    BatchPlanned: _check_request,
+    BaselineSet: _check_parameters,
+    PointsEnqueued: _check_queue,
+    TrialAdded: _check_parameters,
+    AttemptReported: _check_points,
+    AttemptSucceeded: _check_metrics,
+}
