@@ -1,0 +1,151 @@
+"""What a session of a page begins with, where the page does not make it by itself: ``<!-- with: NAME -->``.
+
+Each is a function of the session's namespace of Python; the current directory is the session's.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from axsched_hpc.core.events import AttemptReported, AttemptSucceeded, TrialAdded
+from axsched_hpc.core.states import FailureKind, Verdict
+from axsched_hpc.io import atomic
+from axsched_hpc.io.layout import Layout
+from tests.cli.conftest import Story
+from tests.docs.blocks import ROOT
+
+Space = dict[str, Any]
+
+
+def nothing(space: Space) -> None:
+    """An empty directory."""
+
+
+def finished(space: Space) -> None:
+    """A finished experiment of ten trials in ./outputs, with curves and logs; trial 2 failed."""
+    story = Story().opened()
+    for n in range(10):
+        story.events.append(TrialAdded(story.tick(), n, f"{n}_0", {"x": 0.1 * n, "y": 1 - 0.1 * n}, "ax"))
+    story.submitted(*range(10)).started(*range(10))
+    for n in range(10):
+        if n == 2:
+            story.failed(n, FailureKind.EXIT_CODE, "train.py exited with code 1", Verdict.FAIL)
+        else:
+            loss = {"loss": ((n - 4) ** 2 / 10, None)}
+            story.events.append(AttemptReported(story.tick(), n, 1, ((1, loss), (2, loss)), 40))
+            story.events.append(AttemptSucceeded(story.tick(), n, 1, loss, node="n1"))
+    directory = story.closed().write(Path("outputs").absolute())
+    layout = Layout.at(directory)
+    for n in range(10):
+        files = layout.attempt(n, 1)
+        atomic.make_directory(files.root)
+        files.stdout.write_text("warming up\n")
+        files.stderr.write_text("")
+        if n != 2:
+            metrics = {"loss": [(n - 4) ** 2 / 10, None]}
+            (files.root / "result.json").write_text(json.dumps({"trial": n, "metrics": metrics}))
+
+
+def scheduler(space: Space) -> None:
+    """A scheduler with an objective: x and y in 0..1, and points that cost nothing to find."""
+    _scheduler(space, "-loss")
+
+
+def scheduler_of_two(space: Space) -> None:
+    """The same with two objectives."""
+    _scheduler(space, "-loss, -cost")
+
+
+def solver(space: Space) -> None:
+    """A scheduler, and the files of a solver."""
+    for name in ("solver", "solver.jl", "airfoil.dat", "big.h5"):
+        Path(name).write_text("#!/bin/sh\n")
+        Path(name).chmod(0o755)
+    _scheduler(space, "-loss")
+
+
+def names_of_a_script(space: Space) -> None:
+    """A client of Ax's service interface, a runner, and an objective."""
+    from ax.service.ax_client import AxClient, ObjectiveProperties
+
+    from axsched_hpc import LocalRunner
+
+    client = AxClient(random_seed=1, verbose_logging=False)
+    client.create_experiment(
+        parameters=[{"name": name, "type": "range", "bounds": [0.0, 1.0]} for name in "xy"],
+        objectives={"loss": ObjectiveProperties(minimize=True)},
+    )
+    space.update(ax_client=client, runner=LocalRunner(max_parallel=2), my_objective_function=bowl)
+
+
+def client_of_the_plugin(space: Space) -> None:
+    """A client with the plugin's runner and metric, saved to client.json, and what scripts of it import."""
+    from ax.api.client import Client
+
+    from axsched_hpc import LocalRunner, SlurmRunner
+    from axsched_hpc.ax_plugin import FileMetric, SubmititAxRunner, bring_back
+
+    client = _client("-loss")
+    runner = SubmititAxRunner("outputs", LocalRunner(max_parallel=2))
+    runner.set_objective_function(bowl)
+    client.configure_runner(runner)
+    client.configure_metrics([FileMetric("loss")])
+    client.save_to_json_file("client.json")
+    space.update(
+        client=client,
+        experiment=client._experiment,
+        generation_strategy=client._generation_strategy,
+        **{each.__name__: each for each in (Client, SlurmRunner, FileMetric, SubmititAxRunner, bring_back)},
+    )
+
+
+def _client(objective: str) -> Any:
+    from ax.api.client import Client
+    from ax.api.configs import RangeParameterConfig
+
+    client = Client(random_seed=1)
+    client.configure_experiment(
+        [RangeParameterConfig(name=name, parameter_type="float", bounds=(0.0, 1.0)) for name in "xy"]
+    )
+    client.configure_optimization(objective)
+    client.configure_generation_strategy(method="random_search")
+    return client
+
+
+def _scheduler(space: Space, objective: str) -> None:
+    from axsched_hpc import AxScheduler, LocalRunner, SlurmRunner
+
+    client, runner = _client(objective), LocalRunner(max_parallel=4)
+    made = AxScheduler(client, runner, {"job_output_dir": "outputs"})
+    made.set_objective_function(bowl)
+    space.update(client=client, runner=runner, scheduler=made, AxScheduler=AxScheduler, SlurmRunner=SlurmRunner)
+
+
+def bowl(parameters: dict[str, Any]) -> dict[str, float]:
+    """Lowest at (0.3, 0.7), cheapest at x = 0."""
+    x, y = parameters["x"], parameters["y"]
+    return {"loss": (x - 0.3) ** 2 + (y - 0.7) ** 2, "cost": 1 + x}
+
+
+def examples(space: Space) -> None:
+    """The files of examples/, but for its folders."""
+    for path in (ROOT / "examples").iterdir():
+        if path.is_file():
+            shutil.copy(path, path.name)
+
+
+#: Name -> what makes it.
+BEGINNINGS: dict[str, Callable[[Space], None]] = {
+    "nothing": nothing,
+    "a finished run": finished,
+    "a scheduler": scheduler,
+    "a scheduler of two objectives": scheduler_of_two,
+    "a scheduler and a solver": solver,
+    "the names of a script": names_of_a_script,
+    "a client of the plugin": client_of_the_plugin,
+    "the examples": examples,
+}
