@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from axsched_hpc.core.events import AttemptReported, AttemptSucceeded, TrialAdded
+from axsched_hpc.core.events import AttemptFailed, AttemptReported, AttemptSucceeded, Failure, TrialAdded
 from axsched_hpc.core.states import FailureKind, Verdict
 from axsched_hpc.io import atomic
 from axsched_hpc.io.layout import Layout
@@ -33,7 +33,8 @@ def finished(space: Space) -> None:
     story.submitted(*range(10)).started(*range(10))
     for n in range(10):
         if n == 2:
-            story.failed(n, FailureKind.EXIT_CODE, "train.py exited with code 1", Verdict.FAIL)
+            failure = Failure(FailureKind.OUT_OF_MEMORY, "train.py ran out of memory", hint="Raise memory.")
+            story.events.append(AttemptFailed(story.tick(), n, 1, failure, Verdict.FAIL))
         else:
             loss = {"loss": ((n - 4) ** 2 / 10, None)}
             story.events.append(AttemptReported(story.tick(), n, 1, ((1, loss), (2, loss)), 40))
@@ -56,8 +57,10 @@ def scheduler(space: Space) -> None:
 
 
 def scheduler_of_two(space: Space) -> None:
-    """The same with two objectives."""
+    """The same with two objectives, and the result of a run."""
     _scheduler(space, "-loss, -cost")
+    space["scheduler"].run_optimization(max_trials=2)
+    space["result"] = space["scheduler"].result
 
 
 def solver(space: Space) -> None:
@@ -65,21 +68,26 @@ def solver(space: Space) -> None:
     for name in ("solver", "solver.jl", "airfoil.dat", "big.h5"):
         Path(name).write_text("#!/bin/sh\n")
         Path(name).chmod(0o755)
-    _scheduler(space, "-loss")
+    _scheduler(space, "-loss", ("rate", "cells", "stretched", "viscosity"))
 
 
 def names_of_a_script(space: Space) -> None:
     """A client of Ax's service interface, a runner, and an objective."""
     from ax.service.ax_client import AxClient, ObjectiveProperties
 
-    from axsched_hpc import LocalRunner
+    from axsched_hpc import AxScheduler, LocalRunner
 
     client = AxClient(random_seed=1, verbose_logging=False)
     client.create_experiment(
         parameters=[{"name": name, "type": "range", "bounds": [0.0, 1.0]} for name in "xy"],
         objectives={"loss": ObjectiveProperties(minimize=True)},
     )
-    space.update(ax_client=client, runner=LocalRunner(max_parallel=2), my_objective_function=bowl)
+    space.update(
+        AxScheduler=AxScheduler,
+        ax_client=client,
+        runner=LocalRunner(max_parallel=2),
+        my_objective_function=bowl,
+    )
 
 
 def client_of_the_plugin(space: Space) -> None:
@@ -103,26 +111,28 @@ def client_of_the_plugin(space: Space) -> None:
     )
 
 
-def _client(objective: str) -> Any:
+def _client(objective: str, names: Iterable[str] = "xy") -> Any:
     from ax.api.client import Client
     from ax.api.configs import RangeParameterConfig
 
     client = Client(random_seed=1)
     client.configure_experiment(
-        [RangeParameterConfig(name=name, parameter_type="float", bounds=(0.0, 1.0)) for name in "xy"]
+        [RangeParameterConfig(name=name, parameter_type="float", bounds=(0.0, 1.0)) for name in names]
     )
     client.configure_optimization(objective)
     client.configure_generation_strategy(method="random_search")
     return client
 
 
-def _scheduler(space: Space, objective: str) -> None:
+def _scheduler(space: Space, objective: str, names: Iterable[str] = "xy") -> None:
     from axsched_hpc import AxScheduler, LocalRunner, SlurmRunner
 
-    client, runner = _client(objective), LocalRunner(max_parallel=4)
+    client, runner = _client(objective, names), LocalRunner(max_parallel=4)
     made = AxScheduler(client, runner, {"job_output_dir": "outputs"})
     made.set_objective_function(bowl)
-    space.update(client=client, runner=runner, scheduler=made, AxScheduler=AxScheduler, SlurmRunner=SlurmRunner)
+    space.update(
+        client=client, runner=runner, scheduler=made, AxScheduler=AxScheduler, SlurmRunner=SlurmRunner
+    )
 
 
 def bowl(parameters: dict[str, Any]) -> dict[str, float]:

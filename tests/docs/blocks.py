@@ -55,7 +55,21 @@ _COMMENT = re.compile(r"<!--\s*(not run|run by|file|with|on|exit|output|budget):
 _SHELLS = {"sh", "bash", "shell", "console"}
 #: An indented block that begins with one of them is a shell's.
 _PROGRAMS = {
-    *("axsched", "python", "python3", "pip", "pipx", "make", "cd", "cat", "ls", "jq", "watch", "eval", "export"),
+    *(
+        "axsched",
+        "python",
+        "python3",
+        "pip",
+        "pipx",
+        "make",
+        "cd",
+        "cat",
+        "ls",
+        "jq",
+        "watch",
+        "eval",
+        "export",
+    ),
     *("sbatch", "squeue", "scancel", "salloc", "srun", "module", "source", "apt-get", "git", "tmux", "nohup"),
 }
 
@@ -105,7 +119,11 @@ class Block:
         if self.included is None:
             if self.language in ("python", "pycon", "json", "yaml"):
                 return self.language
-            if self.language in _SHELLS or self.text.startswith("$ ") or (not self.language and self._command):
+            if (
+                self.language in _SHELLS
+                or self.text.startswith("$ ")
+                or (not self.language and self._command)
+            ):
                 return "shell"
             if self.language in ("text", ""):
                 return "output"

@@ -30,8 +30,10 @@ _SYNTAX = re.compile(r"[|&;<>$`(){}*?\\!~]")
 
 #: `make` in a page names a target that there is; CI runs those that it is to run by itself.
 _PROGRAMS = {
-    "axsched": 'exec {python} -m axsched_hpc.cli "$@"',
+    "axsched": 'exec {python} -m axsched_hpc "$@"',
     "python": 'exec {python} "$@"',
+    # Once is enough.
+    "watch": 'test "$1" = -n && exec sh -c "$3"',
     "make": 'exec /usr/bin/make --silent --dry-run --directory={root} "$@" >/dev/null',
 }
 
@@ -59,8 +61,6 @@ class Session:
 
     def run(self, blocks: Sequence[Block]) -> None:
         """Run them in their order; raises Wrong, with the block's place, at the first one that is not right."""
-        from axsched_hpc import AxScheduler
-
         try:
             for block in blocks:
                 try:
@@ -71,7 +71,8 @@ class Session:
                     raise Wrong(f"{block.place}: the block raised {type(error).__name__}: {error}") from error
         finally:
             for value in self.space.values():
-                if isinstance(value, AxScheduler):
+                # By name: to import it takes seconds, and most pages have none.
+                if type(value).__name__ == "AxScheduler":
                     value.close()
 
     def _one(self, block: Block) -> None:
@@ -120,7 +121,9 @@ class Session:
         return printed.getvalue()
 
     def _examples(self, block: Block) -> None:
-        parsed = doctest.DocTestParser().get_doctest(block.text, self.space, block.place, block.page, block.line)
+        parsed = doctest.DocTestParser().get_doctest(
+            block.text, self.space, block.place, block.page, block.line
+        )
         runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
         report = io.StringIO()
         if runner.run(parsed, out=report.write, clear_globs=False).failed:

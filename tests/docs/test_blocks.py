@@ -18,7 +18,9 @@ PAGES = blocks.pages()
 ON_SLURM = [
     page
     for page in PAGES
-    if re.search(r"^<!-- on: slurm -->|^```\w+ slurm", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+    if re.search(
+        r"^<!-- on: slurm -->|^```\w+ slurm", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE
+    )
 ]
 
 

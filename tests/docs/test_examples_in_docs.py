@@ -74,30 +74,6 @@ def test_the_slurm_version_of_the_readme_runs(outside: Path, acct_cluster: Clust
     _close(space)
 
 
-def test_the_quickstart_runs_from_top_to_bottom(outside: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    space: dict[str, Any] = {"__name__": "__main__"}
-    for mark, text in _blocks("docs/quickstart.md"):
-        if mark != "slurm":
-            _execute(text, "docs/quickstart.md", space)
-    assert len(space["client"].summarize()) == 10
-    assert capsys.readouterr().out.endswith("12 trials\n")
-    _close(space)
-
-
-@pytest.mark.slurm
-def test_the_quickstart_runs_on_slurm(outside: Path, acct_cluster: Cluster) -> None:
-    space: dict[str, Any] = {"__name__": "__main__"}
-    blocks = _blocks("docs/quickstart.md")
-    marks = [mark for mark, _ in blocks]
-    assert marks.count("slurm") == 1
-    for _, text in blocks[: marks.index("slurm") + 1]:
-        _execute(text, "docs/quickstart.md", space)
-    jobs = _jobs(space)
-    assert len(jobs) == 14
-    assert [job for job in jobs if re.fullmatch(r"\d+_\d+", job)] == jobs[10:]
-    _close(space)
-
-
 def _jobs(space: dict[str, Any]) -> list[str]:
     from axsched_hpc.reporting.reading import read_experiment
 
@@ -142,18 +118,3 @@ def test_both_ways_to_report_are_read(outside: Path, monkeypatch: pytest.MonkeyP
     assert [report.step for report in reports] == list(range(1, 42))
     assert reports[39].metrics == {"loss": (final["loss"], None)}
     assert reports[40].metrics == {"loss": (0.25, None)}
-
-
-def test_the_page_on_the_warm_start_runs(outside: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = "docs/warm-start.md"
-    text = (ROOT / page).read_text(encoding="utf-8")
-    table, shown = re.findall(r"^```text\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    (outside / "earlier.csv").write_text(table)
-    space: dict[str, Any] = {"__name__": "__main__"}
-    for _, block in _blocks(page):
-        _execute(block, page, space)
-    assert capsys.readouterr().out == shown + "{'x': 0.25, 'y': 0.75}\n"
-    trials = space["scheduler"].experiment.trials.values()
-    points = [tuple(trial.arm.parameters.values()) for trial in trials]
-    assert points[2:] == [(0.35, 0.6), (0.1, 0.9), (0.4, 0.6), (0.25, 0.75), (0.5, 0.5)]
-    _close(space)
