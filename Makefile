@@ -25,7 +25,7 @@ INSTALL := $(PIP_INSTALL) --no-build-isolation -e
 # Two pips in one environment would undo each other's work.
 .NOTPARALLEL:
 
-.PHONY: help venv demo example test chaos lint format docs build hooks constraints clean
+.PHONY: help venv demo example test chaos lint format docs linkcheck build hooks constraints clean
 
 help:  ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -92,6 +92,9 @@ format: $(VENV)/.dev  ## let ruff format the code and mend what it can
 docs: $(VENV)/.docs  ## build docs/_build/html, warnings being errors
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "Ready: docs/_build/html/index.html"
+
+linkcheck: $(VENV)/.docs  ## follow the links that lead out of the documentation; needs the network, not in CI
+	$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/linkcheck
 
 build: $(VENV)/.test  ## build the sdist and the wheel into dist/
 	$(BIN)/python -m build --no-isolation

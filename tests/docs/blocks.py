@@ -9,7 +9,8 @@
 ``<!-- file: NAME -->``
     It is written as a file of that name, for the blocks after it.
 ``<!-- with: NAME -->``
-    Here begins another session, in a new directory, with what :mod:`tests.docs.beginnings` has under the name.
+    Here begins another session, in a new directory, with what :mod:`tests.docs.beginnings` has under that
+    name.
 ``<!-- on: slurm -->``
     Its session runs on the test Slurm.
 ``<!-- budget: 4 -->``
@@ -19,9 +20,9 @@
 ``<!-- output: numbers differ -->``
     It is the output of the block before, but for its numbers.
 
-Without a comment blocks of Python and of a shell are run, in their order and in one directory; JSON is parsed;
-YAML is written as ``axsched.yaml`` and read as a project file; any other text is what the block before prints.
-In it ``...`` stands for anything. Lines that begin with ``$`` are commands, with their output below.
+Without a comment blocks of Python and of a shell are run, in their order and in one directory; JSON is
+parsed; YAML is written as ``axsched.yaml`` and read as a project file; any other text is what the block before
+prints. In it ``...`` stands for anything. Lines that begin with ``$`` are commands, with their output below.
 """
 
 from __future__ import annotations
@@ -55,22 +56,8 @@ _COMMENT = re.compile(r"<!--\s*(not run|run by|file|with|on|exit|output|budget):
 _SHELLS = {"sh", "bash", "shell", "console"}
 #: An indented block that begins with one of them is a shell's.
 _PROGRAMS = {
-    *(
-        "axsched",
-        "python",
-        "python3",
-        "pip",
-        "pipx",
-        "make",
-        "cd",
-        "cat",
-        "ls",
-        "jq",
-        "watch",
-        "eval",
-        "export",
-    ),
-    *("sbatch", "squeue", "scancel", "salloc", "srun", "module", "source", "apt-get", "git", "tmux", "nohup"),
+    *("axsched", "python", "python3", "pip", "pipx", "make", "cd", "cat", "ls", "jq", "watch", "eval", "git"),
+    *("export", "sbatch", "squeue", "scancel", "salloc", "srun", "module", "source", "apt-get", "nohup"),
 }
 
 

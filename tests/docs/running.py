@@ -1,4 +1,4 @@
-"""Runs the blocks of a session as a reader would, in one directory; what it shows has to be what they print."""
+"""Runs the blocks of a session as a reader would, in one directory; what they show has to be printed."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Session:
         os.environ["PYTHONPATH"] = str(ROOT)
 
     def run(self, blocks: Sequence[Block]) -> None:
-        """Run them in their order; raises Wrong, with the block's place, at the first one that is not right."""
+        """Run them in their order; raises Wrong, with its place, at the first one that is not right."""
         try:
             for block in blocks:
                 try:
@@ -142,7 +142,7 @@ class Session:
             self.printed = self._commands(block.text, wanted)
 
     def _commands(self, text: str, wanted: int) -> str:
-        """Run commands of a shell; what they print. Those that are words alone need no processes of their own."""
+        """Run commands of a shell; what they print. Those that are words alone need no shell."""
         lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
         if any(_SYNTAX.search(line.partition(" #")[0]) for line in lines):
             return self._bash(text, wanted)

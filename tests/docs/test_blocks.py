@@ -1,4 +1,4 @@
-"""Every block of the documentation is run, or says why it is not: :mod:`tests.docs.blocks` has the comments."""
+"""Every block of the documentation is run, or says why not: :mod:`tests.docs.blocks` has the comments."""
 
 from __future__ import annotations
 
@@ -15,13 +15,9 @@ from tests.docs.running import Session, Wrong
 from tests.slurm.harness import Cluster
 
 PAGES = blocks.pages()
-ON_SLURM = [
-    page
-    for page in PAGES
-    if re.search(
-        r"^<!-- on: slurm -->|^```\w+ slurm", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE
-    )
-]
+# Found without parsing all pages in each process that collects tests.
+_SLURM = re.compile(r"^<!-- on: slurm -->|^```\w+ slurm", re.MULTILINE)
+ON_SLURM = [page for page in PAGES if _SLURM.search((ROOT / page).read_text(encoding="utf-8"))]
 
 
 def _fault(block: Block) -> str | None:

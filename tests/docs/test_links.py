@@ -1,7 +1,7 @@
 """Links within the project lead somewhere: to files that are there, and to headings in them.
 
-`make docs` sees those of the pages as well, as Sphinx resolves them; here are also those that readers follow in
-the repository itself. `make linkcheck` follows the links out of it.
+`make docs` sees those of the pages as well, as Sphinx resolves them; here are also those that readers follow
+in the repository itself. `make linkcheck` follows the links out of it.
 """
 
 from __future__ import annotations
