@@ -26,4 +26,6 @@ napoleon_numpy_docstring = True
 napoleon_use_rtype = False
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["two.css"]
 html_title = f"axsched-hpc {release}"

@@ -90,6 +90,30 @@ def names_of_a_script(space: Space) -> None:
     )
 
 
+def hydra_application(space: Space) -> None:
+    """What docs/coming-from/hydra.md shows, without Hydra: app.py, which reads x=0.5 and y=0.5."""
+    Path("app.py").write_text(
+        "import sys\n"
+        "cfg = dict(word.split('=', 1) for word in sys.argv[1:])\n"
+        "assert cfg['hydra.run.dir'].startswith('/')\n"
+        "print('loss', (float(cfg['x']) - 0.3) ** 2 + (float(cfg['y']) - 0.7) ** 2)\n"
+    )
+
+
+def checkpoint_of_scheduler_epic(space: Space) -> None:
+    """A scheduler, and a file bowl.json as that package writes it, with two trials."""
+    from ax.storage.json_store.encoder import object_to_json
+
+    names_of_a_script(space)
+    client = space["ax_client"]
+    for _ in range(2):
+        parameters, index = client.get_next_trial()
+        client.complete_trial(index, raw_data={"loss": bowl(parameters)["loss"]})
+    written = object_to_json({"experiment": client.experiment, "trials_metrics": {"0": {}}})
+    Path("bowl.json").write_text(json.dumps(written))
+    _scheduler(space, "-loss")
+
+
 def client_of_the_plugin(space: Space) -> None:
     """A client with the plugin's runner and metric, saved to client.json, and what scripts of it import."""
     from ax.api.client import Client
@@ -157,5 +181,7 @@ BEGINNINGS: dict[str, Callable[[Space], None]] = {
     "a scheduler and a solver": solver,
     "the names of a script": names_of_a_script,
     "a client of the plugin": client_of_the_plugin,
+    "an application of Hydra's": hydra_application,
+    "a checkpoint of scheduler_epic": checkpoint_of_scheduler_epic,
     "the examples": examples,
 }

@@ -21,8 +21,8 @@
     It is the output of the block before, but for its numbers.
 
 Without a comment blocks of Python and of a shell are run, in their order and in one directory; JSON is
-parsed; YAML is written as ``axsched.yaml`` and read as a project file; any other text is what the block before
-prints. In it ``...`` stands for anything. Lines that begin with ``$`` are commands, with their output below.
+parsed; YAML is written as ``axsched.yaml`` and read as a project file; any other text is what the block
+before prints. In it ``...`` stands for anything. Lines that begin with ``$`` are commands, their output below.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Block:
         budget = self.notes.get("budget")
         if budget is None:
             return self
-        return replace(self, text=re.sub(r"(\bmax_trials=|\btrials: )\d+", rf"\g<1>{budget}", self.text))
+        return replace(self, text=re.sub(r"(\bmax_trials=|\btrials(?:: | = ))\d+", rf"\g<1>{budget}", self.text))
 
     @property
     def kind(self) -> str:
