@@ -22,7 +22,7 @@
 
 Without a comment blocks of Python and of a shell are run, in their order and in one directory; JSON is
 parsed; YAML is written as ``axsched.yaml`` and read as a project file; any other text is what the block
-before prints. In it ``...`` stands for anything. Lines that begin with ``$`` are commands, their output below.
+before prints. In it ``...`` stands for anything. Lines that begin with ``$`` are commands, with their output.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ REASONS = {
 _PLAIN = {"toctree", "include", "eval-rst", "figure", "image"}
 
 _COMMENT = re.compile(r"<!--\s*(not run|run by|file|with|on|exit|output|budget):\s*(.*?)\s*-->", re.DOTALL)
+#: Where a block says how many trials are run.
+_TRIALS = re.compile(r"(\bmax_trials=|\btrials(?:: | = ))\d+")
 _SHELLS = {"sh", "bash", "shell", "console"}
 #: An indented block that begins with one of them is a shell's.
 _PROGRAMS = {
@@ -93,7 +95,7 @@ class Block:
         budget = self.notes.get("budget")
         if budget is None:
             return self
-        return replace(self, text=re.sub(r"(\bmax_trials=|\btrials(?:: | = ))\d+", rf"\g<1>{budget}", self.text))
+        return replace(self, text=_TRIALS.sub(rf"\g<1>{budget}", self.text))
 
     @property
     def kind(self) -> str:
