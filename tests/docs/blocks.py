@@ -6,6 +6,8 @@
     Nothing runs it. The reason begins with one of :data:`REASONS`.
 ``<!-- run by: tests/examples/test_examples.py::test_an_example_runs_here -->``
     That test runs it, or the same.
+``<!-- all run by: tests/docs/test_howto.py -->``
+    Once on a page: that test sees to all blocks that have no comment of their own.
 ``<!-- file: NAME -->``
     It is written as a file of that name, for the blocks after it.
 ``<!-- with: NAME -->``
@@ -55,6 +57,8 @@ _PLAIN = {"toctree", "include", "eval-rst", "figure", "image"}
 _COMMENT = re.compile(r"<!--\s*(not run|run by|file|with|on|exit|output|budget):\s*(.*?)\s*-->", re.DOTALL)
 #: Where a block says how many trials are run.
 _TRIALS = re.compile(r"(\bmax_trials=|\btrials(?:: | = ))\d+")
+#: Above the first block of a page, for all of them.
+_ALL = re.compile(r"^<!-- all run by: (\S+) -->$", re.MULTILINE)
 _SHELLS = {"sh", "bash", "shell", "console"}
 #: An indented block that begins with one of them is a shell's.
 _PROGRAMS = {
@@ -138,7 +142,12 @@ def tokens(text: str) -> list[Token]:
 
 def blocks(page: str, text: str | None = None) -> list[Block]:
     """The blocks of a page, in their order."""
-    return list(_blocks(page, (ROOT / page).read_text(encoding="utf-8") if text is None else text, 0))
+    text = (ROOT / page).read_text(encoding="utf-8") if text is None else text
+    found = list(_blocks(page, text, 0))
+    test = _ALL.search(text)
+    if test is None:
+        return found
+    return [block if block.notes else replace(block, notes={"run by": test[1]}) for block in found]
 
 
 def _blocks(page: str, text: str, before: int) -> Iterator[Block]:

@@ -6,6 +6,7 @@ import contextlib
 import doctest
 import io
 import json
+import logging
 import os
 import re
 import shlex
@@ -61,6 +62,8 @@ class Session:
 
     def run(self, blocks: Sequence[Block]) -> None:
         """Run them in their order; raises Wrong, with its place, at the first one that is not right."""
+        log = logging.getLogger("axsched_hpc")
+        level = log.level
         try:
             for block in blocks:
                 try:
@@ -70,6 +73,7 @@ class Session:
                 except Exception as error:
                     raise Wrong(f"{block.place}: the block raised {type(error).__name__}: {error}") from error
         finally:
+            log.setLevel(level)
             for value in self.space.values():
                 # By name: to import it takes seconds, and most pages have none.
                 if type(value).__name__ == "AxScheduler":

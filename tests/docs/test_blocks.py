@@ -44,11 +44,12 @@ def _fault_of_test(block: Block, name: str) -> str | None:
     functions = {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)}
     if test and test not in functions:
         return f"{file} has no {test}"
-    subjects = {Path(block.page).name, *re.findall(r"NAME=(?:\w+/)*(\w+)|^axsched (\w+)", block.text, re.M)}
+    page = Path(block.page)
+    subjects = {page.name, page.parent.name, *re.findall(r"NAME=(?:\w+/)*(\w+)|^axsched (\w+)", block.text, re.M)}
     words = {word for subject in subjects for word in ([subject] if isinstance(subject, str) else subject)}
     if block.included:
         words |= {Path(block.included).stem, Path(block.included).parent.name}
-    if not any(re.search(rf"\b{re.escape(word)}\b", source) for word in words - {""}):
+    if not any(re.search(rf"\b{re.escape(word)}\b", source) for word in words - {"", "docs"}):
         return f"{file} knows nothing of {' or '.join(sorted(words - {''}))}"
     return None
 
