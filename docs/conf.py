@@ -19,8 +19,8 @@ exclude_patterns = ["_build", "results"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
-# References to functions, methods, modules and errors have to lead somewhere. Types of annotations do not: those
-# of other packages could only be looked up in the network.
+# References to functions, methods, modules and errors have to lead somewhere. Types of annotations need not:
+# those of other packages could only be looked up in the network.
 nitpicky = True
 nitpick_ignore_regex = [("py:class", r".*"), ("py:mod", r"axsched_hpc\..*")]
 

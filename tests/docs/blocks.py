@@ -55,6 +55,8 @@ REASONS = {
 _PLAIN = {"toctree", "include", "eval-rst", "figure", "image"}
 
 _COMMENT = re.compile(r"<!--\s*(not run|run by|file|with|on|exit|output|budget):\s*(.*?)\s*-->", re.DOTALL)
+#: No test runs them because a page shows them.
+_UNWISE = {"apt-get", "kill", "pip", "pipx", "pkill", "rm", "scancel", "sudo"}
 #: Where a block says how many trials are run.
 _TRIALS = re.compile(r"(\bmax_trials=|\btrials(?:: | = ))\d+")
 #: Above the first block of a page, for all of them.
@@ -89,6 +91,12 @@ class Block:
     text: str
     notes: dict[str, str] = field(default_factory=dict)
     included: str | None = None
+
+    @property
+    def unwise(self) -> str | None:
+        """A program in a block that is to be run, which would change the machine or end jobs of others."""
+        words = re.findall(r"(?:^|[|;&]\s*|\$\s)([\w.-]+)", self.text, re.MULTILINE)
+        return next((word for word in words if word in _UNWISE), None) if self.kind == "shell" else None
 
     @property
     def place(self) -> str:

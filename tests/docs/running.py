@@ -96,6 +96,8 @@ class Session:
         elif block.kind == "pycon":
             self._examples(block)
         elif block.kind == "shell":
+            if block.unwise:
+                raise Wrong(f"{block.unwise} is not run for a page's sake.")
             self._shell(block)
 
     def _write(self, name: str, block: Block) -> None:

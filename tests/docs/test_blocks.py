@@ -25,6 +25,8 @@ def _fault(block: Block) -> str | None:
     if block.kind == "unknown":
         what = block.included or f"a block of {block.language or 'text'}"
         return f"nothing runs {what}; write '<!-- run by: TEST -->' or '<!-- not run: REASON -->' above it"
+    if block.unwise:
+        return f"{block.unwise} is not run for a page's sake; say '<!-- not run: REASON -->' above the block"
     reason = block.notes.get("not run")
     if reason is not None and not re.match(rf"({'|'.join(REASONS)})\b", reason):
         return f"'{reason}' is no reason; it begins with one of: {', '.join(REASONS)}"
@@ -45,7 +47,11 @@ def _fault_of_test(block: Block, name: str) -> str | None:
     if test and test not in functions:
         return f"{file} has no {test}"
     page = Path(block.page)
-    subjects = {page.name, page.parent.name, *re.findall(r"NAME=(?:\w+/)*(\w+)|^axsched (\w+)", block.text, re.M)}
+    subjects = {
+        page.name,
+        page.parent.name,
+        *re.findall(r"NAME=(?:\w+/)*(\w+)|^axsched (\w+)", block.text, re.M),
+    }
     words = {word for subject in subjects for word in ([subject] if isinstance(subject, str) else subject)}
     if block.included:
         words |= {Path(block.included).stem, Path(block.included).parent.name}
@@ -176,6 +182,8 @@ def test_right_blocks_are_taken(own: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ("```cobol\n```", "nothing runs a block of cobol"),
         ("```{literalinclude} examples/function.py\n```", "nothing runs examples/function.py"),
         ("<!-- not run: no time -->\n```sh\nls\n```", "is no reason"),
+        ("    cd x\n    scancel --user=me", "scancel is not run"),
+        ("```console\n$ ls | sudo tee x\n```", "sudo is not run"),
         ("<!-- with: a pony -->\n```sh\nls\n```", "no beginning 'a pony'"),
         ("<!-- run by: tests/nowhere.py -->\n```sh\nls\n```", "there is no tests/nowhere.py"),
         ("<!-- run by: tests/scripts.py::test_x -->\n```sh\nls\n```", "has no test_x"),
