@@ -75,9 +75,12 @@ class Session:
         finally:
             log.setLevel(level)
             for value in self.space.values():
-                # By name: to import it takes seconds, and most pages have none.
-                if type(value).__name__ == "AxScheduler":
-                    value.close()
+                # Of an experiment of Ax's, or of a client's, the runner has the directory.
+                runner = getattr(getattr(value, "_experiment", value), "runner", None)
+                for each in (value, runner):
+                    # By name: to import them takes seconds, and most pages have none.
+                    if type(each).__name__ in ("AxScheduler", "SubmititAxRunner"):
+                        each.close()
 
     def _one(self, block: Block) -> None:
         if "with" in block.notes:
