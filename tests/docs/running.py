@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ _PROGRAMS = {
     "python": 'exec {python} "$@"',
     # Once is enough.
     "watch": 'test "$1" = -n && exec sh -c "$3"',
-    "make": 'exec /usr/bin/make --silent --dry-run --directory={root} "$@" >/dev/null',
+    "make": 'exec {make} --silent --dry-run --directory={root} "$@" >/dev/null',
 }
 
 
@@ -54,8 +55,9 @@ class Session:
         self.space: dict[str, Any] = {"__name__": "__main__"}
         self.printed: str | None = None
         programs.mkdir()
+        there = {"python": sys.executable, "root": ROOT, "make": shutil.which("make")}
         for name, text in _PROGRAMS.items():
-            (programs / name).write_text(f"#!/bin/sh\n{text.format(python=sys.executable, root=ROOT)}\n")
+            (programs / name).write_text(f"#!/bin/sh\n{text.format(**there)}\n")
             (programs / name).chmod(0o755)
         os.environ["PATH"] = f"{programs}:{os.environ['PATH']}"
         os.environ["PYTHONPATH"] = str(ROOT)

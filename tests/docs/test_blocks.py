@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from pathlib import Path
 
@@ -72,8 +73,10 @@ def test_every_block_is_run_or_says_why_not() -> None:
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory in which sessions have theirs; what they do to this process is undone."""
     monkeypatch.chdir(tmp_path)
-    for name in ("PATH", "PYTHONPATH", "HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home") if name == "HOME" else "/usr/bin:/bin")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    # A session sets them.
+    for name in ("PATH", "PYTHONPATH"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
     return tmp_path
 
 
