@@ -1,0 +1,105 @@
+"""The tutorial's scripts run, and its commands say what the pages show."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from axsched_hpc.cli import cli
+from tests import scripts
+from tests.slurm.harness import Cluster
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs/tutorial"
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e-?\d+)?(?![\w.])")
+
+
+def _shown(page: str) -> list[tuple[str, str]]:
+    """The commands of a page, and what it shows of their output."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.findall(r"^```text\n\$ ([^\n]*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def _folder(tmp_path: Path, step: str) -> Path:
+    folder = tmp_path / "spring"
+    shutil.copytree(DOCS / step, folder)
+    shutil.copy(ROOT / "examples/spring.sh", folder)
+    return folder
+
+
+def _python(command: str, folder: Path) -> str:
+    program, script = command.split()
+    assert program == "python"
+    ended = scripts.run(folder / script, folder=folder)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def _axsched(command: str) -> str:
+    program, *arguments = command.split()
+    assert program == "axsched"
+    done = CliRunner().invoke(cli, arguments, prog_name="axsched")
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def _same_words(shown: str, said: str) -> None:
+    """Whether only numbers differ, and the blanks of a table."""
+    assert NUMBER.sub("0", shown).split() == NUMBER.sub("0", said).split()
+
+
+def _same(shown: str, said: str) -> None:
+    _same_words(shown, said)
+    numbers = [float(number) for number in NUMBER.findall(shown)]
+    assert [float(number) for number in NUMBER.findall(said)] == pytest.approx(numbers, rel=1e-4)
+
+
+def test_a_function_on_a_laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = _folder(tmp_path, "step1")
+    monkeypatch.chdir(folder)
+    (first, shown), (again, later), (table, rows) = _shown("function.md")
+    _same(shown, _python(first, folder))
+    # From the model on, arithmetic differs from machine to machine.
+    _same_words(later, _python(again, folder))
+    said = _axsched(table)
+    _same_words(rows, said)
+    _same("".join(rows.splitlines(keepends=True)[:6]), "".join(said.splitlines(keepends=True)[:6]))
+
+
+def test_a_script(tmp_path: Path) -> None:
+    ((command, shown),) = _shown("script.md")
+    _same(shown, _python(command, _folder(tmp_path, "step2")))
+
+
+@pytest.mark.slurm
+def test_slurm_and_the_driver_as_a_job(
+    tmp_path: Path, acct_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _folder(tmp_path, "step3")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    (command, shown), (status, table) = _shown("slurm.md")
+    _same(shown, _python(command, folder))
+    _same_words(_any(table), _any(_axsched(status)))
+
+    # What a driver's job does to its end, tests/e2e/test_driver_job.py shows.
+    (submit, told), (_, log) = _shown("driver.md")
+    said = _axsched(submit)
+    found = re.search(r"named (\S+)\.$", said, re.MULTILINE)
+    assert found is not None
+    subprocess.run(["scancel", f"--name={found[1]}"], check=True)
+    _same_words(_any(told), _any(said))
+    assert shown in log
+
+
+def _any(text: str) -> str:
+    """A text without what differs from run to run: directories, the names of jobs, ages."""
+    text = re.sub(r"\S*/(\w[\w.-]*)", r"\1", text)
+    text = re.sub(r"axsched-spring-[0-9a-f]+", "NAME", text)
+    text = re.sub(r"/?python[\d.]* ", "python ", text)
+    return re.sub(r"\b\d+_\d+\b|\b(\d+[dhms])+\b", "0", text)
