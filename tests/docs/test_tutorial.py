@@ -27,7 +27,7 @@ def _shown(page: str) -> list[tuple[str, str]]:
 
 def _folder(tmp_path: Path, step: str) -> Path:
     folder = tmp_path / "spring"
-    shutil.copytree(DOCS / step, folder)
+    shutil.copytree(ROOT / "examples/steps" / step, folder)
     shutil.copy(ROOT / "examples/spring.sh", folder)
     return folder
 
@@ -60,7 +60,7 @@ def _same(shown: str, said: str) -> None:
 
 
 def test_a_function_on_a_laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = _folder(tmp_path, "step1")
+    folder = _folder(tmp_path, "function")
     monkeypatch.chdir(folder)
     (first, shown), (again, later), (table, rows) = _shown("function.md")
     _same(shown, _python(first, folder))
@@ -73,14 +73,14 @@ def test_a_function_on_a_laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_script(tmp_path: Path) -> None:
     ((command, shown),) = _shown("script.md")
-    _same(shown, _python(command, _folder(tmp_path, "step2")))
+    _same(shown, _python(command, _folder(tmp_path, "script")))
 
 
 @pytest.mark.slurm
 def test_slurm_and_the_driver_as_a_job(
     tmp_path: Path, acct_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = _folder(tmp_path, "step3")
+    folder = _folder(tmp_path, "slurm")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     (command, shown), (status, table) = _shown("slurm.md")

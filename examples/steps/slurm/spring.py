@@ -6,8 +6,13 @@ client = Client(random_seed=1)
 client.configure_experiment(
     name="spring",
     parameters=[
-        RangeParameterConfig(name="stiffness", parameter_type="float", bounds=(0.1, 10), scaling="log"),
-        RangeParameterConfig(name="damping", parameter_type="float", bounds=(0.1, 10), scaling="log"),
+        RangeParameterConfig(
+            name=name,
+            parameter_type="float",
+            bounds=(0.1, 10),
+            scaling="log",
+        )
+        for name in ("stiffness", "damping")
     ],
 )
 client.configure_optimization(objective="-unrest")  # the minus sign: lower is better

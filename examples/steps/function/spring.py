@@ -4,7 +4,7 @@ from axsched_hpc import AxScheduler, LocalRunner
 
 
 def spring(parameters):
-    """How restless is a weight of 1 kg that is let go 1 m from rest, and how hard does the spring pull?"""
+    """How restless is a weight on a spring, and how hard is it pulled?"""
     x, v, t, unrest = 1.0, 0.0, 0.0, 0.0
     dt = 0.001
     while t < 20:
@@ -20,8 +20,13 @@ client = Client(random_seed=1)
 client.configure_experiment(
     name="spring",
     parameters=[
-        RangeParameterConfig(name="stiffness", parameter_type="float", bounds=(0.1, 10), scaling="log"),
-        RangeParameterConfig(name="damping", parameter_type="float", bounds=(0.1, 10), scaling="log"),
+        RangeParameterConfig(
+            name=name,
+            parameter_type="float",
+            bounds=(0.1, 10),
+            scaling="log",
+        )
+        for name in ("stiffness", "damping")
     ],
 )
 client.configure_optimization(objective="-unrest")  # the minus sign: lower is better
