@@ -64,6 +64,9 @@ def test_each_message_is_one_of_the_code() -> None:
     assert len(set(quoted)) == len(quoted)
     # Enough fixed words to be searched for.
     assert not [text for text in quoted if len(text.replace("…", "").strip()) < 12]
+    # How-to pages name messages too.
+    for page in (ROOT / "docs/howto").glob("*.md"):
+        quoted += re.findall(r"\*\*`(.+?)`\*\*", page.read_text(encoding="utf-8"))
     assert not [text for text in quoted if not any(_fits(text, message) for message in messages)]
 
 

@@ -70,6 +70,14 @@ def test_a_function_on_a_laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     _same_words(rows, said)
     _same("".join(rows.splitlines(keepends=True)[:6]), "".join(said.splitlines(keepends=True)[:6]))
 
+    # The how-to page goes on from such a directory, without the script.
+    page = (ROOT / "docs/howto/resume.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    folder.joinpath("go_on.py").write_text(block, encoding="utf-8")
+    folder.joinpath("spring.py").unlink()
+    _python("python go_on.py", folder)
+    assert _axsched("axsched status").startswith(f"{folder / 'outputs'}: 11 trials (11 completed)")
+
 
 def test_a_script(tmp_path: Path) -> None:
     ((command, shown),) = _shown("script.md")
