@@ -1,4 +1,4 @@
-"""The Python, YAML and batch scripts of the how-to pages are right."""
+"""The Python, YAML and batch scripts of the how-to pages are right, and so is what they show."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from axsched_hpc.project.model import Project
 from axsched_hpc.project.place import made
 from axsched_hpc.project.reading import load
 from axsched_hpc.runners.base import Batch, BatchAttempt
+from tests import scripts
+from tests.docs.shown import axsched, same, same_words, shown
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -74,3 +76,49 @@ def test_what_a_page_says_to_write_is_right(
             continue
         checked += 1
     assert checked or page.stem == "no-accounting"
+
+
+#: The spring of the pages, with the greatest force; its points are some of those that the pages show.
+RUN = """
+from axsched_hpc import AxScheduler, LocalRunner
+
+def spring(parameters):
+    x, v, t, dt, unrest, pull = 1.0, 0.0, 0.0, 0.001, 0.0, 0.0
+    while t < 20:
+        force = -parameters["stiffness"] * x - parameters["damping"] * v
+        pull = max(pull, abs(force))
+        v += force * dt
+        x += v * dt
+        unrest += t * abs(x) * dt
+        t += dt
+    return {"unrest": unrest, "pull": pull}
+
+scheduler = AxScheduler(client, LocalRunner(4))
+scheduler.set_objective_function(spring)
+with scheduler.batch_trial_context() as batch:
+    for point in points:
+        batch.add_trial(point)
+"""
+
+
+@pytest.mark.parametrize(("page", "front"), [("constraints", 1), ("several-objectives", 3)])
+def test_what_a_page_shows_of_the_best_is_said(
+    page: str, front: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (DOCS / f"howto/{page}.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    ((command, told),) = shown(text)
+    found = re.findall(r"stiffness = (\S+)\n  damping = (\S+)\n", told)
+    assert len(found) == front
+    # One that is in neither page the best.
+    points = [{"stiffness": 8.5, "damping": 3.0}]
+    points += [{"stiffness": float(stiffness), "damping": float(damping)} for stiffness, damping in found]
+    script = tmp_path / "run.py"
+    script.write_text(f"{block}\npoints = {points}\n{RUN}", encoding="utf-8")
+    ended = scripts.run(script, folder=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    monkeypatch.chdir(tmp_path)
+    said = axsched(command)
+    trials = r"(?m)^(trial \d.*|Trial \d.*|All \d.*|hypervolume.*)$"
+    same(re.sub(trials, "", told), re.sub(trials, "", said))
+    same_words(told, said)
