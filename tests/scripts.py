@@ -7,6 +7,7 @@ signals and exit code. What is to be shown of a start itself takes :mod:`subproc
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -79,19 +80,40 @@ class Script:
             time.sleep(0.02)
 
 
+def _start_zygote(listener: socket.socket) -> None:
+    # By its path, not as a module: its main module is the script's then.
+    subprocess.Popen(
+        [sys.executable, str(ROOT / "tests/zygote.py"), str(listener.fileno())],
+        pass_fds=[listener.fileno()],
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )
+
+
 class _Zygote:
-    """The other end of :func:`tests.zygote.serve`; ends with this process."""
+    """The other end of :func:`tests.zygote.serve`; its end for this process
+    ends with it."""
 
     def __init__(self) -> None:
-        self._connection, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # By its path, not as a module: its main module is the script's then.
-        subprocess.Popen(
-            [sys.executable, str(ROOT / "tests/zygote.py"), str(other.fileno())],
-            pass_fds=[other.fileno()],
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        )
-        other.close()
+        # All processes of a test run share one, which the first of them starts.
+        run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+        name = f"\0axsched-zygote-{run}"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            try:
+                listener.bind(name)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                listener.listen()
+                _start_zygote(listener)
+        self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        while True:
+            try:
+                self._connection.connect(name)
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.01)  # it is bound and does not listen yet
         self._ended: dict[int, int] = {}
 
     def start(self, request: Mapping[str, object], output: int, errors: int) -> int:

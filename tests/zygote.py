@@ -1,6 +1,8 @@
 """A Python that has imported Ax, and forks for each script that it is to run; see :mod:`tests.scripts`.
 
 Importing Ax takes five seconds of a processor, a fork milliseconds. Whoever forks must have one thread only.
+One such Python serves all processes of a test run: for each that connects it forks one that forks its
+scripts, and it ends when the last of these has ended.
 """
 
 from __future__ import annotations
@@ -26,6 +28,33 @@ MODULES = (
     "axsched_hpc.ax_plugin",
     "axsched_hpc.scheduler.scheduler",
 )
+
+
+def accept(listener: socket.socket) -> socket.socket:
+    """Fork for each process that connects, until the last of them has ended; in the child, the connection."""
+    children = set[int]()
+    listener.settimeout(60.0)  # for the first, who has started this
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except TimeoutError:
+            if not children:
+                os._exit(1)
+        else:
+            pid = os.fork()
+            if pid == 0:
+                listener.close()
+                return connection
+            connection.close()
+            children.add(pid)
+            listener.settimeout(1.0)
+        while children:
+            ended, _ = os.waitpid(-1, os.WNOHANG)
+            if not ended:
+                break
+            children.discard(ended)
+            if not children:
+                os._exit(0)
 
 
 def serve(connection: socket.socket) -> dict[str, Any]:
@@ -96,4 +125,4 @@ if __name__ == "__main__":
     # What was imported is not looked through by the children's collectors, which would copy its pages.
     gc.freeze()
     # An error or signal ends the child as it would end any Python.
-    runpy.run_path(prepare(serve(socket.socket(fileno=int(sys.argv[1])))), run_name="__main__")
+    runpy.run_path(prepare(serve(accept(socket.socket(fileno=int(sys.argv[1]))))), run_name="__main__")

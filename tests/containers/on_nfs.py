@@ -1,4 +1,4 @@
-"""Two machines that share a directory make something once. test_nfs.py runs this in the guest."""
+"""Two machines that share a directory make something once. tests/nfs/test_guest.py runs this."""
 
 from __future__ import annotations
 

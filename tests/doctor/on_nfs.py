@@ -103,7 +103,7 @@ def test_a_stale_cache_is_measured() -> None:
 
 
 def test_locks_that_hold_on_one_machine_only() -> None:
-    """Of NFS 3 alone: NFS 4 has none, so tests/doctor/test_nfs.py does not ask for this there."""
+    """Of NFS 3 alone: NFS 4 has none, so tests/nfs/test_guest.py does not ask for this there."""
     made, found = trip(mounted("alone", "nolock"))
     assert (made.lock_there, made.lock_here) == ("granted", "granted")
     assert found["locks"].level is Level.WARNING

@@ -1,4 +1,4 @@
-"""The lease on two machines that share a directory. pytest runs these in the guest; test_nfs.py starts it."""
+"""The lease on two machines that share a directory. pytest runs these in the guest (tests/nfs)."""
 
 from __future__ import annotations
 
