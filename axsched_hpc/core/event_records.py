@@ -31,9 +31,11 @@ from axsched_hpc.core.events import (
     LeaseTaken,
     ObjectiveSet,
     PointsEnqueued,
+    RequestAnswered,
     StopDecided,
     TrialAbandoned,
     TrialAdded,
+    TrialRetried,
     TrialStopped,
 )
 from axsched_hpc.core.metrics import Metrics
@@ -49,6 +51,7 @@ _EVENTS: dict[str, type[Event]] = {
         ObjectiveSet,
         BaselineSet,
         PointsEnqueued,
+        RequestAnswered,
         TrialAdded,
         BatchPlanned,
         BatchSubmitted,
@@ -62,6 +65,7 @@ _EVENTS: dict[str, type[Event]] = {
         AttemptSucceeded,
         AttemptFailed,
         TrialAbandoned,
+        TrialRetried,
     )
 }
 
@@ -71,6 +75,7 @@ _LAST_TIME = 253_402_300_799
 #: Least and greatest values of numbers, by the name of the field.
 _RANGES: dict[str, tuple[float, float]] = {
     "time": (0, _LAST_TIME),
+    "asked": (0, _LAST_TIME),
     "started": (0, _LAST_TIME),
     "ended": (0, _LAST_TIME),
     "takeover": (0, _LAST_TIME),
@@ -177,11 +182,18 @@ def _check_request(event: BatchPlanned) -> None:
         raise ValueError("has a field 'request' that asks for less than 1")
 
 
+def _check_settings(event: RequestAnswered) -> None:
+    for setting in (event.trials, event.max_parallel):
+        if setting is not None and (setting.value < 1 or setting.said < 0):
+            raise ValueError(f"has a setting out of range: {setting.value} for {setting.said}")
+
+
 _CHECKS: dict[type[Event], Callable[[Any], None]] = {
     DriverOpened: _check_sizes,
     BatchPlanned: _check_request,
     BaselineSet: _check_parameters,
     PointsEnqueued: _check_queue,
+    RequestAnswered: _check_settings,
     TrialAdded: _check_parameters,
     AttemptReported: _check_points,
     AttemptSucceeded: _check_metrics,
