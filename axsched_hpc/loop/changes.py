@@ -125,7 +125,7 @@ class Changer:
             return []
         if not self._session.bridge.may_be_retried(taken.trial):
             raise Refused(
-                f"trial {taken.trial} is an arm of a batch trial, which Ax ends as a whole: add its point instead"
+                f"trial {taken.trial} is an arm of a batch trial, which Ax ends whole: add its point"
             )
         return [TrialRetried(taken.time, taken.trial, f"asked for by {taken.by}")]
 

@@ -118,8 +118,8 @@ class Loop:
                 happened = self.observe()
                 self._check_failures()
                 stop = self._decide(goal)
-                # A job's end can be seen before its notice: that one is not to be left behind. Nor is a request,
-                # after which there may be more to do.
+                # A job's end can be seen before its notice: that one is not to be left behind. Nor is a
+                # request, after which there may be more to do.
                 if stop is not None and self._observer.read_inbox():
                     continue
             except OSError as error:
@@ -154,8 +154,8 @@ class Loop:
         return happened
 
     def _cancel_asked_for(self) -> None:
-        """End the trials that are to be cancelled and do not run; :class:`Stopper` ends the jobs of those that
-        do.
+        """End the trials that are to be cancelled and do not run; of the others :class:`Stopper` ends the
+        jobs.
         """
         session, ledger = self._session, self._session.ledger
         for number, reason in list(ledger.changes.cancelling.items()):

@@ -408,13 +408,12 @@ def close(session: Session) -> None:
 def _tell_of_stop(session: Session) -> None:
     """Say who has stopped the run, and how to go on."""
     request, waiting = session.ledger.changes.stopping, len(session.ledger.waiting)
+    left = f" {plural(waiting, 'trial')} left to be run;" if waiting else ""
     log.warning(
         "Stopped, as %s has asked for. Everything is saved in %s;%s start it again to go on.",
         request.by if request is not None else "somebody",
         session.layout.root,
-        f" {plural(waiting, 'trial')} {'waits' if waiting == 1 else 'wait'} for another attempt;"
-        if waiting
-        else "",
+        left,
     )
 
 

@@ -93,7 +93,21 @@ def test_every_pair_is_in_the_table_or_refused_with_the_whole_story(
 
 
 def test_nothing_happens_to_a_trial_that_is_over() -> None:
-    assert not [pair for pair in TRANSITIONS if pair[0].final]
+    given_up = (TrialState.FAILED, TrialState.ABANDONED)
+    over = {pair for pair in TRANSITIONS if pair[0].final}
+    assert over == {(state, TrialRetried) for state in given_up}
+
+
+def test_a_trial_that_was_given_up_waits_again() -> None:
+    before = trial(TrialState.ABANDONED)
+    after, actions = step(before, EVENTS[TrialRetried])
+    assert (after.state, after.attempts, after.reason, after.ended) == (
+        TrialState.WAITING,
+        before.attempts,
+        "",
+        None,
+    )
+    assert actions == (TellRetried(0, 2.0), Submit(0))
 
 
 def test_a_success_tells_ax_and_cleans_up() -> None:
@@ -350,6 +364,8 @@ def _legal(ledger: Ledger, number: int) -> list[Event]:
                 events.append(AttemptWaits(number, index, attempt, "PartitionDown"))
             elif kind is TrialAbandoned:
                 events.append(TrialAbandoned(number, index, "r"))
+            elif kind is TrialRetried:
+                events.append(TrialRetried(number, index, "r"))
             elif kind is AttemptSucceeded:
                 events.append(AttemptSucceeded(number, index, attempt, METRICS))
             elif kind is AttemptFailed:
