@@ -18,7 +18,7 @@ from axsched_hpc.io import atomic, processes, requests
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.io.owner import user
 from axsched_hpc.reporting.reading import Reading, driven, driver_text, read_experiment
-from axsched_hpc.reporting.records import driver_record
+from axsched_hpc.reporting.records import FORMAT, driver_record
 
 #: Seconds between two looks whether requests are answered: the first, and the most.
 _FIRST_LOOK, _LAST_LOOK = 0.05, 0.5
@@ -105,8 +105,8 @@ def _lay_down(layout: Layout, each: Change) -> str:
         raise ConfigError(f"The request cannot be made: {error}. Nothing was changed.") from None
     except OSError as error:
         raise StorageError(
-            f"{layout.inbox} cannot be written ({error.strerror or error}), so nothing was asked for. Only the "
-            "owner of an experiment can change it, on a host that may write there."
+            f"{layout.inbox} cannot be written ({error.strerror or error}), so nothing was asked for. Only "
+            "the owner of an experiment can change it, on a host that may write there."
         ) from error
 
 
@@ -134,9 +134,8 @@ def _print(reading: Reading, asked: Sequence[_Asked], *, at_work: bool, as_json:
     root = reading.layout.root
     if as_json:
         driver = driver_record(reading) if at_work else None
-        show_json(
-            {"format": 1, "directory": str(root), "driver": driver, "requests": [a.record() for a in asked]}
-        )
+        records = [each.record() for each in asked]
+        show_json({"format": FORMAT, "directory": str(root), "driver": driver, "requests": records})
         return
     for each in asked:
         if each.answer is not None:

@@ -1,4 +1,4 @@
-"""The commands that change a run under way, from whichever host. They exit with 1 where the driver refuses."""
+"""The commands that change a run under way, from any host. They exit with 1 where the driver refuses."""
 
 from __future__ import annotations
 
@@ -186,9 +186,7 @@ def add(words: Sequence[tuple[str, str] | str], file: str | None, wait: float, a
 @click.command(
     "import",
     short_help="Take in evaluations that there are already.",
-    epilog=examples(
-        "axsched import measured.csv", "axsched import ../earlier/outputs", "axsched import ax.json"
-    ),
+    epilog=examples("axsched import measured.csv", "axsched import ../earlier/outputs"),
 )
 @click.argument("source", metavar="SOURCE", type=click.Path(exists=True))
 @DIRECTORY

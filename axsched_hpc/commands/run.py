@@ -89,7 +89,7 @@ def _run(project: Project, function: Callable[..., Any] | None) -> None:
             f"has run for {time_text(spent)}. Nothing was started. Raise budget.time to go on."
         )
     if before is not None and _is_done(layout, before, project.trials):
-        trials = plural(project.trials, "trial")
+        trials = plural(before.changes.total(project.trials), "trial")
         click.echo(f"{layout.root} has its {trials} already. Raise budget.trials to go on.\n")
         _print_best(layout)
         return
@@ -106,7 +106,7 @@ def _run(project: Project, function: Callable[..., Any] | None) -> None:
 def _is_done(layout: Layout, before: Ledger, trials: int) -> bool:
     """Whether nothing is left to be run: no request says otherwise."""
     left = before.active or before.waiting or any(requests.waiting(layout))
-    return not left and len(before.trials) >= before.changes.total(trials)
+    return not left and before.own >= before.changes.total(trials)
 
 
 def _scheduler(project: Project) -> AxScheduler:
