@@ -77,9 +77,7 @@ def refuse_where_ax_drives(change: Change, place: Place) -> None:
     """Refuse what only who asks Ax for points can do; raises :class:`Refused`."""
     asks_ax = change.request not in (RequestKind.CANCEL, RequestKind.PAUSE, RequestKind.RESUME)
     if not place.drives and (change.trials is not None if change.request is RequestKind.SET else asks_ax):
-        raise Refused(
-            "Ax itself drives this experiment, through its Orchestrator: only there can that be done"
-        )
+        raise Refused("Ax itself drives this experiment: only its Orchestrator can do that")
 
 
 def _stop(change: Change, ledger: Ledger, place: Place) -> str:
@@ -139,7 +137,9 @@ def _go(ledger: Ledger) -> str:
 
 
 def _resume(change: Change, ledger: Ledger, place: Place) -> str:
-    return "going on" if ledger.changes.paused is not None else "it was not paused"
+    return (
+        "resumed: what waits is submitted again" if ledger.changes.paused is not None else "it was not paused"
+    )
 
 
 def _set(id: str, change: Change, ledger: Ledger, place: Place, time: float) -> RequestAnswered:
@@ -152,9 +152,7 @@ def _set(id: str, change: Change, ledger: Ledger, place: Place, time: float) -> 
         words.append(f"the budget is {plural(change.trials, 'trial')} now{_said(trials)}{there}")
     if change.max_parallel is not None:
         if change.max_parallel < place.pack:
-            raise Refused(
-                f"max_parallel counts attempts, of which each job runs {place.pack}: no less is possible"
-            )
+            raise Refused(f"max_parallel counts attempts, and each job runs {place.pack} of them")
         parallel = Setting(change.max_parallel, place.max_parallel)
         at_a_time = f"up to {plural(change.max_parallel, 'attempt')} at a time"
         words.append(f"{at_a_time} now{_said(parallel)}")

@@ -66,7 +66,9 @@ def describe(event: Event, ledger: Ledger, incumbent: Incumbent) -> str | None:
         case TrialAbandoned(reason=reason):
             return f"trial {which} is abandoned: {reason}"
         case RequestAnswered(request=request, by=by, taken=taken, answer=answer):
-            return f"{'' if taken else f'refused to {request}: '}{answer} (asked for by {by})"
+            first, *more = answer.splitlines()
+            first = f"{'' if taken else f'refused to {request}: '}{first} (asked for by {by})"
+            return "\n  ".join((first, *more))
     return None
 
 
