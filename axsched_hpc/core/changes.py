@@ -84,6 +84,8 @@ class Changes:
         restarts.
     cancelling
         Trials that are to be cancelled and have not ended yet, with the reasons.
+    cancelled
+        Trials that have ended so, and say nothing of the objective.
     budget, parallel
         The requests that hold for the number of trials, and of attempts at a time.
     """
@@ -92,6 +94,7 @@ class Changes:
     paused: RequestAnswered | None = None
     stopping: RequestAnswered | None = None
     cancelling: dict[int, str] = field(default_factory=dict)
+    cancelled: set[int] = field(default_factory=set)
     budget: RequestAnswered | None = None
     parallel: RequestAnswered | None = None
 
@@ -134,9 +137,10 @@ class Changes:
                     changed = event.max_parallel.value != event.max_parallel.said
                     self.parallel = event if changed else None
 
-    def ended(self, trial: int) -> None:
+    def ended(self, trial: int, *, abandoned: bool) -> None:
         """A trial has come to its end."""
-        self.cancelling.pop(trial, None)
+        if self.cancelling.pop(trial, None) is not None and abandoned:
+            self.cancelled.add(trial)
 
     def opened(self, *, same_run: bool) -> None:
         """Another driver begins."""

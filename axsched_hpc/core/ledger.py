@@ -176,6 +176,7 @@ class Ledger:
             self.counts[before.state] -= 1
             if before.state in _FAILED:
                 self.failed_arms[arm_key(after.parameters)] -= 1
+                self.changes.cancelled.discard(after.number)
         self.counts[after.state] += 1
         self.active.pop(after.number, None)
         self.waiting.pop(after.number, None)
@@ -184,7 +185,7 @@ class Ledger:
         elif after.state is TrialState.WAITING:
             self.waiting[after.number] = None
         else:
-            self.changes.ended(after.number)
+            self.changes.ended(after.number, abandoned=after.state is TrialState.ABANDONED)
             if after.state in _FAILED:
                 self.failed_arms[arm_key(after.parameters)] += 1
 

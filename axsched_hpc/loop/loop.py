@@ -91,8 +91,7 @@ class Loop:
         self._look = QUICK_LOOK
         self._told: str | None = None
         self._refused_at: int | None = None
-        self._failed_before = 0
-        self._ended_before = 0
+        self._before = (0, 0)
         self.generating = 0.0
 
     def run(self, goal: Goal, interrupts: Interrupts) -> Stop:
@@ -105,7 +104,7 @@ class Loop:
         SubmissionError
             The scheduler refused a batch for good.
         """
-        self._failed_before, self._ended_before = self._failed(), self._ended()
+        self._before = self._failed_of_ended()
         self._observer.stopping = None
         self._changer.total, self._changer.drives = goal.trials if goal.budget else None, True
         self._say_what_was_changed(goal)
@@ -351,12 +350,13 @@ class Loop:
         return Stop.TIMEOUT
 
     def _check_failures(self) -> None:
-        failed = self._failed() - self._failed_before
-        ended = self._ended() - self._ended_before
+        now = self._failed_of_ended()
+        failed, ended = (count - before for count, before in zip(now, self._before, strict=True))
         if not self._session.config.failure_limit.exceeded(failed, ended):
             return
-        trials = self._session.ledger.trials
-        bad = [t for t in trials.values() if t.state in (TrialState.FAILED, TrialState.ABANDONED)][-5:]
+        trials, cancelled = self._session.ledger.trials, self._session.ledger.changes.cancelled
+        given_up = [t for t in trials.values() if t.state in (TrialState.FAILED, TrialState.ABANDONED)]
+        bad = [t for t in given_up if t.number not in cancelled][-5:]
         messages = [f"trial {trial.label}: {trial.reason}" for trial in bad]
         left = len(self._session.ledger.active)
         running = f" {plural(left, 'attempt')} still under way, left to the next call." if left else ""
@@ -368,13 +368,15 @@ class Loop:
             messages=messages,
         )
 
-    def _failed(self) -> int:
-        counts = self._session.ledger.counts
-        return counts[TrialState.FAILED] + counts[TrialState.ABANDONED]
+    def _failed_of_ended(self) -> tuple[int, int]:
+        """Without those that a person has cancelled, which are no sign of a broken objective."""
+        counts, cancelled = self._session.ledger.counts, len(self._session.ledger.changes.cancelled)
+        failed = counts[TrialState.FAILED] + counts[TrialState.ABANDONED]
+        return failed - cancelled, self._ended() - cancelled
 
     def _ended(self) -> int:
         counts = self._session.ledger.counts
-        return self._failed() + counts[TrialState.COMPLETED] + counts[TrialState.EARLY_STOPPED]
+        return sum(counts[state] for state in TrialState if state.final)
 
     # ------------------------------------------------------------ waiting
 
