@@ -45,7 +45,9 @@ def text_of(path: Path) -> str:
 def _of_csv(text: str, path: Path) -> tuple[list[Named], list[str]]:
     rows = table.parse(text, str(path))
     # An empty cell is no value: a branch of a hierarchical space that the point does not have.
-    points = [(row.where, {n: v for n, v in plainly(row.cells).items() if v is not None}) for row in rows]
+    points: list[Named] = [
+        (row.where, {n: v for n, v in plainly(row.cells).items() if v is not None}) for row in rows
+    ]
     return points, [f"{row.where}: {row.problem}" for row in rows if row.problem]
 
 

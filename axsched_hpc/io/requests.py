@@ -6,8 +6,8 @@ it looks for notices.
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import fields
@@ -45,7 +45,7 @@ def lay_down(layout: Layout, change: Change) -> str:
     OSError
         It cannot be written; nothing of it is there.
     """
-    id = f"{time.time_ns() // 1000:016d}-{secrets.token_hex(4)}"
+    id = f"{time.time_ns() // 1000:016d}-{os.urandom(4).hex()}"
     given = {
         each.name: value for each in fields(change) if (value := getattr(change, each.name)) != each.default
     }

@@ -230,10 +230,10 @@ def test_evaluations_are_imported_once_and_bad_ones_are_named(made: Made) -> Non
         "1 evaluation imported as completed trials; 2 were there already; 1 cannot be used",
     ]
     assert [answer(session, id).taken for id in ids] == [True, True, False, True, False, False]
-    before = session.bridge.experiment
+    before = session.bridge.experiment.to_df()
     session.close(orderly=True)
     session, *_ = made(always(), clock=clock)
-    assert session.bridge.experiment == before
+    assert session.bridge.experiment.to_df().equals(before)
 
 
 def test_rubbish_is_put_aside_and_named_once(
