@@ -169,6 +169,7 @@ def test_status_shows_what_requests_have_changed(tmp_path: Path) -> None:
         "said": 20,
     }
     assert changes["cancelling"] == [0]
+    assert "  wanted  to be cancelled by ada@login1\n" in axsched("show", 0, root).stdout
     assert read_experiment(root).ledger.trials[0].state is TrialState.RUNNING
 
 
