@@ -116,7 +116,8 @@ def _answers(layout: Layout, ids: Iterable[str], deadline: float) -> dict[str, R
     """
     ids, pause = set(ids), _FIRST_LOOK
     while True:
-        left = {id for id in ids if requests.path_of(layout, id).name in atomic.listing(layout.inbox)}
+        names = set(atomic.listing(layout.inbox))
+        left = {id for id in ids if requests.path_of(layout, id).name in names}
         if not left or time.monotonic() >= deadline:
             break
         time.sleep(pause)

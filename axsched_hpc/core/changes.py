@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from axsched_hpc.core.events import CallStarted, RequestAnswered, Setting
+from axsched_hpc.core.events import LAST_TIME, CallStarted, RequestAnswered, Setting
 from axsched_hpc.core.states import RequestKind
 
 #: The kinds that are about one trial.
@@ -60,8 +60,12 @@ class Change:
         ValueError
             As the end of a sentence.
         """
+        if not 0 <= self.time <= LAST_TIME:
+            raise ValueError(f"has the time {self.time}")
+        if self.trial is not None and self.trial < 0:
+            raise ValueError(f"has the trial {self.trial}")
         numbers = [each for each in (self.trials, self.max_parallel) if each is not None]
-        if self.request in OF_TRIALS and (self.trial is None or self.trial < 0):
+        if self.request in OF_TRIALS and self.trial is None:
             raise ValueError(f"has no trial to {self.request}")
         if self.request is RequestKind.SET and (not numbers or min(numbers) < 1):
             raise ValueError("has no number of at least 1 to set")

@@ -13,6 +13,7 @@ from typing import Any
 from axsched_hpc.core import typed
 from axsched_hpc.core.curve import LARGEST_STEP
 from axsched_hpc.core.events import (
+    LAST_TIME,
     AttemptFailed,
     AttemptReported,
     AttemptRequeued,
@@ -69,16 +70,13 @@ _EVENTS: dict[str, type[Event]] = {
     )
 }
 
-#: The last second of the year 9999: later ones cannot be shown as a date.
-_LAST_TIME = 253_402_300_799
-
 #: Least and greatest values of numbers, by the name of the field.
 _RANGES: dict[str, tuple[float, float]] = {
-    "time": (0, _LAST_TIME),
-    "asked": (0, _LAST_TIME),
-    "started": (0, _LAST_TIME),
-    "ended": (0, _LAST_TIME),
-    "takeover": (0, _LAST_TIME),
+    "time": (0, LAST_TIME),
+    "asked": (0, LAST_TIME),
+    "started": (0, LAST_TIME),
+    "ended": (0, LAST_TIME),
+    "takeover": (0, LAST_TIME),
     "trial": (0, typed.LARGEST),
     "attempt": (1, typed.LARGEST),
     "format": (1, typed.LARGEST),

@@ -13,6 +13,9 @@ from typing import Any, ClassVar
 
 from axsched_hpc.core.states import FailureKind, RequestKind, Verdict
 
+#: The last second of the year 9999: later ones cannot be shown as a date.
+LAST_TIME = 253_402_300_799
+
 
 @dataclass(frozen=True)
 class Event:

@@ -41,6 +41,7 @@ class Changer:
     def __init__(self, session: Session, runner: BaseRunner) -> None:
         self._session = session
         self._runner = runner
+        self._left: set[str] = set()
         self.total: int | None = None
         self.drives = False
 
@@ -78,8 +79,18 @@ class Changer:
 
     def _put_aside(self, path: Path, error: Exception) -> None:
         aside = self._session.layout.refused / path.name
-        atomic.make_directory(aside.parent)
-        path.replace(aside)
+        try:
+            atomic.make_directory(aside.parent)
+            path.replace(aside)
+        except FileNotFoundError:
+            return  # whoever asked has taken it back
+        except OSError as problem:
+            if is_storage_error(problem):
+                raise
+            if path.name not in self._left:
+                self._left.add(path.name)
+                log.warning("A request could not be read (%s), nor put aside: %s", error, problem)
+            return
         log.warning("A request could not be read, and is put aside as %s: %s", aside, error)
 
     # ------------------------------------------------------------ answers
@@ -95,8 +106,6 @@ class Changer:
             self._runner.pack,
             self.drives,
         )
-        # What was made in Ax by others is none of a request's doing.
-        session.adopt()
         try:
             match change.request:
                 case RequestKind.ADD:
@@ -153,6 +162,8 @@ class Changer:
     def _import(self, id: str, change: Change, place: Place, now: float) -> list[Event]:
         refuse_where_ax_drives(change, place)
         bridge, ledger, source = self._session.bridge, self._session.ledger, change.source or ""
+        # What the user has made in Ax by himself is none of the source's.
+        self._session.adopt()
         if change.text is None:
             read = sources.evaluations(Path(source), bridge)
         else:

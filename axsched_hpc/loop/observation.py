@@ -101,12 +101,11 @@ class Observer:
         if not names:
             return 0
         for name in names:
-            if parse_request(name) is not None:
-                continue
             place = parse_notice_name(name)
             path = layout.inbox / name
             if place is None:
-                self._complain(name, f"{path} is neither a worker's notice nor a request; it is left alone.")
+                if parse_request(name) is None:
+                    self._complain(name, f"{path} is neither a notice nor a request; it is left alone.")
                 continue
             if not self._current(*place):
                 # An attempt that is settled already: announced twice, or given up before it ended.

@@ -258,6 +258,18 @@ def test_rubbish_is_put_aside_and_named_once(
         assert "put aside" in told
 
 
+def test_rubbish_that_cannot_be_put_aside_is_left_alone_and_named_once(
+    made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    session, loop, _, _ = made(always(runs=5.0), slots=1)
+    session.layout.refused.write_text("in the way")
+    path = requests.path_of(session.layout, "1796034524499840-596cd738")
+    path.write_text("{")
+    assert run(loop, 1) is Stop.BUDGET
+    assert path.exists()
+    assert len([message for message in caplog.messages if path.name in message]) == 1
+
+
 def test_where_ax_drives_it_is_refused_what_only_ax_can_do(made: Made) -> None:
     session, loop, _, _ = made(always(runs=5.0), slots=1)
     ids = [lay(session, kind) for kind in (K.STOP, K.PAUSE)]

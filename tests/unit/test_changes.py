@@ -57,7 +57,11 @@ def test_a_request_is_read_as_it_was_laid_down(tmp_path: Path) -> None:
     [
         ({"request": "dance"}, "none of stop, cancel"),
         ({"request": "cancel"}, "has no trial to cancel"),
-        ({"request": "retry", "trial": -1}, "has no trial to retry"),
+        ({"request": "retry", "trial": -1}, "has the trial -1"),
+        # It would be in the answer, which nobody could read again.
+        ({"request": "pause", "trial": -1}, "has the trial -1"),
+        ({"request": "pause", "time": -1.0}, "has the time -1.0"),
+        ({"request": "pause", "time": 1e12}, "has the time 1000000000000.0"),
         ({"request": "set"}, "has no number of at least 1 to set"),
         ({"request": "set", "trials": 0}, "has no number of at least 1 to set"),
         ({"request": "set", "trials": "7"}, "'trials' that is '7', not a whole number"),
