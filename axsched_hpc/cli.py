@@ -23,6 +23,16 @@ from axsched_hpc.commands.logs import logs
 from axsched_hpc.commands.looking import show, trials
 from axsched_hpc.commands.output import show as _show
 from axsched_hpc.commands.output import show_json, width
+from axsched_hpc.commands.requests import (
+    add,
+    cancel,
+    import_evaluations,
+    pause,
+    resume,
+    retry,
+    set_numbers,
+    stop,
+)
 from axsched_hpc.commands.run import run
 from axsched_hpc.commands.submit import submit
 from axsched_hpc.commands.templates import templates
@@ -133,6 +143,8 @@ def unlock(directory: str | None, yes: bool, force: bool) -> None:
     click.echo("Done. The next driver starts at once.")
 
 
+for _command in (stop, pause, resume, cancel, retry, set_numbers, add, import_evaluations):
+    cli.add_command(_command)
 cli.add_command(doctor)
 cli.add_command(export)
 cli.add_command(logs)

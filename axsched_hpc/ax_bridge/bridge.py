@@ -35,6 +35,7 @@ from axsched_hpc.ax_bridge.stopping import (
 )
 from axsched_hpc.ax_bridge.taking import ENQUEUED, OWN_POINT, SUGGESTED, Candidate, found, taken
 from axsched_hpc.ax_bridge.trials import (
+    again,
     finish,
     has_observations,
     observations,
@@ -299,6 +300,14 @@ class AxBridge:
     def abandon(self, trial: int, reason: str, *, time: float) -> None:
         """Mark a trial abandoned; Ax will not suggest its arm again."""
         self._end(trial, TrialStatus.ABANDONED, time, reason)
+
+    def retry(self, trial: int, *, time: float) -> None:
+        """Mark a trial that was given up as running again."""
+        again(self._arms.find(trial)[0], time)
+
+    def may_be_retried(self, trial: int) -> bool:
+        """Whether :meth:`retry` takes it: no arm of a batch trial, which ends in Ax as a whole."""
+        return not self._arms.is_batch(trial)
 
     # ------------------------------------------------------------ record and replay
 

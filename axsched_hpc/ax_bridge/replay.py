@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import Any
@@ -22,6 +23,7 @@ from axsched_hpc.ax_bridge.parameters import validated
 from axsched_hpc.ax_bridge.records import Reference, Runs, row_from_json, set_trial_fields
 from axsched_hpc.ax_bridge.taking import EXTERNAL, index_of
 from axsched_hpc.ax_bridge.trials import (
+    again,
     finish,
     has_observations,
     instant,
@@ -43,6 +45,7 @@ from axsched_hpc.core.events import (
     TrialAbandoned,
     TrialAdded,
     TrialEvent,
+    TrialRetried,
     TrialStopped,
 )
 from axsched_hpc.core.ledger import CANDIDATE
@@ -68,6 +71,8 @@ class Replay:
         self._rows: list[DataRow] = []
         self._curves: dict[int, dict[int, Metrics]] = {}
         self._baseline: BaselineSet | None = None
+        #: How often trials are tried again in events that are still to come: no end before that counts.
+        self._retries: Counter[int] = Counter()
 
     def run(self, events: Iterable[Event]) -> None:
         """Apply the events in their order.
@@ -82,6 +87,7 @@ class Replay:
             added = [event for event in events if isinstance(event, TrialAdded) and event.ax is not None]
             self._reserved = {index_of(event) for event in added}
             self._batches = {index_of(event) for event in added if "generator_runs" in (event.ax or {})}
+            self._retries.update(event.trial for event in events if isinstance(event, TrialRetried))
             for event in events:
                 handler = _HANDLERS.get(type(event))
                 if handler is not None:
@@ -235,12 +241,18 @@ class Replay:
         self._end(event, TrialStatus.EARLY_STOPPED, event.reason)
 
     def _failed(self, event: AttemptFailed) -> None:
-        if event.verdict is not Verdict.RETRY:
+        if event.verdict is not Verdict.RETRY and not self._retries[event.trial]:
             status = TrialStatus.FAILED if event.verdict is Verdict.FAIL else TrialStatus.ABANDONED
             self._end(event, status, event.failure.text)
 
     def _abandoned(self, event: TrialAbandoned) -> None:
-        self._end(event, TrialStatus.ABANDONED, event.reason)
+        if not self._retries[event.trial]:
+            self._end(event, TrialStatus.ABANDONED, event.reason)
+
+    def _retried(self, event: TrialRetried) -> None:
+        self._retries[event.trial] -= 1
+        if not self._retries[event.trial]:
+            again(self._arms.find(event.trial)[0], event.time)
 
     def _end(
         self,
@@ -285,4 +297,5 @@ _HANDLERS: dict[type[Event], Callable[[Replay, Any], None]] = {
     AttemptSucceeded: Replay._succeeded,
     AttemptFailed: Replay._failed,
     TrialAbandoned: Replay._abandoned,
+    TrialRetried: Replay._retried,
 }

@@ -73,6 +73,14 @@ def start(trial: BaseTrial, time: float, *, new: bool = True) -> None:
         trial._time_created = moment
 
 
+def again(trial: BaseTrial, time: float) -> None:
+    """Mark a trial that was given up as running again. Doing it again changes nothing."""
+    if trial.status in (TrialStatus.FAILED, TrialStatus.ABANDONED):
+        trial.mark_running(no_runner_required=True, unsafe=True)
+        trial._time_run_started, trial._time_completed = instant(time), None
+        trial._status_reason = None
+
+
 def finish(trial: BaseTrial, status: TrialStatus, time: float, reason: str | None = None) -> bool:
     """Bring a trial to its final status. False where it had that status already, and nothing was changed."""
     before = trial.status

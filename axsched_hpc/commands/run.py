@@ -20,6 +20,7 @@ import click
 from axsched_hpc.commands.output import show
 from axsched_hpc.core.errors import AxSchedError, ExperimentMismatchError, plural
 from axsched_hpc.core.sizes import time_text
+from axsched_hpc.io import requests
 from axsched_hpc.io.layout import Layout
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ def _run(project: Project, function: Callable[..., Any] | None) -> None:
             f"The time of this experiment is over: budget.time is {time_text(project.seconds or 0)}, and it "
             f"has run for {time_text(spent)}. Nothing was started. Raise budget.time to go on."
         )
-    if before is not None and len(before.trials) >= project.trials and not before.active:
-        trials = plural(project.trials, "trial")
+    if before is not None and _is_done(layout, before, project.trials):
+        trials = plural(before.changes.total(project.trials), "trial")
         click.echo(f"{layout.root} has its {trials} already. Raise budget.trials to go on.\n")
         _print_best(layout)
         return
@@ -100,6 +101,12 @@ def _run(project: Project, function: Callable[..., Any] | None) -> None:
         scheduler.run_to(project.trials, timeout=left, synchronous=rounds)
     click.echo()
     _print_best(layout)
+
+
+def _is_done(layout: Layout, before: Ledger, trials: int) -> bool:
+    """Whether nothing is left to be run: no request says otherwise."""
+    left = before.active or before.waiting or any(requests.waiting(layout))
+    return not left and before.own >= before.changes.total(trials)
 
 
 def _scheduler(project: Project) -> AxScheduler:

@@ -13,6 +13,7 @@ from typing import Any
 from axsched_hpc.core import typed
 from axsched_hpc.core.curve import LARGEST_STEP
 from axsched_hpc.core.events import (
+    LAST_TIME,
     AttemptFailed,
     AttemptReported,
     AttemptRequeued,
@@ -31,9 +32,11 @@ from axsched_hpc.core.events import (
     LeaseTaken,
     ObjectiveSet,
     PointsEnqueued,
+    RequestAnswered,
     StopDecided,
     TrialAbandoned,
     TrialAdded,
+    TrialRetried,
     TrialStopped,
 )
 from axsched_hpc.core.metrics import Metrics
@@ -49,6 +52,7 @@ _EVENTS: dict[str, type[Event]] = {
         ObjectiveSet,
         BaselineSet,
         PointsEnqueued,
+        RequestAnswered,
         TrialAdded,
         BatchPlanned,
         BatchSubmitted,
@@ -62,18 +66,17 @@ _EVENTS: dict[str, type[Event]] = {
         AttemptSucceeded,
         AttemptFailed,
         TrialAbandoned,
+        TrialRetried,
     )
 }
 
-#: The last second of the year 9999: later ones cannot be shown as a date.
-_LAST_TIME = 253_402_300_799
-
 #: Least and greatest values of numbers, by the name of the field.
 _RANGES: dict[str, tuple[float, float]] = {
-    "time": (0, _LAST_TIME),
-    "started": (0, _LAST_TIME),
-    "ended": (0, _LAST_TIME),
-    "takeover": (0, _LAST_TIME),
+    "time": (0, LAST_TIME),
+    "asked": (0, LAST_TIME),
+    "started": (0, LAST_TIME),
+    "ended": (0, LAST_TIME),
+    "takeover": (0, LAST_TIME),
     "trial": (0, typed.LARGEST),
     "attempt": (1, typed.LARGEST),
     "format": (1, typed.LARGEST),
@@ -177,11 +180,18 @@ def _check_request(event: BatchPlanned) -> None:
         raise ValueError("has a field 'request' that asks for less than 1")
 
 
+def _check_settings(event: RequestAnswered) -> None:
+    for setting in (event.trials, event.max_parallel):
+        if setting is not None and (setting.value < 1 or setting.said < 0):
+            raise ValueError(f"has a setting out of range: {setting.value} for {setting.said}")
+
+
 _CHECKS: dict[type[Event], Callable[[Any], None]] = {
     DriverOpened: _check_sizes,
     BatchPlanned: _check_request,
     BaselineSet: _check_parameters,
     PointsEnqueued: _check_queue,
+    RequestAnswered: _check_settings,
     TrialAdded: _check_parameters,
     AttemptReported: _check_points,
     AttemptSucceeded: _check_metrics,

@@ -11,7 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from axsched_hpc.core.states import FailureKind, Verdict
+from axsched_hpc.core.states import FailureKind, RequestKind, Verdict
+
+#: The last second of the year 9999: later ones cannot be shown as a date.
+LAST_TIME = 253_402_300_799
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class CallStarted(Event):
     """A public call began. ``ordinal`` counts them within one run of the user's script, over restarts.
 
     ``base`` is the number of trials that existed before it. ``trials`` are those which a batch context added.
+    ``total`` and ``max_parallel`` are what the script says: how many trials there are to be at the end of a
+    run, and how many attempts may be under way.
     """
 
     kind: ClassVar[str] = "call_started"
@@ -98,6 +103,8 @@ class CallStarted(Event):
     trials: tuple[int, ...] = ()
     max_trials: int | None = None
     synchronous: bool = True
+    total: int | None = None
+    max_parallel: int | None = None
 
 
 @dataclass(frozen=True)
@@ -147,6 +154,37 @@ class PointsEnqueued(Event):
     points: tuple[dict[str, Any], ...]
     ordinal: int | None = None
     front: bool = False
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A number in the place of the script's: ``value``, for as long as the script says ``said``."""
+
+    value: int
+    said: int
+
+
+@dataclass(frozen=True)
+class RequestAnswered(Event):
+    """A request to the run was taken or refused; what a person is told of it is the ``answer``.
+
+    ``id`` is in the name of the request's file, which is removed after this record. ``by`` asked for it at
+    ``asked``, by that machine's clock. ``trial`` is the one to be cancelled or tried again; ``cancel``: a
+    stop cancels what is under way, too. ``trials`` (of the experiment) and ``max_parallel`` are what is set.
+    Points that were added, and evaluations, have records of their own in the same group.
+    """
+
+    kind: ClassVar[str] = "request_answered"
+    id: str
+    request: RequestKind
+    by: str
+    asked: float
+    taken: bool
+    answer: str
+    trial: int | None = None
+    cancel: bool = False
+    trials: Setting | None = None
+    max_parallel: Setting | None = None
 
 
 # ---------------------------------------------------------------- a trial's life
@@ -332,6 +370,14 @@ class AttemptFailed(TrialEvent):
     verdict: Verdict
     started: float | None = None
     ended: float | None = None
+
+
+@dataclass(frozen=True)
+class TrialRetried(TrialEvent):
+    """A trial that had failed or was abandoned waits for another attempt, as a person asked for."""
+
+    kind: ClassVar[str] = "trial_retried"
+    reason: str
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 from axsched_hpc.core import typed
 from axsched_hpc.core.best import Problem
+from axsched_hpc.core.changes import Changes
 from axsched_hpc.core.events import (
     BaselineSet,
     BatchPlanned,
@@ -27,6 +28,7 @@ from axsched_hpc.core.events import (
     LeaseTaken,
     ObjectiveSet,
     PointsEnqueued,
+    RequestAnswered,
     TrialAdded,
     TrialEvent,
 )
@@ -44,6 +46,9 @@ class _External:
 
 
 _EXTERNAL = ("state", "metrics")
+
+#: States of trials that were given up.
+_FAILED = (TrialState.FAILED, TrialState.ABANDONED)
 
 #: The origin of a trial that was found in Ax, where its owner had left it to be run.
 CANDIDATE = "candidate"
@@ -84,6 +89,8 @@ class Ledger:
         What the calls of the current session have enqueued, by ordinal.
     failed_arms
         How many failed or abandoned trials each arm has, by :func:`arm_key`.
+    changes
+        What requests have changed.
     calls
         The public calls of the current session (one run of the user's script, over its restarts), by ordinal.
     """
@@ -101,6 +108,7 @@ class Ledger:
     objective: ObjectiveSet | None = None
     baseline: BaselineSet | None = None
     own: int = 0
+    changes: Changes = field(default_factory=Changes)
     queue: dict[int, dict[str, Any]] = field(default_factory=dict)
     next_place: int = 0
     enqueued: dict[int, tuple[dict[str, Any], ...]] = field(default_factory=dict)
@@ -166,6 +174,9 @@ class Ledger:
             if before.state is after.state:
                 return
             self.counts[before.state] -= 1
+            if before.state in _FAILED:
+                self.failed_arms[arm_key(after.parameters)] -= 1
+                self.changes.cancelled.discard(after.number)
         self.counts[after.state] += 1
         self.active.pop(after.number, None)
         self.waiting.pop(after.number, None)
@@ -173,8 +184,10 @@ class Ledger:
             self.active[after.number] = None
         elif after.state is TrialState.WAITING:
             self.waiting[after.number] = None
-        elif after.state in (TrialState.FAILED, TrialState.ABANDONED):
-            self.failed_arms[arm_key(after.parameters)] += 1
+        else:
+            self.changes.ended(after.number, abandoned=after.state is TrialState.ABANDONED)
+            if after.state in _FAILED:
+                self.failed_arms[arm_key(after.parameters)] += 1
 
     # ------------------------------------------------------------ events of the experiment
 
@@ -192,6 +205,7 @@ class Ledger:
             self.calls.clear()
             self.ended_calls.clear()
             self.enqueued.clear()
+        self.changes.opened(same_run=_same_run(self.driver, event))
         self.driver, self.closed, self._opened = event, False, True
         return ()
 
@@ -202,6 +216,7 @@ class Ledger:
 
     def _call_started(self, event: CallStarted) -> tuple[Action, ...]:
         self.calls[event.ordinal] = event
+        self.changes.called(event)
         self.ended_calls.pop(event.ordinal, None)
         return ()
 
@@ -229,6 +244,10 @@ class Ledger:
         self.next_place = event.first + len(event.points)
         if event.ordinal is not None:
             self.enqueued[event.ordinal] = (*self.enqueued.get(event.ordinal, ()), *event.points)
+        return ()
+
+    def _request_answered(self, event: RequestAnswered) -> tuple[Action, ...]:
+        self.changes.take(event, self.active)
         return ()
 
     def _trial_added(self, event: TrialAdded) -> tuple[Action, ...]:
@@ -286,6 +305,7 @@ _HANDLERS: dict[type[Event], Callable[[Ledger, Any], tuple[Action, ...]]] = {
     ObjectiveSet: Ledger._objective_set,
     BaselineSet: Ledger._baseline_set,
     PointsEnqueued: Ledger._points_enqueued,
+    RequestAnswered: Ledger._request_answered,
     TrialAdded: Ledger._trial_added,
     BatchPlanned: Ledger._batch_planned,
     BatchSubmitted: Ledger._batch_submitted,

@@ -25,6 +25,7 @@ from axsched_hpc.core.events import (
     StopDecided,
     TrialAbandoned,
     TrialEvent,
+    TrialRetried,
     TrialStopped,
 )
 from axsched_hpc.core.metrics import Metrics
@@ -171,6 +172,13 @@ class TellAbandoned(Action):
     """Tell Ax that the trial is abandoned; its arm will not come again."""
 
     reason: str
+    time: float
+
+
+@dataclass(frozen=True)
+class TellRetried(Action):
+    """Tell Ax that the trial is under way again."""
+
     time: float
 
 
@@ -323,6 +331,11 @@ def _abandoned(trial: Trial, event: TrialAbandoned) -> Step:
     return after, (TellAbandoned(trial.number, event.reason, event.time),)
 
 
+def _retried(trial: Trial, event: TrialRetried) -> Step:
+    after = _replace(trial, state=S.WAITING, reason="", ended=None)
+    return after, (TellRetried(trial.number, event.time), Submit(trial.number))
+
+
 Handler = Callable[[Trial, Any], Step]
 
 #: (state, event) -> what happens. What is not in the table is illegal.
@@ -342,4 +355,5 @@ TRANSITIONS: dict[tuple[TrialState, type[TrialEvent]], Handler] = {
     **{(state, AttemptSucceeded): _succeeded for state in (S.PLANNED, S.QUEUED, S.RUNNING)},
     **{(state, AttemptFailed): _failed for state in (S.PLANNED, S.QUEUED, S.RUNNING)},
     **{(state, TrialAbandoned): _abandoned for state in (S.PLANNED, S.QUEUED, S.RUNNING)},
+    **{(state, TrialRetried): _retried for state in (S.FAILED, S.ABANDONED)},
 }

@@ -32,6 +32,7 @@ from axsched_hpc.core.events import (
     TrialAbandoned,
     TrialAdded,
     TrialEvent,
+    TrialRetried,
     TrialStopped,
 )
 from axsched_hpc.core.ledger import Ledger, arm_key
@@ -224,6 +225,7 @@ class _Fold:
                 self._add_missing(before=event.trial)
             case BatchPlanned():
                 for trial, attempt in event.attempts:
+                    self._retry(trial, attempt, event.time)
                     self._bring(trial, attempt, event.time)
             case BatchSubmitted():
                 batch = self._found.batches.get(event.token)
@@ -272,6 +274,14 @@ class _Fold:
                 self._end_earlier(trial, time)
             else:
                 self._plan_next(number, time)
+
+    def _retry(self, number: int, attempt: int, time: float) -> None:
+        """Let a trial that was given up wait again, where there is a record of a later attempt."""
+        trial = self.ledger.trials.get(number)
+        given_up = trial is not None and trial.state in (TrialState.FAILED, TrialState.ABANDONED)
+        if trial is not None and given_up and attempt == len(trial.attempts) + 1:
+            reason = "the record of who asked for it is lost"
+            self.rescue(TrialRetried(time, number, reason), f"trial {number}: it was tried again; {reason}")
 
     def _plan_next(self, number: int, time: float) -> None:
         """Plan a trial's next attempt, with the batch that it belonged to where that is known."""

@@ -128,6 +128,19 @@ _RETRY_CLASS = {
 }
 
 
+class RequestKind(StrEnum):
+    """What a request asks of a run under way."""
+
+    STOP = "stop"  #: end the run when what is under way has ended
+    CANCEL = "cancel"  #: end a trial, without a result
+    PAUSE = "pause"  #: submit nothing new
+    RESUME = "resume"
+    RETRY = "retry"  #: give a trial that failed or was abandoned another attempt
+    SET = "set"  #: change the number of trials, or of those at a time
+    ADD = "add"  #: run points before Ax is asked for any
+    IMPORT = "import"  #: take evaluations in that are there already
+
+
 class Verdict(StrEnum):
     """What becomes of a trial whose attempt failed."""
 

@@ -49,8 +49,13 @@ class Layout:
 
     @property
     def inbox(self) -> Path:
-        """One small file per finished attempt, until the driver has read it."""
+        """One small file per finished attempt, and per request to the driver, until it has read it."""
         return self.root / "inbox"
+
+    @property
+    def refused(self) -> Path:
+        """Files from the inbox that look like requests, and cannot be read."""
+        return self.root / "refused"
 
     @property
     def trials(self) -> Path:

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from pathlib import Path
+
+
+def user() -> str:
+    """The name of this process's user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without this user in its passwd
+        return str(os.geteuid())
 
 
 def is_mine(path: Path, *, beside: Path | None = None) -> bool:

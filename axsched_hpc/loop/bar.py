@@ -32,7 +32,8 @@ def live_bar(session: Session, incumbent: Incumbent, total: int) -> Iterator[Non
 
     def update(event: Event | None, ledger: Ledger) -> None:
         ended = sum(ledger.counts[s] for s in TrialState if s.final) - external
-        progress.update(task, completed=max(0, ended), state=_state(ledger, incumbent))
+        wanted = ledger.changes.total(total)
+        progress.update(task, total=wanted, completed=max(0, ended), state=_state(ledger, incumbent))
 
     external = len(session.ledger.trials) - session.ledger.own
     streams = (sys.stderr, sys.stdout)
@@ -69,6 +70,8 @@ def _state(ledger: Ledger, incumbent: Incumbent) -> str:
     counts = ledger.counts
     queued = counts[TrialState.QUEUED] + counts[TrialState.PLANNED] + counts[TrialState.WAITING]
     text = f"{counts[TrialState.RUNNING]} running, {queued} queued"
+    if ledger.changes.halted:
+        text = f"[yellow]{'stopping' if ledger.changes.stopping else 'paused'}[/yellow], {text}"
     if stopped := counts[TrialState.EARLY_STOPPED]:
         text += f", {stopped} stopped early"
     if failed := counts[TrialState.FAILED] + counts[TrialState.ABANDONED]:

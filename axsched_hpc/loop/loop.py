@@ -14,6 +14,7 @@ from axsched_hpc.core.events import AttemptStarted, Event, StopDecided, TrialAba
 from axsched_hpc.core.plan import demand
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.io import faults
+from axsched_hpc.loop.changes import Changer
 from axsched_hpc.loop.curves import Curves
 from axsched_hpc.loop.observation import Observer
 from axsched_hpc.loop.session import Session
@@ -42,6 +43,7 @@ class Stop(StrEnum):
     TIMEOUT = "timeout"  #: the call's time was over
     EXHAUSTED = "exhausted"  #: Ax has no more points to suggest
     INTERRUPTED = "interrupted"  #: a signal came
+    REQUESTED = "requested"  #: a request to stop came
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ class Goal:
     Attributes
     ----------
     trials
-        The experiment's number of own trials at which nothing new is asked for.
+        The experiment's number of own trials at which nothing new is asked for, as the script says.
+    budget
+        Whether a request may change that number, or it is that of the trials to be waited for.
     deadline
         On the monotonic clock; None for no limit.
     cancel
@@ -62,6 +66,7 @@ class Goal:
     synchronous: bool
     deadline: float | None = None
     cancel: bool = True
+    budget: bool = True
 
 
 class Loop:
@@ -78,15 +83,15 @@ class Loop:
         self._runner = runner
         self._clock = session.clock
         self._curves = Curves(session)
-        self._observer = Observer(session, runner, self._curves)
+        self._changer = Changer(session, runner)
+        self._observer = Observer(session, runner, self._curves, self._changer)
         self._stopper = Stopper(session, runner)
         self._submitter = Submitter(session, runner)
         self._next_poll = self._next_curves = 0.0
         self._look = QUICK_LOOK
         self._told: str | None = None
         self._refused_at: int | None = None
-        self._failed_before = 0
-        self._ended_before = 0
+        self._before = (0, 0)
         self.generating = 0.0
 
     def run(self, goal: Goal, interrupts: Interrupts) -> Stop:
@@ -99,8 +104,10 @@ class Loop:
         SubmissionError
             The scheduler refused a batch for good.
         """
-        self._failed_before, self._ended_before = self._failed(), self._ended()
+        self._before = self._failed_of_ended()
         self._observer.stopping = None
+        self._changer.total, self._changer.drives = goal.trials if goal.budget else None, True
+        self._say_what_was_changed(goal)
         while True:
             if interrupts.first is not None:
                 return Stop.INTERRUPTED
@@ -110,9 +117,10 @@ class Loop:
                 happened = self.observe()
                 self._check_failures()
                 stop = self._decide(goal)
-                if stop is not None:
-                    # A job's end can be seen before its notice: that one is not to be left behind.
-                    self._observer.read_inbox()
+                # A job's end can be seen before its notice: that one is not to be left behind. Nor is a
+                # request, after which there may be more to do.
+                if stop is not None and self._observer.read_inbox():
+                    continue
             except OSError as error:
                 # What happened is in the journal or will be seen again, so the tick is simply repeated.
                 self._session.patience.bear(error)
@@ -140,8 +148,25 @@ class Loop:
         if now >= self._next_curves:
             self._stopper.decide(self._curves.look())
             self._next_curves = self._clock.monotonic() + self._session.config.monitoring_interval
+        self._cancel_asked_for()
         self._stopper.end()
         return happened
+
+    def _cancel_asked_for(self) -> None:
+        """End the trials that are to be cancelled and do not run; of the others :class:`Stopper` ends the
+        jobs.
+        """
+        session, ledger = self._session, self._session.ledger
+        for number, reason in list(ledger.changes.cancelling.items()):
+            if ledger.trials[number].state is TrialState.PLANNED:
+                # Else whether it has a job is settled by `recover`, at a look that is near.
+                self._submitter.drop_held()
+            trial = ledger.trials[number]
+            queued = trial.state is TrialState.QUEUED
+            if trial.state is TrialState.WAITING or (queued and self._submitter.close(trial, reason)):
+                session.record(TrialAbandoned(self._clock.now(), number, reason))
+                if queued and (job := trial.attempts[-1].job) is not None:
+                    self._observer.give_up(job)
 
     def submit_waiting(self) -> None:
         """Submit what waits, as far as there are slots, without asking for anything new."""
@@ -149,8 +174,8 @@ class Loop:
 
     def _submit_waiting(self) -> None:
         self._submitter.recover()
-        if self._submitter.ready:
-            ledger = self._session.ledger
+        ledger = self._session.ledger
+        if self._submitter.ready and not ledger.changes.halted:
             free = self._submitter.slots - len(ledger.active)
             self._submitter.submit(list(ledger.waiting)[: max(0, free)])
 
@@ -225,15 +250,21 @@ class Loop:
     # ------------------------------------------------------------ decisions
 
     def _decide(self, goal: Goal) -> Stop | None:
-        ledger = self._session.ledger
+        ledger, changes = self._session.ledger, self._session.ledger.changes
         self._submitter.recover()
+        if changes.stopping is not None:
+            self._submitter.drop_held()
+            return None if ledger.active else Stop.REQUESTED
         if not self._submitter.ready:
             return None
+        total = changes.total(goal.trials) if goal.budget else goal.trials
+        if changes.paused is not None:
+            return Stop.BUDGET if not (ledger.active or ledger.waiting) and ledger.own >= total else None
         wanted = demand(
             slots=self._submitter.slots,
             active=len(ledger.active),
             waiting=len(ledger.waiting),
-            remaining=max(0, goal.trials - ledger.own),
+            remaining=max(0, total - ledger.own),
             synchronous=goal.synchronous,
             pack=self._runner.pack,
         )
@@ -246,13 +277,13 @@ class Loop:
         # After a refusal Ax is asked again when another trial has ended: until then its answer is the same.
         refused = self._refused_at == self._ended() and bool(ledger.active or ledger.waiting)
         if len(taken) < wanted.ask and not refused:
-            fresh, exhausted = self._ask(wanted.ask - len(taken), max(0, goal.trials - ledger.own))
+            fresh, exhausted = self._ask(wanted.ask - len(taken), max(0, total - ledger.own))
             # Trials of several arms are made whole: what finds no slot now waits for one.
             trials = [*trials, *fresh][: wanted.submit + wanted.ask]
         self._submitter.submit(trials)
         if ledger.active or ledger.waiting:
             return None
-        if ledger.own >= goal.trials:
+        if ledger.own >= total:
             return Stop.BUDGET
         if exhausted or (wanted.ask and not trials):
             log.warning(
@@ -260,6 +291,31 @@ class Loop:
             )
             return Stop.EXHAUSTED
         return None
+
+    def _say_what_was_changed(self, goal: Goal) -> None:
+        """Say at the beginning of a call what earlier requests make of it."""
+        changes, directory = self._session.ledger.changes, self._session.layout.root
+        if changes.paused is not None:
+            log.warning(
+                "Paused by %s: nothing new is submitted until `axsched resume %s`.",
+                changes.paused.by,
+                directory,
+            )
+        if goal.budget and changes.budget and (total := changes.total(goal.trials)) != goal.trials:
+            log.warning(
+                "The budget is %s, as %s has set it, instead of %d.",
+                plural(total, "trial"),
+                changes.budget.by,
+                goal.trials,
+            )
+        said = self._runner.max_parallel
+        if changes.parallel and (slots := changes.slots(said)) != said:
+            log.warning(
+                "Up to %s at a time, as %s has set it, instead of %d.",
+                plural(slots, "attempt"),
+                changes.parallel.by,
+                said,
+            )
 
     def _take(self, number: int) -> list[int]:
         """Make trials of the points that wait in the queue."""
@@ -294,12 +350,13 @@ class Loop:
         return Stop.TIMEOUT
 
     def _check_failures(self) -> None:
-        failed = self._failed() - self._failed_before
-        ended = self._ended() - self._ended_before
+        now = self._failed_of_ended()
+        failed, ended = (count - before for count, before in zip(now, self._before, strict=True))
         if not self._session.config.failure_limit.exceeded(failed, ended):
             return
-        trials = self._session.ledger.trials
-        bad = [t for t in trials.values() if t.state in (TrialState.FAILED, TrialState.ABANDONED)][-5:]
+        trials, cancelled = self._session.ledger.trials, self._session.ledger.changes.cancelled
+        given_up = [t for t in trials.values() if t.state in (TrialState.FAILED, TrialState.ABANDONED)]
+        bad = [t for t in given_up if t.number not in cancelled][-5:]
         messages = [f"trial {trial.label}: {trial.reason}" for trial in bad]
         left = len(self._session.ledger.active)
         running = f" {plural(left, 'attempt')} still under way, left to the next call." if left else ""
@@ -311,13 +368,15 @@ class Loop:
             messages=messages,
         )
 
-    def _failed(self) -> int:
-        counts = self._session.ledger.counts
-        return counts[TrialState.FAILED] + counts[TrialState.ABANDONED]
+    def _failed_of_ended(self) -> tuple[int, int]:
+        """Without those that a person has cancelled, which are no sign of a broken objective."""
+        counts, cancelled = self._session.ledger.counts, len(self._session.ledger.changes.cancelled)
+        failed = counts[TrialState.FAILED] + counts[TrialState.ABANDONED]
+        return failed - cancelled, self._ended() - cancelled
 
     def _ended(self) -> int:
         counts = self._session.ledger.counts
-        return self._failed() + counts[TrialState.COMPLETED] + counts[TrialState.EARLY_STOPPED]
+        return sum(counts[state] for state in TrialState if state.final)
 
     # ------------------------------------------------------------ waiting
 

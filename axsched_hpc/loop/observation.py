@@ -32,7 +32,9 @@ from axsched_hpc.core.watch import JobEnd, Sight, Watch, diagnose, look, lost
 from axsched_hpc.io import atomic, checkpoint, claim, faults, outcome
 from axsched_hpc.io.layout import parse_notice_name
 from axsched_hpc.io.outcome import Outcome
+from axsched_hpc.io.requests import parse_name as parse_request
 from axsched_hpc.io.storage import is_storage_error
+from axsched_hpc.loop.changes import Changer
 from axsched_hpc.loop.curves import Curves
 from axsched_hpc.loop.session import Session
 from axsched_hpc.loop.submission import batch_of
@@ -63,9 +65,10 @@ class Observer:
     failure. ``pause``: seconds until the jobs should be asked for again, by how long the answer took.
     """
 
-    def __init__(self, session: Session, runner: BaseRunner, curves: Curves) -> None:
+    def __init__(self, session: Session, runner: BaseRunner, curves: Curves, changer: Changer) -> None:
         self._session = session
         self._runner = runner
+        self._changer = changer
         self._curves = curves
         self._watches: dict[str, Watch] = {}
         self._complained: set[str] = set()
@@ -79,8 +82,8 @@ class Observer:
     # ------------------------------------------------------------ the inbox
 
     def read_inbox(self) -> int:
-        """Take in what workers announced; how many attempts have ended so. One listing, then one read per
-        notice.
+        """Take in what workers announced, then what persons ask for; how much has happened so. One listing,
+        then one read per file.
 
         Raises
         ------
@@ -101,7 +104,8 @@ class Observer:
             place = parse_notice_name(name)
             path = layout.inbox / name
             if place is None:
-                self._complain(name, f"{path} is no notice of a worker; it is left alone.")
+                if parse_request(name) is None:
+                    self._complain(name, f"{path} is neither a notice nor a request; it is left alone.")
                 continue
             if not self._current(*place):
                 # An attempt that is settled already: announced twice, or given up before it ended.
@@ -124,7 +128,8 @@ class Observer:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
         faults.reach("inbox.removed")
-        return len(events)
+        # After the notices: a trial that has ended is not cancelled.
+        return len(events) + self._changer.take(names)
 
     def _current(self, number: int, attempt: int) -> bool:
         trial = self._session.ledger.trials.get(number)
@@ -356,9 +361,11 @@ class Observer:
         self, trial: Trial, failure: Failure, *, started: float | None = None, ended: float | None = None
     ) -> list[Event]:
         """The end of an attempt without metrics: a failure, unless it was to be ended."""
-        attempt, rest = trial.attempts[-1], self._curves.rest(trial)
+        attempt, rest, now = trial.attempts[-1], self._curves.rest(trial), self._session.clock.now()
+        cancelled = self._session.ledger.changes.cancelling.get(trial.number)
+        if cancelled is not None:
+            return [*rest, TrialAbandoned(now, trial.number, cancelled)]
         if attempt.stop:
-            now = self._session.clock.now()
             return [*rest, TrialStopped(now, trial.number, attempt.number, attempt.stop, started, ended)]
         return [*rest, self._failed(trial, failure, started=started, ended=ended)]
 

@@ -17,8 +17,10 @@ from axsched_hpc.core.events import (
     AttemptWithdrawn,
     BatchSubmitted,
     Event,
+    RequestAnswered,
     StopDecided,
     TrialAbandoned,
+    TrialAdded,
     TrialEvent,
     TrialStopped,
 )
@@ -63,6 +65,10 @@ def describe(event: Event, ledger: Ledger, incumbent: Incumbent) -> str | None:
             return f"trial {which} was stopped early{_after(ledger, trial)}{_standing(ledger, incumbent)}"
         case TrialAbandoned(reason=reason):
             return f"trial {which} is abandoned: {reason}"
+        case RequestAnswered(request=request, by=by, taken=taken, answer=answer):
+            first, *more = answer.splitlines()
+            first = f"{'' if taken else f'refused to {request}: '}{first} (asked for by {by})"
+            return "\n  ".join((first, *more))
     return None
 
 
@@ -122,7 +128,7 @@ class Tracker:
 
     def __call__(self, event: Event, ledger: Ledger) -> None:
         """Take an event in."""
-        if isinstance(event, AttemptSucceeded):
+        if isinstance(event, AttemptSucceeded | TrialAdded):  # one that is imported has its metrics
             self._incumbent.update(ledger.trials[event.trial])
 
 

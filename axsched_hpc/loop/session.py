@@ -27,6 +27,7 @@ from axsched_hpc.core.machine import (
     TellCompleted,
     TellFailed,
     TellReported,
+    TellRetried,
     TellStopped,
 )
 from axsched_hpc.io import faults, processes, provenance
@@ -87,6 +88,11 @@ class Session:
         self._saved_at = clock.monotonic()
         self._save_pause = 0.0
         self._unsaved = False
+
+    @property
+    def epoch(self) -> int:
+        """Which of the journal's segments this driver writes."""
+        return self._lease.writer.epoch
 
     # ------------------------------------------------------------ opening and closing
 
@@ -316,6 +322,9 @@ class Session:
             case TellAbandoned(trial, reason, time):
                 with _told():
                     self.bridge.abandon(trial, reason, time=time)
+            case TellRetried(trial, time):
+                with _told():
+                    self.bridge.retry(trial, time=time)
             case CleanUp(trial, attempt) if self._cleaner is not None:
                 self._cleaner.clean(self.ledger, trial, attempt)
             case _:

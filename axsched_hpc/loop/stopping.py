@@ -57,8 +57,8 @@ class Stopper:
         )
 
     def end(self) -> None:
-        """End the jobs of trials that are to be stopped, in one call; also those that an earlier driver has
-        decided about.
+        """End the jobs of trials that are to be stopped or cancelled, in one call; also those that an earlier
+        driver has decided about.
         """
         ledger = self._session.ledger
         now = self._session.clock.monotonic()
@@ -66,7 +66,8 @@ class Stopper:
         for number in ledger.active:
             attempt = ledger.trials[number].attempts[-1]
             key = (number, attempt.number)
-            if attempt.stop and attempt.job is not None and now >= self._due.get(key, now):
+            wanted = bool(attempt.stop) or number in ledger.changes.cancelling
+            if wanted and attempt.job is not None and now >= self._due.get(key, now):
                 jobs[key] = attempt.job
         if not jobs:
             return

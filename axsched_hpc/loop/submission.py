@@ -61,7 +61,8 @@ class Submitter:
     def slots(self) -> int:
         """Attempts that may be under way: the runner's, or as many as are where one more was refused."""
         active = len(self._session.ledger.active)
-        return self._runner.max_parallel if self._held is None else min(active, self._runner.max_parallel)
+        most = self._session.ledger.changes.slots(self._runner.max_parallel)
+        return most if self._held is None else min(active, most)
 
     def submit(self, trials: Sequence[int]) -> None:
         """Submit the next attempt of each of these waiting trials: as one batch for all that ask for the
@@ -197,6 +198,12 @@ class Submitter:
             log.info("Found %d submitted job(s) of batch %s again.", len(jobs), batch.token)
             self._session.record(BatchSubmitted(self._session.clock.now(), batch.token, jobs))
         self._withdraw(gone, "never submitted")
+
+    def drop_held(self) -> None:
+        """Let the attempts for which there was no room wait again, as trials do that are not planned."""
+        batch, self._held = self._held, None
+        if batch is not None and self._is_planned(batch):
+            self._withdraw(batch.attempts, "not submitted before the run was stopped")
 
     def close(self, trial: Trial, reason: str) -> bool:
         """Close the attempt under way of a trial for ever; False where its worker was quicker."""

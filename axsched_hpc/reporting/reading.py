@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from axsched_hpc.core.best import Problem
+from axsched_hpc.core.changes import Change
 from axsched_hpc.core.errors import ConfigError
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.machine import Trial
+from axsched_hpc.io import atomic, requests
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import journal
 from axsched_hpc.store.holder import Holder, holder
@@ -23,6 +26,8 @@ class Reading:
     ledger: Ledger
     problem: Problem
     holder: Holder | None
+    #: Requests without an answer, by id; None for one that cannot be read.
+    requests: tuple[tuple[str, Change | None], ...] = ()
 
 
 def experiment_at(directory: str | Path | None = None) -> Layout:
@@ -84,6 +89,22 @@ def driven(reading: Reading, *, now: float) -> bool:
     return now - who.seen <= who.takeover if alive is None else alive
 
 
+def driver_text(reading: Reading, *, now: float) -> str:
+    """Who drives, and when there was a sign of life: ``process 77 on n1 (last sign of life 3s ago)``."""
+    who = reading.holder
+    if who is None or who.host is None:
+        return "the driver"
+    return f"process {who.pid} on {who.host} (last sign of life {max(0, round(now - who.seen))} s ago)"
+
+
+def parameter_names(layout: Layout) -> list[str] | None:
+    """The parameters of the experiment, by its definition; None where that does not tell."""
+    try:
+        return list(json.loads(atomic.read_text(layout.definition))["axsched"]["fingerprint"]["parameters"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def trial_of(reading: Reading, number: int) -> Trial:
     """A trial by its number.
 
@@ -123,8 +144,11 @@ def read_experiment(directory: str | Path | None = None) -> Reading:
     try:
         segments = journal.read(layout.journal)
         held = holder(layout, segments=segments)
+        # After the journal: what was answered meanwhile is not there any more.
+        asked = tuple(requests.waiting(layout))
     except OSError as error:
         raise ConfigError(f"{layout.journal} cannot be read ({error.strerror or error}).") from error
     ledger = journal.replay(segments)
     problem = Problem.from_json(ledger.driver.problem if ledger.driver else {})
-    return Reading(layout, ledger, problem, held)
+    asked = tuple(each for each in asked if each[0] not in ledger.changes.answers)
+    return Reading(layout, ledger, problem, held, asked)

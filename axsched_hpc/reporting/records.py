@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from axsched_hpc.core.best import best
+from axsched_hpc.core.events import RequestAnswered
 from axsched_hpc.core.machine import Attempt, Trial
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.states import TrialState
@@ -20,22 +21,14 @@ FORMAT = 1
 
 def status_record(reading: Reading) -> dict[str, Any]:
     """What ``axsched status --json`` prints."""
-    ledger, who = reading.ledger, reading.holder
+    ledger = reading.ledger
     spared = saved(ledger.trials.values())
-    driver = None
-    if who is not None and not who.ended:
-        driver = {
-            "host": who.host,
-            "pid": who.pid,
-            "since": _moment(who.since),
-            "seen": iso(who.seen),
-            "alive": who.alive(),
-        }
     return {
         "format": FORMAT,
         "directory": str(reading.layout.root),
-        "driver": driver,
+        "driver": driver_record(reading),
         "finished": ledger.closed,
+        "changes": _changes(reading),
         "counts": {str(state): ledger.counts[state] for state in TrialState},
         "objectives": [
             {"name": each.name, "goal": "minimize" if each.minimize else "maximize"}
@@ -45,6 +38,48 @@ def status_record(reading: Reading) -> dict[str, Any]:
         "early_stopping": {"trials": spared.trials, "hours": spared.hours, "node_hours": spared.node_hours},
         "trials": [trial_record(trial) for trial in ledger.trials.values()],
     }
+
+
+def driver_record(reading: Reading) -> dict[str, Any] | None:
+    """Who drives, as far as the directory tells."""
+    who = reading.holder
+    if who is None or who.ended:
+        return None
+    return {
+        "host": who.host,
+        "pid": who.pid,
+        "since": _moment(who.since),
+        "seen": iso(who.seen),
+        "alive": who.alive(),
+    }
+
+
+def _changes(reading: Reading) -> dict[str, Any]:
+    """What requests have changed, and which wait for their answer."""
+    changes = reading.ledger.changes
+    budget = changes.budget.trials if changes.budget else None
+    parallel = changes.parallel.max_parallel if changes.parallel else None
+    return {
+        "paused": _by(changes.paused),
+        "stopping": _by(changes.stopping),
+        "cancelling": sorted(changes.cancelling),
+        "trials": None if budget is None else {**asdict(budget), **(_by(changes.budget) or {})},
+        "max_parallel": None if parallel is None else {**asdict(parallel), **(_by(changes.parallel) or {})},
+        "waiting": [
+            {
+                "id": id,
+                "request": None if change is None else str(change.request),
+                "trial": None if change is None else change.trial,
+                "by": None if change is None else change.by,
+                "since": None if change is None else iso(change.time),
+            }
+            for id, change in reading.requests
+        ],
+    }
+
+
+def _by(request: RequestAnswered | None) -> dict[str, Any] | None:
+    return None if request is None else {"by": request.by, "since": iso(request.time)}
 
 
 def trials_record(reading: Reading, trials: Iterable[Trial]) -> dict[str, Any]:

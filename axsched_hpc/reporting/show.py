@@ -54,6 +54,8 @@ def show_text(
     told = trial.state is TrialState.EARLY_STOPPED or (trial.attempt and trial.attempt.failure)
     if reason and not told:
         lines += _entries([("reason", reason)], width)
+    if (cancelled := reading.ledger.changes.cancelling.get(trial.number)) is not None:
+        lines += _entries([("wanted", f"to be {cancelled}")], width)
     sections: list[tuple[str, list[Entry]]] = [
         ("parameters", [(name, json.dumps(v, ensure_ascii=False)) for name, v in trial.parameters.items()]),
         ("metrics", _metrics(trial.metrics or {})),

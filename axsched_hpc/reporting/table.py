@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from axsched_hpc.core.errors import plural
+from axsched_hpc.core.events import RequestAnswered
 from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.standing import standing
 from axsched_hpc.core.states import TrialState
@@ -32,6 +33,7 @@ def status_text(reading: Reading, *, now: float, width: int) -> str:
     counts = ", ".join(f"{ledger.counts[s]} {s}" for s in TrialState if ledger.counts[s])
     lines = [f"{reading.layout.root}: {len(ledger.trials)} trials" + (f" ({counts})" if counts else "")]
     lines.append(_driver(reading, now))
+    lines += _changes(reading, now)
     lines += _best(reading)
     spared = saved_text(saved(ledger.trials.values()))
     if spared is not None:
@@ -64,6 +66,41 @@ def _driver(reading: Reading, now: float) -> str:
         )
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(who.since))
     return f"driver: {name} since {since}; last sign of life {last} ago"
+
+
+def _changes(reading: Reading, now: float) -> list[str]:
+    """What requests have changed, and which are not answered yet, a line each."""
+    changes, root, lines = reading.ledger.changes, reading.layout.root, []
+    if changes.stopping is not None and not reading.ledger.closed and reading.holder is not None:
+        lines.append(f"{'stopped' if reading.holder.ended else 'stopping'}: {_asked(changes.stopping, now)}")
+    if changes.paused is not None:
+        lines.append(
+            f"paused: {_asked(changes.paused, now)}; nothing new is submitted until axsched resume {root}"
+        )
+    if changes.budget is not None and changes.budget.trials is not None:
+        number = changes.budget.trials
+        lines.append(
+            f"budget: {plural(number.value, 'trial')} instead of {number.said}, {_asked(changes.budget, now)}"
+        )
+    if changes.parallel is not None and changes.parallel.max_parallel is not None:
+        number = changes.parallel.max_parallel
+        lines.append(
+            f"max_parallel: {number.value} instead of {number.said}, {_asked(changes.parallel, now)}"
+        )
+    if changes.cancelling:
+        lines.append(f"being cancelled: trial {', '.join(map(str, sorted(changes.cancelling)))}")
+    for id, change in reading.requests:
+        if change is None:
+            lines.append(f"request {id}: not taken yet, and cannot be read here")
+            continue
+        which = f" {change.trial}" if change.trial is not None else ""
+        age = duration(now - change.time)
+        lines.append(f"request: {change.request}{which}, by {change.by} {age} ago; not answered yet")
+    return lines
+
+
+def _asked(request: RequestAnswered, now: float) -> str:
+    return f"by {request.by} {duration(now - request.time)} ago"
 
 
 def _best(reading: Reading) -> list[str]:

@@ -45,8 +45,14 @@ class Calls:
         earlier, ledger = self._peek(RUN)[1], self._session.ledger
         return earlier.base if earlier is not None else ledger.own - ledger.left_to_run()
 
-    def begin_run(self, max_trials: int, *, synchronous: bool) -> Call:
-        """Begin, go on with, or recognise as done a call of ``run_optimization``."""
+    def begin_run(self, max_trials: int, *, synchronous: bool, total: int, max_parallel: int) -> Call:
+        """Begin, go on with, or recognise as done a call of ``run_optimization``.
+
+        Parameters
+        ----------
+        total, max_parallel
+            What the script says, for the record: see :class:`~axsched_hpc.core.events.CallStarted`.
+        """
         ledger = self._session.ledger
         ordinal, _ = self._peek(RUN)
         base = self.base()
@@ -64,6 +70,8 @@ class Calls:
                 base,
                 max_trials=max_trials,
                 synchronous=synchronous,
+                total=total,
+                max_parallel=max_parallel,
             )
         )
         # Counted once it is recorded: else a call that could not begin would leave a gap in the numbers.

@@ -146,6 +146,8 @@ class Driver:
         deadline = None if limit is None else self._clock.monotonic() + limit
         with self._interruptible(deadline) as interrupts:
             session.adopt()
+            if self._stopped_by_request():
+                return best_parameters(session.ledger, session.problem)
             if session.bridge.stops_between_rounds and not synchronous:
                 log.warning(
                     "The global stopping strategy acts only while no trial is running, and an asynchronous "
@@ -153,9 +155,14 @@ class Driver:
                 )
             baseline.check(session.problem)
             loop = self._prepared()
-            if total:
-                max_trials = max(0, max_trials - self._calls.base())
-            call = self._calls.begin_run(max_trials, synchronous=synchronous)
+            base = self._calls.base()
+            goal = Goal(max_trials if total else base + max_trials, synchronous, deadline)
+            call = self._calls.begin_run(
+                max(0, goal.trials - base),
+                synchronous=synchronous,
+                total=goal.trials,
+                max_parallel=self._runner.max_parallel,
+            )
             if call.done:
                 log.warning(
                     "This call had ended before the script was started again (%s); nothing is run for it.",
@@ -163,7 +170,7 @@ class Driver:
                 )
             else:
                 baseline.begin(session)
-                self._run(loop, Goal(call.base + max_trials, synchronous, deadline), call, interrupts)
+                self._run(loop, goal, call, interrupts)
         self._warn_if_infeasible()
         return best_parameters(session.ledger, session.problem)
 
@@ -202,7 +209,7 @@ class Driver:
         if call.done:
             return
         if wait:
-            self._run(loop, Goal(session.ledger.own, synchronous=True), call, interrupts)
+            self._run(loop, Goal(session.ledger.own, synchronous=True, budget=False), call, interrupts)
         else:
             loop.submit_waiting()
             self._calls.end(call, "submitted")
@@ -214,7 +221,7 @@ class Driver:
         with self._interruptible(deadline) as interrupts:
             session.adopt()
             loop = self._prepared()
-            goal = Goal(session.ledger.own, synchronous=True, deadline=deadline, cancel=False)
+            goal = Goal(session.ledger.own, True, deadline=deadline, cancel=False, budget=False)
             self._run(loop, goal, None, interrupts)
 
     def result(self) -> Result:
@@ -240,6 +247,13 @@ class Driver:
         export.write(path, table)
 
     # ------------------------------------------------------------ inside
+
+    def _stopped_by_request(self) -> bool:
+        """Whether an earlier call of this process was stopped by a request, which is for all that follow."""
+        stopped = self.stopped == Stop.REQUESTED
+        if stopped:
+            log.warning("The run was stopped by a request, so this call runs nothing either.")
+        return stopped
 
     def _warn_if_infeasible(self) -> None:
         found = standing(self.session.ledger.trials.values(), self.session.problem)
@@ -336,6 +350,11 @@ class Driver:
             self.stopped = "error"
             session.save()
             raise
+        if stop is Stop.REQUESTED:
+            # As after a signal the call is not ended: started again, the script goes on with it.
+            session.save()
+            _tell_of_stop(session)
+            return
         if stop is Stop.INTERRUPTED:
             return
         if call is not None:
@@ -384,6 +403,18 @@ def close(session: Session) -> None:
         session.close(orderly=session.ledger.interrupted() is None and not crashed)
     except (OSError, AxSchedError) as error:
         log.warning("The experiment in %s could not be closed in good order: %s", session.layout.root, error)
+
+
+def _tell_of_stop(session: Session) -> None:
+    """Say who has stopped the run, and how to go on."""
+    request, waiting = session.ledger.changes.stopping, len(session.ledger.waiting)
+    left = f" {plural(waiting, 'trial')} left to be run;" if waiting else ""
+    log.warning(
+        "Stopped, as %s has asked for. Everything is saved in %s;%s start it again to go on.",
+        request.by if request is not None else "somebody",
+        session.layout.root,
+        left,
+    )
 
 
 def _leave(session: Session, interrupts: Interrupts) -> None:

@@ -82,7 +82,8 @@ class Result:
     saved
         What they have not spent, in hours of jobs and of nodes.
     stopped
-        Why the last call ended: "budget", "timeout", "exhausted", "interrupted", or "" before the first.
+        Why the last call ended: "budget", "timeout", "exhausted", "interrupted", "requested" (by `axsched
+        stop`), or "" before the first.
     """
 
     best_parameters: dict[str, Any]

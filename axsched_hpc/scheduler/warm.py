@@ -13,7 +13,7 @@ from axsched_hpc.ax_bridge.warm import Finished
 from axsched_hpc.core.errors import ParameterError, plural
 from axsched_hpc.core.evaluations import Evaluation, refusal
 from axsched_hpc.io.layout import Layout
-from axsched_hpc.scheduler import sources
+from axsched_hpc.loop import sources
 from axsched_hpc.scheduler.driver import Driver
 
 log = logging.getLogger("axsched_hpc")

@@ -13,7 +13,6 @@ a file are never freed on NFS, and are not used.
 
 from __future__ import annotations
 
-import getpass
 import os
 import threading
 import time
@@ -22,7 +21,7 @@ from collections.abc import Callable
 from axsched_hpc.core.errors import AxSchedError, SupersededError
 from axsched_hpc.core.events import LeaseTaken
 from axsched_hpc.core.lease import BEATS, Judgement, Sighting, judge
-from axsched_hpc.io import atomic, faults, processes
+from axsched_hpc.io import atomic, faults, owner, processes
 from axsched_hpc.io.flock import Flock
 from axsched_hpc.io.layout import FORMAT, Layout
 from axsched_hpc.store.holder import TAKEOVER, Holder, holder, locked_error
@@ -161,18 +160,11 @@ def first_record(takeover: float, purpose: str, *, base: bool = False) -> LeaseT
         pid=pid,
         start=processes.start_ticks(pid),
         boot=processes.boot_id(),
-        user=_user(),
+        user=owner.user(),
         takeover=takeover,
         purpose=purpose,
         base=base,
     )
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container without this user in its passwd
-        return str(os.geteuid())
 
 
 def _now(layout: Layout) -> float:

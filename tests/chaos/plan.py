@@ -14,7 +14,10 @@ WORKER_POINTS = tuple(point for point in POINTS if point.startswith("worker."))
 #: Reached by drivers and by workers.
 COMMON_POINTS = ("file.written",)
 
-DRIVER_POINTS = tuple(point for point in POINTS if point not in WORKER_POINTS)
+#: Reached where somebody asks for a change, which nobody does here; tests/e2e/test_changes.py is about them.
+REQUEST_POINTS = tuple(point for point in POINTS if point.startswith("request."))
+
+DRIVER_POINTS = tuple(point for point in POINTS if point not in (*WORKER_POINTS, *REQUEST_POINTS))
 
 #: A driver comes to these at the end of its work only.
 LAST_POINTS = ("close.before", "close.after")

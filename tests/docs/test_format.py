@@ -13,7 +13,8 @@ from typing import Any, get_type_hints
 import pytest
 
 from axsched_hpc.core import event_records
-from axsched_hpc.core.events import Failure, Request
+from axsched_hpc.core.changes import Change
+from axsched_hpc.core.events import Failure, Request, Setting
 from axsched_hpc.core.states import Verdict
 from axsched_hpc.io import document
 from axsched_hpc.io.claim import Claim
@@ -50,6 +51,7 @@ WORDS: dict[Any, str] = {
     Failure: "object",
     Failure | None: "object or null",
     Request: "object",
+    Setting | None: "object or null",
     Verdict: "text",
 }
 
@@ -92,6 +94,7 @@ def test_no_other_event_is_documented() -> None:
         ("`submitit/TOKEN.json`", Manifest),
         ("`trials/TTTTT/attempt-A/claim.json`", Claim),
         ("`trials/TTTTT/attempt-A/result.json`", Outcome),
+        ("`inbox/request-ID.json`", Change),
     ],
 )
 def test_every_document_is_documented_with_its_members(heading: str, kind: Any) -> None:

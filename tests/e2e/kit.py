@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,19 @@ if __name__ == "__main__":
 """
 
 
-def start_driver(folder: Path, kind: str, slots: int, trials: int, seconds: float) -> scripts.Script:
+def start_driver(
+    folder: Path,
+    kind: str,
+    slots: int,
+    trials: int,
+    seconds: float,
+    environment: Mapping[str, str] | None = None,
+) -> scripts.Script:
     """Start the driver script in a process of its own; its experiment is in ``folder / "run"``."""
     script = folder / "driver.py"
     script.write_text(DRIVER)
-    return scripts.start(script, [kind, slots, trials, folder / "run", seconds], folder=folder)
+    arguments = [kind, slots, trials, folder / "run", seconds]
+    return scripts.start(script, arguments, folder=folder, environment=environment)
 
 
 def executions(folder: Path) -> list[str]:

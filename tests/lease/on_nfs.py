@@ -106,6 +106,57 @@ def test_a_driver_that_looks_just_before_the_link_sees_the_later_segment(
         old.close()
 
 
+#: A driver's side of two requests, without Ax.
+ANSWER = """
+import sys, time
+from axsched_hpc.core.answers import Place, Refused, answer, answered
+from axsched_hpc.core.events import DriverClosed
+from axsched_hpc.core.ledger import Ledger
+from axsched_hpc.io import atomic, requests
+from axsched_hpc.io.layout import Layout
+from axsched_hpc.store.lease import Lease
+
+layout, ledger = Layout.at(sys.argv[1]), Ledger()
+lease = Lease.take(layout, takeover=60.0)
+print("held", flush=True)
+for _ in range(2):
+    while not (found := list(requests.waiting(layout))):
+        time.sleep(0.2)
+    (id, change), = found
+    try:
+        event = answer(id, change, ledger, Place(1, None, 5, 4), time.time())
+    except Refused as error:
+        event = answered(id, change, time.time(), str(error), taken=False)
+    lease.writer.append([event])
+    ledger.apply(event)
+    requests.path_of(layout, id).unlink()
+lease.writer.append([DriverClosed(time.time())])
+lease.release()
+"""
+
+
+def test_a_request_from_another_host_is_answered(hosts: tuple[Host, Host]) -> None:
+    alpha, beta = hosts
+    driver = alpha.start(sys.executable, "-c", ANSWER, alpha.mount, stdout=subprocess.PIPE)
+    assert driver.stdout is not None
+    assert driver.stdout.readline() == "held\n"
+
+    def axsched(*words: str) -> subprocess.CompletedProcess[str]:
+        return beta.run(sys.executable, "-m", "axsched_hpc", *words, str(beta.mount), "--wait", "60")
+
+    began = time.monotonic()
+    paused = axsched("pause")
+    assert (paused.returncode, paused.stdout) == (0, "paused: nothing new is submitted\n"), paused.stderr
+    budget = axsched("set", "--trials", "9")
+    assert (budget.returncode, budget.stdout) == (0, "the budget is 9 trials now (instead of 5)\n")
+    sys.stdout.write(f"\ntwo requests were answered in {time.monotonic() - began:.1f} s\n")
+    assert driver.wait(30) == 0
+    changes = journal.replay(journal.read(beta.mount / "journal")).changes
+    assert changes.paused is not None
+    assert changes.paused.by.endswith("@beta")
+    assert changes.total(5) == 9
+
+
 @pytest.mark.parametrize("racers", ["2", "3"])
 def test_nobody_is_inside_with_another(hosts: tuple[Host, Host], racers: str) -> None:
     directories = [str(host.mount) for host in hosts]

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from axsched_hpc import AxScheduler, LocalRunner
+from axsched_hpc.core.changes import Change
 from axsched_hpc.core.events import TrialAdded
-from axsched_hpc.core.states import FailureKind, TrialState
-from axsched_hpc.io import faults, outcome
+from axsched_hpc.core.states import FailureKind, RequestKind, TrialState
+from axsched_hpc.io import faults, outcome, requests
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.loop.session import Session
 from axsched_hpc.reporting.reading import read_experiment
@@ -65,6 +66,9 @@ ERRORS = [
     ("cleanup.before", "EIO", 2),
     ("cleanup.half", "ESTALE", 2),
     ("cleanup.after", "EROFS", 2),
+    ("request.read", "ESTALE", 1),
+    ("request.recorded", "EIO", 1),
+    ("request.removed", "EROFS", 1),
 ]
 
 
@@ -81,6 +85,8 @@ def test_an_error_anywhere_in_a_tick(
     runner = CountingRunner(2)
     made = scheduler(root, runner, TRIALS, save_interval=0, synchronous=True)
     points.at(point, raising(getattr(errno, name)), arrival)
+    if point.startswith("request."):
+        requests.lay_down(Layout.at(root), Change(RequestKind.SET, "ada@login1", 1.0, max_parallel=2))
     with made:
         made.run_optimization(max_trials=TRIALS)
         assert points.fired == [point]

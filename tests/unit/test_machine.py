@@ -31,10 +31,13 @@ from axsched_hpc.core.events import (
     Event,
     Failure,
     ObjectiveSet,
+    RequestAnswered,
+    Setting,
     StopDecided,
     TrialAbandoned,
     TrialAdded,
     TrialEvent,
+    TrialRetried,
     TrialStopped,
 )
 from axsched_hpc.core.ledger import Ledger
@@ -50,11 +53,12 @@ from axsched_hpc.core.machine import (
     TellCompleted,
     TellFailed,
     TellReported,
+    TellRetried,
     TellStopped,
     Trial,
     step,
 )
-from axsched_hpc.core.states import FailureKind, TrialState, Verdict
+from axsched_hpc.core.states import FailureKind, RequestKind, TrialState, Verdict
 
 FAILURE = Failure(FailureKind.EXIT_CODE, "exited with code 3", exit_code=3, stderr_tail=("last", "words"))
 METRICS: dict[str, tuple[float, float | None]] = {"loss": (0.5, None)}
@@ -72,6 +76,7 @@ EVENTS: dict[type[TrialEvent], TrialEvent] = {
     AttemptSucceeded: AttemptSucceeded(2.0, 0, 1, METRICS, 1.0, 1.5, "n1"),
     AttemptFailed: AttemptFailed(2.0, 0, 1, FAILURE, Verdict.RETRY),
     TrialAbandoned: TrialAbandoned(2.0, 0, "time over"),
+    TrialRetried: TrialRetried(2.0, 0, "asked for by ada@login1"),
 }
 
 
@@ -93,7 +98,21 @@ def test_every_pair_is_in_the_table_or_refused_with_the_whole_story(
 
 
 def test_nothing_happens_to_a_trial_that_is_over() -> None:
-    assert not [pair for pair in TRANSITIONS if pair[0].final]
+    given_up = (TrialState.FAILED, TrialState.ABANDONED)
+    over = {pair for pair in TRANSITIONS if pair[0].final}
+    assert over == {(state, TrialRetried) for state in given_up}
+
+
+def test_a_trial_that_was_given_up_waits_again() -> None:
+    before = trial(TrialState.ABANDONED)
+    after, actions = step(before, EVENTS[TrialRetried])
+    assert (after.state, after.attempts, after.reason, after.ended) == (
+        TrialState.WAITING,
+        before.attempts,
+        "",
+        None,
+    )
+    assert actions == (TellRetried(0, 2.0), Submit(0))
 
 
 def test_a_success_tells_ax_and_cleans_up() -> None:
@@ -171,6 +190,11 @@ ALL_EVENTS: list[Event] = [
     AttemptStarted(7.0, 2, 1),
     StopDecided(7.0, 2, 1, "worse"),
     TrialStopped(7.5, 2, 1, "worse", 7.0, 7.25),
+    RequestAnswered(
+        7.5, "1-a", RequestKind.RETRY, "ada@login1", 7.25, True, "tried again", 1, trials=Setting(9, 5)
+    ),
+    TrialRetried(7.5, 1, "asked for by ada@login1"),
+    TrialAbandoned(7.75, 1, "time over"),
     CallEnded(8.0, 1, "budget"),
     DriverClosed(9.0),
 ]
@@ -350,6 +374,8 @@ def _legal(ledger: Ledger, number: int) -> list[Event]:
                 events.append(AttemptWaits(number, index, attempt, "PartitionDown"))
             elif kind is TrialAbandoned:
                 events.append(TrialAbandoned(number, index, "r"))
+            elif kind is TrialRetried:
+                events.append(TrialRetried(number, index, "r"))
             elif kind is AttemptSucceeded:
                 events.append(AttemptSucceeded(number, index, attempt, METRICS))
             elif kind is AttemptFailed:

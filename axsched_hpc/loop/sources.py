@@ -41,16 +41,21 @@ def evaluations(source: object, bridge: AxBridge) -> Source:
         path = Path(source).expanduser()
         if path.is_dir():
             return _of_directory(path, required)
-        text = _text(path)
-        if text.lstrip().startswith("{"):
-            return evaluations_of(read_any(text, str(path)).handles.experiment, str(path), required)
-        return of_table(str(path), _csv(text, str(path), bridge), bridge.parameter_names, required)
+        return evaluations_in(_text(path), str(path), bridge)
     rows = _frame(source)
     if rows is not None:
         return of_table("the data frame", rows, bridge.parameter_names, required)
     if isinstance(source, Mapping | bytes) or not isinstance(source, Iterable):
         raise ParameterError(f"attach takes {_KINDS}; not {_kind(source)}.")
     return _of_list(list(source), bridge.parameter_names, required)
+
+
+def evaluations_in(text: str, name: str, bridge: AxBridge) -> Source:
+    """What a text holds, which is that of an Ax JSON or of a CSV file; raises as :func:`evaluations` does."""
+    required = bridge.objective_names
+    if text.lstrip().startswith("{"):
+        return evaluations_of(read_any(text, name).handles.experiment, name, required)
+    return of_table(name, _csv(text, name, bridge), bridge.parameter_names, required)
 
 
 def points(source: object, bridge: AxBridge) -> tuple[str, list[tuple[str, Mapping[str, Any]]]]:
@@ -84,6 +89,20 @@ def points(source: object, bridge: AxBridge) -> tuple[str, list[tuple[str, Mappi
             f"CSV file with a column for each parameter; not {_kind(source)}."
         )
     return "", [(f"point {number}", point) for number, point in enumerate(source)]
+
+
+def given_points(
+    points: Iterable[tuple[str, Mapping[str, Any]]], bridge: AxBridge
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Those of points with places that fit the search space, and what is wrong with the others. A text stands
+    for a value of the parameter's type.
+    """
+    space = bridge.experiment.search_space
+    values = []
+    for place, point in points:
+        known = {name: value for name, value in point.items() if name in space.parameters}
+        values.append((place, {**point, **of_text(space, known)}))
+    return bridge.warm.check_points(values)
 
 
 def _of_directory(path: Path, required: tuple[str, ...]) -> Source:
