@@ -55,7 +55,7 @@ class Waiting:
         return events
 
     def tell(self, slots: int, known: Mapping[str, JobStatus], jobs: Mapping[str, int]) -> None:
-        """Tell those who watch how many slots there are, and why jobs wait: in a file, written when that changes."""
+        """Tell those who watch how many slots there are, and why jobs wait, in a file: when that changes."""
         waits: dict[str, list[int]] = {}
         for job, number in jobs.items():
             status = known.get(job)

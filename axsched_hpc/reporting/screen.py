@@ -99,7 +99,7 @@ def screen(view: View, *, now: float, width: int, height: int, look: Look) -> li
     """
     lines = [_title(view, now, width), *_trouble(view, width)]
     lines += [_trials(view, width, look), *_best(view, now, width, look), _slots(view, width, look)]
-    lines += [*_queue(view, now), _rate(view, now), _driver(view, now)]
+    lines += [*_queue(view, now, width), _rate(view, now), _driver(view, now)]
     room = height - len(lines)
     running = _running(view, now, width)
     # A line before each part; the news gets what the others leave.
@@ -231,7 +231,7 @@ def paused(ledger: Ledger) -> bool:
     return bool(getattr(ledger, "paused", False))
 
 
-def _queue(view: View, now: float) -> list[Line]:
+def _queue(view: View, now: float, width: int) -> list[Line]:
     reasons, waits = view.queue.reasons(), Counter[str]()
     oldest, hints = now, dict[str, str]()
     for trial in (view.ledger.trials[each] for each in view.ledger.active):
@@ -247,11 +247,16 @@ def _queue(view: View, now: float) -> list[Line]:
     if not waits:
         return []
     told = [f"{count} for {reason}" for reason, count in waits.most_common() if reason]
-    if unknown := waits[""]:
-        told.append(f"{unknown} without a reason" if told else f"{plural(unknown, 'job')} waiting")
-    text = f"{'' if len(told) == 1 and unknown else 'jobs waiting: '}{', '.join(told)}"
-    lines = [_labelled("queue", (text, ""), (f"; the longest since {duration(now - oldest)}", "dim"))]
-    return lines + [_labelled("", (f"{reason}: {hint}", "warn")) for reason, hint in hints.items()]
+    if waits[""]:
+        told.append(f"{waits['']} for a reason that is not known yet")
+    text = f"jobs waiting: {', '.join(told)}; the longest for {duration(now - oldest)}"
+    rows = wrapped(text, max(10, width - _LABEL), 2)
+    lines = [_labelled("" if place else "queue", (row, "")) for place, row in enumerate(rows)]
+    return lines + [
+        _labelled("", (row, "warn"))
+        for reason, hint in hints.items()
+        for row in wrapped(f"{reason}: {hint}", max(10, width - _LABEL), 2)
+    ]
 
 
 def _rate(view: View, now: float) -> Line:
@@ -260,7 +265,7 @@ def _rate(view: View, now: float) -> Line:
     rate = view.course.rate(moment)
     told = []
     if rate is not None:
-        told.append(f"{number(float(f'{rate * 3600:.3g}'))} trials per hour")
+        told.append(f"{number(float(f'{rate * 3600:.2g}'))} trials per hour")
     remaining = (goal(view.ledger) or 0) - view.course.ended
     if at_work and rate and remaining > 0 and not paused(view.ledger):
         left = remaining / rate
@@ -270,8 +275,12 @@ def _rate(view: View, now: float) -> Line:
 
 
 def _about(seconds: float) -> str:
-    """A time span that is only estimated: no seconds from ten minutes on."""
-    return duration(seconds) if seconds < 600 else duration(60 * round(seconds / 60)).replace("m00s", "m")
+    """A time span that is only estimated."""
+    return (
+        duration(10 * round(seconds / 10))
+        if seconds < 600
+        else duration(60 * round(seconds / 60)).replace("m00s", "m")
+    )
 
 
 def _moment(seconds: float, now: float) -> str:
