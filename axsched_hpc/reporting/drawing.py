@@ -107,10 +107,9 @@ def bar(width: int, parts: Sequence[tuple[int, str]], total: int, look: Look) ->
     so_far = columns = 0
     for number, style in parts:
         so_far += number
-        end = min(width, round(width * so_far / total)) if total else 0
         # Whoever is there is seen, as far as there is room.
-        if number and end == columns:
-            end = min(width, columns + 1)
+        least = columns + 1 if number else columns
+        end = min(width, max(least, round(width * so_far / total) if total else 0))
         found.append((full * (end - columns), style))
         columns = end
     return [*found, (empty * (width - columns), "dim")]

@@ -99,7 +99,7 @@ def screen(view: View, *, now: float, width: int, height: int, look: Look) -> li
     """
     lines = [_title(view, now, width), *_trouble(view, width)]
     lines += [_trials(view, width, look), *_best(view, now, width, look), _slots(view, width, look)]
-    lines += [*_queue(view, now, width), _rate(view, now), _driver(view, now)]
+    lines += [*_queue(view, now, width), *_rate(view, now, width), *_driver(view, now, width)]
     room = height - len(lines)
     running = _running(view, now, width)
     # A line before each part; the news gets what the others leave.
@@ -248,18 +248,15 @@ def _queue(view: View, now: float, width: int) -> list[Line]:
         return []
     told = [f"{count} for {reason}" for reason, count in waits.most_common() if reason]
     if waits[""]:
-        told.append(f"{waits['']} for a reason that is not known yet")
-    text = f"jobs waiting: {', '.join(told)}; the longest for {duration(now - oldest)}"
-    rows = wrapped(text, max(10, width - _LABEL), 2)
-    lines = [_labelled("" if place else "queue", (row, "")) for place, row in enumerate(rows)]
-    return lines + [
-        _labelled("", (row, "warn"))
-        for reason, hint in hints.items()
-        for row in wrapped(f"{reason}: {hint}", max(10, width - _LABEL), 2)
-    ]
+        told.append(f"{waits['']} for a reason not known yet")
+    text = f"waiting: {', '.join(told)}; the longest for {duration(now - oldest)}"
+    lines = _rows("queue", text, width)
+    for reason, hint in hints.items():
+        lines += _rows("", f"{reason}: {hint}", width, "warn")
+    return lines
 
 
-def _rate(view: View, now: float) -> Line:
+def _rate(view: View, now: float, width: int) -> list[Line]:
     at_work = view.holder is not None and not view.holder.ended and view.alive is not False
     moment = now if at_work else view.ledger.last_time
     rate = view.course.rate(moment)
@@ -271,7 +268,13 @@ def _rate(view: View, now: float) -> Line:
         left = remaining / rate
         told.append(f"the end in about {_about(left)} ({_moment(now + left, now)})")
     told.append(f"{view.course.node_hours(moment):.3g} node-hours")
-    return _labelled("rate", (", ".join(told), ""))
+    return _rows("rate", ", ".join(told), width)
+
+
+def _rows(label: str, text: str, width: int, style: str = "") -> list[Line]:
+    """A text in two lines at the most."""
+    rows = wrapped(text, max(10, width - _LABEL), 2)
+    return [_labelled("" if place else label, (row, style)) for place, row in enumerate(rows)]
 
 
 def _about(seconds: float) -> str:
@@ -288,16 +291,16 @@ def _moment(seconds: float, now: float) -> str:
     return time.strftime("%H:%M" if then[:3] == today[:3] else "%a %d %b, %H:%M", then)
 
 
-def _driver(view: View, now: float) -> Line:
+def _driver(view: View, now: float, width: int) -> list[Line]:
     text, style = _driver_words(view)
     who = view.holder
-    if who is None or who.ended or view.alive is False:
-        return _labelled("driver", (text, style))
-    silent = now - who.seen
-    if view.alive is None and silent > who.takeover:
-        return _labelled("driver", (f"{text}, silent for {duration(silent)}: it may be gone", "warn"))
-    since = "" if who.since is None else f", for {_about(now - who.since)}"
-    return _labelled("driver", (f"{text}{since}", style), (_between_calls(view.ledger), "dim"))
+    if who is not None and not who.ended and view.alive is not False:
+        silent = now - who.seen
+        if view.alive is None and silent > who.takeover:
+            text, style = f"{text}, silent for {duration(silent)}: it may be gone", "warn"
+        elif who.since is not None:
+            text += f", for {_about(now - who.since)}{_between_calls(view.ledger)}"
+    return _rows("driver", text, width, style)
 
 
 def _driver_words(view: View) -> tuple[str, str]:
