@@ -73,6 +73,8 @@ class Watched:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        root, home = str(layout.root), os.path.expanduser("~")  # noqa: PTH111 - there may be no home
+        self._name = f"~{root[len(home) :]}" if root.startswith(f"{home}/") else root
         self._follower = Follower(layout.journal, Course)
         self._queue = queue.Queue()
         self._trouble = ""
@@ -107,7 +109,7 @@ class Watched:
         """All that is known."""
         follower = self._follower
         return View(
-            self._layout.root,
+            self._name,
             follower.ledger,
             follower.listener,
             follower.holder,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from axsched_hpc.core.errors import plural
 from axsched_hpc.core.ledger import Ledger
@@ -40,6 +39,8 @@ class View:
 
     Attributes
     ----------
+    name
+        Of the directory.
     alive
         Whether the driver's process runs; None where this machine cannot know.
     trouble
@@ -48,7 +49,7 @@ class View:
         What the keys do; empty where there is no keyboard.
     """
 
-    root: Path
+    name: str
     ledger: Ledger
     course: Course
     holder: Holder | None = None
@@ -117,7 +118,7 @@ def headline(view: View) -> str:
     counts = view.ledger.counts
     words = ", ".join(f"{counts[state]} {state}" for state in TrialState if counts[state])
     total = plural(len(view.ledger.trials), "trial")
-    return f"{view.root}: {total}{f' ({words})' if words else ''}; {driver_words(view)}"
+    return f"{view.name}: {total}{f' ({words})' if words else ''}; {driver_words(view)}"
 
 
 def driver_words(view: View) -> str:
@@ -136,8 +137,7 @@ def _title(view: View, now: float, width: int) -> Line:
     right = time.strftime("%H:%M:%S", time.localtime(now))
     right = f"{view.keys}  {right}" if view.keys and width >= _WIDE else right
     room = max(0, width - len(right) - 2)
-    name = str(view.root)
-    name = name if len(name) <= room else f"…{name[len(name) - room + 1 :]}"
+    name = view.name if len(view.name) <= room else f"…{view.name[len(view.name) - room + 1 :]}"
     return [(name, "bold"), (" " * (width - len(name) - len(right)), ""), (right, "dim")]
 
 

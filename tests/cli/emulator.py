@@ -11,8 +11,17 @@ import struct
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pyte
+
+
+class Screen(pyte.Screen):
+    """Shows what is faint as blinking: pyte knows nothing of faint letters."""
+
+    def select_graphic_rendition(self, *attributes: int, **more: Any) -> None:
+        """Take a style in."""
+        super().select_graphic_rendition(*(5 if each == 2 else each for each in attributes), **more)
 
 
 class Emulator:
@@ -33,7 +42,7 @@ class Emulator:
         lines: int = 24,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.screen = pyte.Screen(columns, lines)
+        self.screen = Screen(columns, lines)
         self.output = b""
         self._stream = pyte.ByteStream(self.screen)
         self._pid, self._terminal = pty.fork()

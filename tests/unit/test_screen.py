@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pyte
@@ -47,7 +46,7 @@ def view(story: Story, queue: Queue = Queue(), *, alive: bool | None = True, **m
     ledger, course = lived(story.events)
     ended = isinstance(story.events[-1], DriverClosed)
     holder = Holder(1, story.now, 100, ended, "login1", 4711, 1, "boot", "ada", story.events[0].time)
-    return View(Path("/home/ada/outputs"), ledger, course, holder, alive, queue, **more)
+    return View("/home/ada/outputs", ledger, course, holder, alive, queue, **more)
 
 
 def text(shown: View, now: float, width: int = 80, height: int = 24, look: Look = PLAIN) -> str:
@@ -162,7 +161,7 @@ def test_trouble_stands_at_the_top(busy: Story) -> None:
 def test_nothing_yet() -> None:
     shown = text(view(Story().opened()), 0.0)
     assert "none yet" in shown
-    empty = View(Path("/outputs"), Ledger(), Course())
+    empty = View("/outputs", Ledger(), Course())
     assert "no driver yet" in text(empty, 0.0)
 
 
