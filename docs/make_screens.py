@@ -84,7 +84,9 @@ def worth_a_picture(text: str) -> bool:
     """Whether there is something to see of all that the screen can show."""
     ended = re.search(r"(\d+) of 60", text)
     return (
-        ended is not None and int(ended[1]) >= 20 and all(word in text for word in ("Priority", "over", "127"))
+        ended is not None
+        and int(ended[1]) >= 20
+        and all(word in text for word in ("Priority", "over", "127"))
     )
 
 
@@ -102,10 +104,13 @@ def main() -> int:
             "PYTHONPATH": str(ROOT),
             "TERM": "xterm-256color",
         }
-        driver = subprocess.Popen([sys.executable, "run.py"], cwd=folder, env=environment)
+        log = folder / "log"
+        with log.open("w") as file:
+            driver = subprocess.Popen([sys.executable, "run.py"], cwd=folder, env=environment, stderr=file)
         try:
             while not (folder / "outputs/queue.json").exists():
                 if driver.poll() is not None:
+                    sys.stderr.write(log.read_text())
                     return driver.returncode
                 time.sleep(0.2)
             watch = [sys.executable, "-m", "axsched_hpc", "watch", str(folder / "outputs")]
