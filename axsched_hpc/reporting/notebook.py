@@ -12,7 +12,7 @@ from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.standing import standing
 from axsched_hpc.core.states import TrialState
-from axsched_hpc.reporting.plain import harmless, line, shortened
+from axsched_hpc.reporting.plain import harmless, line, shortened, without_directories
 from axsched_hpc.reporting.table import number
 
 #: Rows of a front, and letters of a reason; there is more in `scheduler.result`.
@@ -22,7 +22,10 @@ _FRONT, _REASON = 10, 200
 Fact = tuple[str, str]
 
 # Colours are the page's own, so that they fit a dark one too.
-_CELL = "text-align: left; padding: 0.15em 0.8em; border-bottom: 1px solid rgba(128, 128, 128, 0.35)"
+_CELL = (
+    "text-align: left; vertical-align: top; padding: 0.15em 0.8em; "
+    "border-bottom: 1px solid rgba(128, 128, 128, 0.35)"
+)
 _TABLE = "border-collapse: collapse; margin: 0.3em 0; color: inherit; background: transparent"
 
 
@@ -39,7 +42,7 @@ def experiment_facts(ledger: Ledger, problem: Problem) -> list[Fact]:
     failed = [each for each in ledger.trials.values() if each.state is TrialState.FAILED]
     if failed:
         last = max(failed, key=lambda each: each.ended or each.added)
-        facts.append((f"failure of trial {last.label}", last.reason))
+        facts.append((f"failure of trial {last.label}", without_directories(last.reason)))
     return facts
 
 

@@ -11,6 +11,7 @@ from axsched_hpc.io import atomic
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.loop.session import Session
 from axsched_hpc.reporting.notebook import Fact, best_facts, experiment_facts, front_rows, notebook_html
+from axsched_hpc.reporting.plain import without_directories
 from axsched_hpc.reporting.reading import read_experiment
 from axsched_hpc.reporting.table import duration, number
 from axsched_hpc.runners.base import BaseRunner
@@ -52,7 +53,8 @@ def result_html(result: Result) -> str:
         facts.append(("stopped early", plural(len(result.stopped_early), "trial")))
     if result.failures:
         last = result.failures[-1]
-        facts += [("given up", plural(len(result.failures), "trial")), (f" trial {last.trial}", last.reason)]
+        facts.append(("given up", plural(len(result.failures), "trial")))
+        facts.append((f" trial {last.trial}", without_directories(last.reason)))
     spent = result.seconds
     times = (("running", spent.running), ("waiting", spent.waiting), ("in Ax", spent.generating))
     facts.append(("time", ", ".join(f"{name} {duration(seconds)}" for name, seconds in times)))
