@@ -160,6 +160,8 @@ class Incumbent:
 
     def update(self, trial: Trial) -> bool:
         """Take a completed trial in; whether it is the best now. Nothing is best with several objectives."""
+        if trial.state is not TrialState.COMPLETED:
+            return False
         self.completed += 1
         if self._judged is not None:
             self._judged.append(trial)

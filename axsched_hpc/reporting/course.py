@@ -78,7 +78,7 @@ class Course:
     since
         When the trials that run have started, in seconds since the epoch.
     ended
-        How many trials of the run's own have ended.
+        How many times trials have ended.
     failed
         How many attempts have failed.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from axsched_hpc.core.errors import plural
 from axsched_hpc.core.ledger import Ledger
@@ -66,7 +67,34 @@ def goal(ledger: Ledger) -> int | None:
     if not ledger.calls:
         return None
     call = ledger.calls[max(ledger.calls)]
-    return call.base + (len(call.trials) if call.max_trials is None else call.max_trials)
+    if call.max_trials is None:
+        return call.base + len(call.trials)
+    total, changes = call.base + call.max_trials, _changes(ledger)
+    return total if changes is None else int(changes.total(total))
+
+
+def _changes(ledger: Ledger) -> Any:
+    """What requests to the run have changed; None where there are no such requests."""
+    return getattr(ledger, "changes", None)
+
+
+def _halted(ledger: Ledger) -> str:
+    """Whether nothing new is begun, on request, in words; empty where it is."""
+    changes = _changes(ledger)
+    for name, word in (("stopping", "being stopped"), ("paused", "paused")):
+        request = getattr(changes, name, None)
+        if request is not None:
+            return f"{word} by {request.by}"
+    return ""
+
+
+def _ended(ledger: Ledger) -> int:
+    """How many of the experiment's own trials have ended."""
+    return sum(ledger.counts[state] for state in TrialState if state.final) - _external(ledger)
+
+
+def _external(ledger: Ledger) -> int:
+    return len(ledger.trials) - ledger.own
 
 
 def finished(view: View) -> bool:
@@ -148,11 +176,9 @@ def _trouble(view: View, width: int) -> list[Line]:
 
 
 def _trials(view: View, width: int, look: Look) -> Line:
-    counts, own = view.ledger.counts, view.ledger.own
-    external = len(view.ledger.trials) - own
-    ended = sum(counts[state] for state in TrialState if state.final) - external
-    total = max(goal(view.ledger) or 0, own)
-    good = counts[TrialState.COMPLETED] + counts[TrialState.EARLY_STOPPED] - external
+    counts, ended = view.ledger.counts, _ended(view.ledger)
+    total = max(goal(view.ledger) or 0, view.ledger.own)
+    good = max(0, counts[TrialState.COMPLETED] + counts[TrialState.EARLY_STOPPED] - _external(view.ledger))
     found: Line = []
     if width >= _WIDE:
         found = [*bar(_BAR, [(good, "good"), (ended - good, "bad")], total, look), (" ", "")]
@@ -211,24 +237,21 @@ def _curve(steps: list[tuple[int, float]], total: int, width: int, look: Look) -
 
 
 def _slots(view: View, width: int, look: Look) -> Line:
-    counts, slots = view.ledger.counts, view.queue.slots
+    counts, slots, changes = view.ledger.counts, view.queue.slots, _changes(view.ledger)
+    if slots is not None and changes is not None:
+        slots = int(changes.slots(slots))
     running, queued = counts[TrialState.RUNNING], counts[TrialState.QUEUED] + counts[TrialState.PLANNED]
     found: Line = []
     if slots and width >= _WIDE:
         found = [*bar(_BAR, [(running, "good"), (queued, "warn")], slots, look), (" ", "")]
     used = running + queued
     found.append((f"{used} of {slots} in use" if slots else f"{used} in use", "bold"))
+    if halted := _halted(view.ledger):
+        found.append((f", {halted}", "warn"))
     found.append((f", {running} running, {queued} queued", ""))
     if waiting := counts[TrialState.WAITING]:
         found.append((f", {waiting} waiting for one", ""))
-    if paused(view.ledger):
-        found.append((", paused", "warn"))
     return _labelled("slots", *found)
-
-
-def paused(ledger: Ledger) -> bool:
-    """Whether nothing new is begun on request, where drivers know such requests."""
-    return bool(getattr(ledger, "paused", False))
 
 
 def _queue(view: View, now: float, width: int) -> list[Line]:
@@ -263,8 +286,8 @@ def _rate(view: View, now: float, width: int) -> list[Line]:
     told = []
     if rate is not None:
         told.append(f"{number(float(f'{rate * 3600:.2g}'))} trials per hour")
-    remaining = (goal(view.ledger) or 0) - view.course.ended
-    if at_work and rate and remaining > 0 and not paused(view.ledger):
+    remaining = (goal(view.ledger) or 0) - _ended(view.ledger)
+    if at_work and rate and remaining > 0 and not _halted(view.ledger):
         left = remaining / rate
         told.append(f"the end in about {_about(left)} ({_moment(now + left, now)})")
     told.append(f"{view.course.node_hours(moment):.3g} node-hours")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyte
@@ -151,6 +152,32 @@ def test_a_run_that_has_ended_says_so(busy: Story) -> None:
     shown = view(busy.closed())
     assert finished(shown)
     assert "driver   the run has ended: all trials done" in text(shown, busy.now)
+
+
+def test_what_requests_have_changed_is_shown(busy: Story) -> None:
+    """By the interface of what folds them, which drivers without requests do not have."""
+    shown = view(busy, Queue(4))
+
+    class Changes:
+        stopping = None
+        paused = Request("ada")
+
+        def total(self, said: int) -> int:
+            return 2 * said
+
+        def slots(self, said: int) -> int:
+            return said + 4
+
+    shown.ledger.changes = Changes()  # type: ignore[attr-defined]
+    now = text(shown, busy.now)
+    assert "4 of 40, " in now
+    assert "3 of 8 in use, paused by ada, 1 running, 2 queued" in now
+    assert "the end in" not in now
+
+
+@dataclass
+class Request:
+    by: str
 
 
 def test_trouble_stands_at_the_top(busy: Story) -> None:
