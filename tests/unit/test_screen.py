@@ -171,7 +171,7 @@ def test_what_requests_have_changed_is_shown(busy: Story) -> None:
     shown.ledger.changes = Changes()  # type: ignore[attr-defined]
     now = text(shown, busy.now)
     assert "4 of 40, " in now
-    assert "3 of 8 in use, paused by ada, 1 running, 2 queued" in now
+    assert "3 of 8 in use, paused by ada, 1 running" in now
     assert "the end in" not in now
 
 
