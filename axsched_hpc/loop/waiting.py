@@ -66,7 +66,7 @@ class Waiting:
             return
         session = self._session
         session.check()
-        # Nobody waits for it, and the next change brings it anew.
+        # Nobody waits for it, and the next look tries it again.
         with contextlib.suppress(OSError):
             write(session.layout, queue, mode=file_mode(session.config.permissions))
             self._told = queue
