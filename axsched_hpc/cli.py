@@ -36,6 +36,7 @@ from axsched_hpc.commands.requests import (
 from axsched_hpc.commands.run import run
 from axsched_hpc.commands.submit import submit
 from axsched_hpc.commands.templates import templates
+from axsched_hpc.commands.watch import watch
 from axsched_hpc.core.errors import AxSchedError, ExperimentLockedError, StorageError
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.reporting.best import best_json, best_text
@@ -153,6 +154,7 @@ cli.add_command(show)
 cli.add_command(submit)
 cli.add_command(templates)
 cli.add_command(trials)
+cli.add_command(watch)
 
 
 def _confirm(question: str, yes: bool) -> None:

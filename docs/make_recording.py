@@ -89,14 +89,19 @@ def main(picture: Path, commands: list[str]) -> int:
         if code:
             sys.stderr.write(f"{command!r} ended with exit code {code}; no picture was made.\n{output}")
             return code
-    console = Console(record=True, width=COLUMNS, file=io.StringIO())
-    console.print(Text.from_ansi("\n".join(screen.lines).rstrip()), soft_wrap=True)
+    draw(picture, Text.from_ansi("\n".join(screen.lines).rstrip()), commands[0])
+    return 0
+
+
+def draw(picture: Path, text: Text, title: str, columns: int = COLUMNS) -> None:
+    """Draw what a terminal shows, its text being text."""
+    console = Console(record=True, width=columns, file=io.StringIO())
+    console.print(text, soft_wrap=True)
     picture.parent.mkdir(parents=True, exist_ok=True)
-    svg = console.export_svg(title=commands[0], unique_id="terminal")
+    svg = console.export_svg(title=title, unique_id="terminal")
     # rich asks the net for a font; a page that shows the picture has one of its own.
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL).replace("Fira Code", "ui-monospace")
     picture.write_text(svg)
-    return 0
 
 
 if __name__ == "__main__":

@@ -133,12 +133,25 @@ class Problem:
 
 
 class Incumbent:
-    """The best trial so far with a single objective, kept up to date trial by trial."""
+    """The best trial so far with a single objective, kept up to date trial by trial.
+
+    Attributes
+    ----------
+    completed
+        How many trials were taken in.
+    steps
+        Each time that it became better: (how many trials were completed then, the value).
+    """
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self.trial: Trial | None = None
         self.value: float | None = None
+        self.completed = 0
+        self.steps: list[tuple[int, float]] = []
+        #: Those that have to be judged anew when the baseline is completed.
+        self._judged: list[Trial] | None = [] if any(c.relative for c in problem.constraints) else None
+        self._reference: Metrics | None = None
 
     @property
     def name(self) -> str:
@@ -147,13 +160,30 @@ class Incumbent:
 
     def update(self, trial: Trial) -> bool:
         """Take a completed trial in; whether it is the best now. Nothing is best with several objectives."""
-        if len(self._problem.objectives) != 1 or not best([trial], self._problem) or trial.metrics is None:
+        if trial.state is not TrialState.COMPLETED:
             return False
-        objective = self._problem.objectives[0]
+        self.completed += 1
+        if self._judged is not None:
+            self._judged.append(trial)
+            if trial.arm == self._problem.status_quo:
+                self._reference, self.trial, self.value, self.steps = trial.metrics, None, None, []
+                for place, each in enumerate(self._judged, 1):
+                    self._take(each, place)
+                return self.trial is trial
+        return self._take(trial, self.completed)
+
+    def _take(self, trial: Trial, place: int) -> bool:
+        problem = self._problem
+        if len(problem.objectives) != 1 or not comparable([trial], problem) or trial.metrics is None:
+            return False
+        if not satisfies(trial.metrics, problem.constraints, self._reference):
+            return False
+        (objective,) = problem.objectives
         value = objective.value(trial.metrics)
-        if self.value is not None and (value >= self.value if objective.minimize else value <= self.value):
+        if self.value is not None and objective.as_cost(value) >= objective.as_cost(self.value):
             return False
         self.trial, self.value = trial, value
+        self.steps.append((place, value))
         return True
 
 

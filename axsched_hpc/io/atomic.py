@@ -87,8 +87,8 @@ def create(path: Path, content: str) -> bool:
             temporary.unlink()
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a file that another host may have just replaced.
+def read_bytes(path: Path, start: int = 0) -> bytes:
+    """Read a file that another host may have just replaced, from so many bytes on.
 
     Raises
     ------
@@ -98,6 +98,7 @@ def read_bytes(path: Path) -> bytes:
     for attempt in range(_ESTALE_TRIES):
         try:
             with os.fdopen(access.open_read(path), "rb") as file:
+                file.seek(start)
                 return file.read()
         except OSError as error:
             # NFS: the file was replaced between the look-up of its name and the read.

@@ -68,6 +68,11 @@ class Layout:
         return self.root / "submitit"
 
     @property
+    def queue(self) -> Path:
+        """What the driver saw of the queue when it looked last; no more than news."""
+        return self.root / "queue.json"
+
+    @property
     def images(self) -> Path:
         """What is made of container images that have to be fetched or converted."""
         return self.root / "images"

@@ -9,7 +9,18 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Column
+from rich.text import Text
 
 from axsched_hpc.core.best import Incumbent
 from axsched_hpc.core.events import Event
@@ -17,17 +28,24 @@ from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.loop.session import Session
 
+#: From so many columns on there is room for a bar.
+_WIDE = 100
+
 
 @contextmanager
 def live_bar(session: Session, incumbent: Incumbent, total: int) -> Iterator[None]:
     """Show a bar towards ``total`` trials, on standard error, and leave its last state there."""
+    console = Console(stderr=True)
     progress = Progress(
         TextColumn("[bold]trials"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[state]}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
+        # In a narrow terminal its room is for words.
+        *([BarColumn(bar_width=24)] if console.width >= _WIDE else []),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        _StateColumn(),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        console=console,
+        # The line is sent whole each time, maybe over a slow connection.
+        refresh_per_second=2,
     )
 
     def update(event: Event | None, ledger: Ledger) -> None:
@@ -42,6 +60,16 @@ def live_bar(session: Session, incumbent: Incumbent, total: int) -> Iterator[Non
         update(None, session.ledger)
         session.listeners.append(update)
         yield
+
+
+class _StateColumn(ProgressColumn):
+    """Where things stand: in one line, of which the end is cut where there is no room. Numbers are not."""
+
+    def render(self, task: Task) -> Text:
+        """The words."""
+        text = Text.from_markup(task.fields["state"], overflow="ellipsis")
+        text.no_wrap = True
+        return text
 
 
 @contextmanager
@@ -77,5 +105,5 @@ def _state(ledger: Ledger, incumbent: Incumbent) -> str:
     if failed := counts[TrialState.FAILED] + counts[TrialState.ABANDONED]:
         text += f", [red]{failed} failed[/red]"
     if incumbent.value is not None:
-        text += f", best {incumbent.name} [green]{incumbent.value:.6g}[/green]"
+        text += f", best {escape(incumbent.name)} [green]{incumbent.value:.6g}[/green]"
     return text

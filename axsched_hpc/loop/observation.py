@@ -200,6 +200,7 @@ class Observer:
         self._watches = {job: watch for job, watch in self._watches.items() if job in jobs}
         self._end_given_up()
         if not jobs:
+            self._waiting.tell(self._runner.max_parallel, {}, {})
             return 0
         known = self._known(list(jobs))
         if known is None:
@@ -213,6 +214,7 @@ class Observer:
             events += self._look(job, ledger.trials[number], known.get(job, _UNKNOWN_JOB))
         self._session.record(*events, *self._waiting.changes(known, jobs))
         faults.reach("poll.recorded")
+        self._waiting.tell(self._runner.max_parallel, known, jobs)
         # Only now: a driver that died in between would take the cancelled job for one that a user cancelled.
         self._end_given_up()
         return len(events)

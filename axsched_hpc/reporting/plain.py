@@ -16,6 +16,9 @@ _SEQUENCE = re.compile("\x1b\\[[0-?]*[ -/]*[@-~]")
 #: What a later part of the same line writes over, as progress bars do.
 _OVERWRITTEN = re.compile(r"[^\r\n]+\r(?=[^\r\n])")
 
+#: What is no news in a reason, and takes its room: the directories of a path.
+_DIRECTORIES = re.compile(r"(?<!\S)/(?:[^\s/]+/)+")
+
 _PART = re.compile(r"[^_.-]+[_.-]*|[_.-]+")
 
 
@@ -41,6 +44,11 @@ def log_text(text: str) -> str:
 def shortened(text: str, width: int) -> str:
     """The text, or its beginning where it is longer than ``width``."""
     return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"
+
+
+def without_directories(text: str) -> str:
+    """The text with the last names of its paths only."""
+    return _DIRECTORIES.sub("", text)
 
 
 def parts(name: str) -> list[str]:

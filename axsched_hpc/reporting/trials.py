@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +10,12 @@ from typing import Any
 from axsched_hpc.core.errors import ConfigError, did_you_mean
 from axsched_hpc.core.machine import Attempt, Trial
 from axsched_hpc.core.states import TrialState
-from axsched_hpc.reporting.plain import broken, line, parts, shortened
+from axsched_hpc.reporting.plain import broken, line, parts, shortened, without_directories
 from axsched_hpc.reporting.reading import Reading
 from axsched_hpc.reporting.table import duration, number, reason
 
 #: A column that has to be narrower than its cells or its heading keeps so many letters.
 _NARROW = 16
-
-#: What is no news in a reason, and takes its room: the directories of a path.
-_DIRECTORIES = re.compile(r"(?<!\S)/(?:[^\s/]+/)+")
 
 #: A heading is broken between its words, and within one that is longer than this.
 _WORD = 12
@@ -55,7 +51,7 @@ class Column:
             return line(str(value)) or "-"
         if self.own:
             return number(value) if isinstance(value, float) else line(str(value)) or "-"
-        return _DIRECTORIES.sub("", str(value))
+        return without_directories(str(value))
 
 
 def columns(reading: Reading, *, now: float) -> dict[str, Column]:

@@ -15,6 +15,7 @@ from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.standing import standing
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.reporting.savings import Saved, saved
+from axsched_hpc.scheduler.notebook import result_html
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,6 +101,10 @@ class Result:
     saved: Saved
     seconds: Seconds
     stopped: str
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return result_html(self)
 
 
 def best_parameters(ledger: Ledger, problem: Problem) -> dict[str, Any]:

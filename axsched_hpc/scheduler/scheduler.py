@@ -24,6 +24,7 @@ from axsched_hpc.objectives.placeholders import check_placeholders
 from axsched_hpc.runners.base import BaseRunner
 from axsched_hpc.scheduler.batch import BatchTrialContext
 from axsched_hpc.scheduler.driver import Driver, close
+from axsched_hpc.scheduler.notebook import scheduler_html
 from axsched_hpc.scheduler.objective import SetsObjective
 from axsched_hpc.scheduler.result import Result
 from axsched_hpc.scheduler.warm import StartsWarm
@@ -348,6 +349,11 @@ class AxScheduler(SetsObjective, StartsWarm):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: where the experiment stands. Nothing is opened or changed by it."""
+        session = None if self._driver is None else self._driver.session
+        return scheduler_html(self._layout, self._runner, session)
 
     def _opened(self, *, need_objective: bool = True) -> Driver:
         """The driver; opens the experiment directory when it is first needed."""

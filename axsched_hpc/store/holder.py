@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from axsched_hpc.core.errors import ExperimentLockedError, JournalError
-from axsched_hpc.core.events import DriverClosed, DriverOpened, LeaseTaken
+from axsched_hpc.core.events import DriverClosed, DriverOpened, Event, LeaseTaken
 from axsched_hpc.io import access, processes
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import journal
@@ -81,7 +81,7 @@ def holder(
     if not there:
         return None
     epoch = there[-1]
-    seen, size = _changed(layout.journal / journal.segment_name(epoch))
+    seen, size = changed(layout.journal / journal.segment_name(epoch))
     if known is not None and (known.epoch, known.seen, known.size) == (epoch, seen, size):
         return known
     whole = next((each for each in segments if (each.epoch, each.size) == (epoch, size)), None)
@@ -91,6 +91,11 @@ def holder(
     except JournalError:
         # Whoever wants to mend a damaged segment has to know whose it is.
         first, last = journal.ends(layout.journal, epoch)
+    return holder_of(epoch, seen, size, first, last)
+
+
+def holder_of(epoch: int, seen: float, size: int, first: Event | None, last: Event | None) -> Holder:
+    """The holder by the first and the last record of his segment; None for one that cannot be read."""
     ended = first is not None and isinstance(last, DriverClosed)
     if isinstance(first, LeaseTaken):
         return Holder(
@@ -142,7 +147,14 @@ def locked_error(layout: Layout, who: Holder | None) -> ExperimentLockedError:
     )
 
 
-def _changed(path: Path) -> tuple[float, int]:
+def changed(path: Path) -> tuple[float, int]:
+    """When a segment was changed last, in seconds since the epoch on the filesystem's clock, and its size.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
     # By opening it: NFS answers a mere stat from its cache, for seconds.
     handle = access.open_read(path)
     try:

@@ -141,6 +141,19 @@ def replay(segments: Iterable[Segment]) -> Ledger:
         It tells of something that cannot have happened; names file and line.
     """
     ledger = Ledger()
+    for _ in replayed(segments, ledger):
+        pass
+    return ledger
+
+
+def replayed(segments: Iterable[Segment], ledger: Ledger) -> Iterator[Event]:
+    """Take the events into a ledger, and give each when that is done.
+
+    Raises
+    ------
+    JournalError
+        As :func:`replay`.
+    """
     for segment in segments:
         for line, event in enumerate(segment.events, 1):
             try:
@@ -152,7 +165,7 @@ def replay(segments: Iterable[Segment]) -> Ledger:
                     file=str(segment.path),
                     line=line,
                 ) from error
-    return ledger
+            yield event
 
 
 def sizes(segments: Sequence[Segment]) -> dict[str, int]:
@@ -242,24 +255,41 @@ def read_segment(directory: Path, epoch: int, limit: int | None = None) -> Segme
                 file=str(path),
             )
         data = data[:limit]
+    found, size = whole_groups(path, data, epoch)
+    if limit is not None and size != limit:
+        # What a driver has read ends where a group ends.
+        line = len(found) + 1
+        raise JournalError(
+            f"{path}, line {line} is damaged: a later driver read {limit} bytes, which end within "
+            f"a line or a group. Nothing was changed. {_repair(path)}",
+            file=str(path),
+            line=line,
+        )
+    return Segment(path, epoch, tuple(found), size, torn=len(data) - size if limit is None else 0)
+
+
+def whole_groups(path: Path, data: bytes, epoch: int, after: int = 0) -> tuple[list[Event], int]:
+    """The events in a part of a segment, and how many bytes they take; an end that is torn is left out.
+
+    Parameters
+    ----------
+    after
+        How many lines stand before it.
+
+    Raises
+    ------
+    JournalError
+        A line is damaged, or of a newer version; names file and line.
+    """
     found: list[Event] = []
-    whole = size = 0
-    start = 0
+    whole = size = start = 0
     while (end := data.find(b"\n", start) + 1) > 0:
-        line = _decode_at(path, data[start : end - 1], epoch, len(found) + 1)
+        line = _decode_at(path, data[start : end - 1], epoch, after + len(found) + 1)
         found.append(line.event)
         start = end
         if not line.more:
             whole, size = len(found), end
-    if limit is not None and size != limit:
-        # What a driver has read ends where a group ends.
-        raise JournalError(
-            f"{path}, line {len(found) + 1} is damaged: a later driver read {limit} bytes, which end within "
-            f"a line or a group. Nothing was changed. {_repair(path)}",
-            file=str(path),
-            line=len(found) + 1,
-        )
-    return Segment(path, epoch, tuple(found[:whole]), size, torn=len(data) - size if limit is None else 0)
+    return found[:whole], size
 
 
 def ends(directory: Path, epoch: int) -> tuple[Event | None, Event | None]:

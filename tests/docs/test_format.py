@@ -21,6 +21,7 @@ from axsched_hpc.io.claim import Claim
 from axsched_hpc.io.layout import FORMAT
 from axsched_hpc.io.manifest import Manifest
 from axsched_hpc.io.outcome import Outcome
+from axsched_hpc.io.queue import Queue
 from axsched_hpc.store import journal
 from tests.unit.journal_kit import segments
 
@@ -42,6 +43,7 @@ WORDS: dict[Any, str] = {
     dict[str, int]: "object of whole numbers",
     dict[int, str]: "object of texts",
     tuple[int, ...]: "list of whole numbers",
+    dict[str, tuple[int, ...]]: "object of lists of whole numbers",
     tuple[str, ...]: "list of texts",
     tuple[dict[str, Any], ...]: "list of objects",
     tuple[tuple[int, int], ...]: "list of pairs of whole numbers",
@@ -95,6 +97,7 @@ def test_no_other_event_is_documented() -> None:
         ("`trials/TTTTT/attempt-A/claim.json`", Claim),
         ("`trials/TTTTT/attempt-A/result.json`", Outcome),
         ("`inbox/request-ID.json`", Change),
+        ("`queue.json`", Queue),
     ],
 )
 def test_every_document_is_documented_with_its_members(heading: str, kind: Any) -> None:

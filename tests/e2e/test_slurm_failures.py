@@ -14,6 +14,8 @@ from axsched_hpc import AxScheduler, ConfigError, SlurmRunner, SubmissionError
 from axsched_hpc.cli import cli
 from axsched_hpc.core.events import Request
 from axsched_hpc.core.states import FailureKind, TrialState
+from axsched_hpc.io import queue
+from axsched_hpc.io.layout import Layout
 from axsched_hpc.reporting.reading import read_experiment
 from tests.e2e.kit import bowl, client
 from tests.slurm.harness import Cluster
@@ -126,6 +128,7 @@ def test_a_job_that_never_starts(
     ) in caplog.text
     shown = CliRunner().invoke(cli, ["status", str(tmp_path / "run")]).output
     assert shown.count(f"waits for {reason}: {hint}") == 2
+    assert queue.read(Layout.at(tmp_path / "run")).waits == {reason: (0, 1)}
     for job in jobs:
         assert slurm_cluster.run("scontrol", "update", f"JobId={job}", remedy).returncode == 0
     scheduler.wait()

@@ -14,6 +14,8 @@ from axsched_hpc.core.events import Failure, Request
 from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.request import Asked
 from axsched_hpc.core.states import FailureKind, JobState, TrialState
+from axsched_hpc.io import queue
+from axsched_hpc.io.queue import Queue
 from axsched_hpc.loop.loop import Goal, Stop
 from axsched_hpc.loop.session import Session
 from axsched_hpc.loop.signals import Interrupts
@@ -205,7 +207,8 @@ def test_an_attempt_without_room_ends_with_the_time_of_the_call(made: Made) -> N
 
 def test_why_a_job_does_not_start(made: Made, caplog: pytest.LogCaptureFixture) -> None:
     stuck = {"reason": "PartitionTimeLimit", "queued": 1000.0}
-    session, loop, _, _ = made(
+    inodes: list[int] = []
+    session, loop, _, clock = made(
         lambda t, a, p: Fate(**(stuck if t else {"reason": "Priority", "queued": 1000.0})),
         slots=3,
         stuck_after=300,
@@ -217,8 +220,14 @@ def test_why_a_job_does_not_start(made: Made, caplog: pytest.LogCaptureFixture) 
         assert stop is Stop.TIMEOUT
         waits = [session.ledger.trials[n].attempts[-1].waits for n in range(3)]
         assert waits == ["", "PartitionTimeLimit", "PartitionTimeLimit"]
+        # Whoever watches sees all reasons; the file is written when they change, not at each look.
+        assert queue.read(session.layout) == Queue(3, {"PartitionTimeLimit": (1, 2), "Priority": (0,)})
+        written = session.layout.queue.stat().st_ino
         assert "may never start" not in caplog.text
+        clock.at(400.0, lambda: inodes.append(session.layout.queue.stat().st_ino))
         assert loop.run(Goal(3, synchronous=True), Interrupts()) is Stop.BUDGET
+    assert inodes == [written]
+    assert queue.read(session.layout) == Queue(3)
     warnings = [record.getMessage() for record in caplog.records if "never start" in record.getMessage()]
     assert warnings == [
         "2 jobs (1_1, 1_2) may never start. Slurm's reason: PartitionTimeLimit. What to do: time_limit is "
