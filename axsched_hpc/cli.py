@@ -26,6 +26,7 @@ from axsched_hpc.commands.output import show_json, width
 from axsched_hpc.commands.run import run
 from axsched_hpc.commands.submit import submit
 from axsched_hpc.commands.templates import templates
+from axsched_hpc.commands.trying import try_
 from axsched_hpc.core.errors import AxSchedError, ExperimentLockedError, StorageError
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.reporting.best import best_json, best_text
@@ -141,6 +142,7 @@ cli.add_command(show)
 cli.add_command(submit)
 cli.add_command(templates)
 cli.add_command(trials)
+cli.add_command(try_)
 
 
 def _confirm(question: str, yes: bool) -> None:

@@ -24,7 +24,12 @@ from axsched_hpc.reporting.trials import moment
 #: Lines of stderr that are shown of each attempt; its log has all of them.
 _TAIL = 10
 
-_ORIGINS = {"ax": "suggested by Ax", "batch": "added by the script", "external": "completed in Ax by hand"}
+_ORIGINS = {
+    "ax": "suggested by Ax",
+    "batch": "added by the script",
+    "external": "completed in Ax by hand",
+    "chosen": "of axsched try",
+}
 
 #: What of an attempt's directory is worth a look, the most telling first.
 _TELLING = ("stderr.log", "stdout.log", "work", "metrics.json", "progress.jsonl", "result.json")

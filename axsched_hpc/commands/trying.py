@@ -1,0 +1,415 @@
+"""``axsched try``: one trial of a project file, run as a job would run it, and all that it did."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shlex
+import shutil
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from axsched_hpc.commands import run as running
+from axsched_hpc.commands.arguments import JSON, examples
+from axsched_hpc.commands.output import show, show_json, width
+from axsched_hpc.core.errors import AxSchedError, ConfigError
+from axsched_hpc.core.states import TrialState
+from axsched_hpc.io.layout import Layout
+
+if TYPE_CHECKING:
+    from axsched_hpc.core.ledger import Ledger
+    from axsched_hpc.core.machine import Trial
+    from axsched_hpc.loop.session import Session
+    from axsched_hpc.project.model import Project, Where
+    from axsched_hpc.runners.base import BaseRunner
+
+#: Options that one trial has otherwise than a run: it is not repeated, and all of it is kept.
+_CONFIG: dict[str, Any] = {
+    "cleanup_after_completion": False,
+    "max_failures": None,
+    "resume": "never",
+    "retries": {"infrastructure": 0, "resource": 0, "objective": 0},
+    "stuck_after": 10.0,
+}
+
+#: The most seconds between two looks at the queue.
+_INTERVAL = 5.0
+
+#: Seconds between two looks at the logs.
+_LOOK = 0.1
+
+#: Lines of a metric file that are shown.
+_LINES = 20
+
+
+def _assignments(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for each in values:
+        name, equals, value = each.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{each!r} is not of the form NAME=VALUE.", ctx, param)
+        found[name] = value
+    return found
+
+
+@click.command(
+    "try",
+    short_help="Run one trial, and show everything it did.",
+    epilog=examples("axsched try", "axsched try -p x=0.3 -p solver=cg", "axsched try --where local --keep"),
+)
+@click.argument("file", metavar="[FILE]", default="axsched.yaml", type=click.Path())
+@click.option(
+    "--where",
+    type=click.Choice(["local", "slurm"]),
+    help="Here, or as a job of Slurm; default: the file's runner.",
+)
+@click.option(
+    "-p",
+    "--parameter",
+    "given",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=_assignments,
+    help="A parameter's value; default: the baseline, or the centre.",
+)
+@click.option("--keep", is_flag=True, help="Keep the trial's files, also where it completes.")
+@JSON
+def try_(file: str, where: str | None, given: dict[str, str], keep: bool, as_json: bool) -> None:
+    """Run one trial of the experiment that FILE (default: axsched.yaml) describes.
+
+    It runs as in axsched run, with the same job, command and files, but without Ax, once, and in a directory
+    of its own beside the experiment's, which is not touched. That directory is removed where all went well.
+    The exit code is 1 where the trial fails or does not report what FILE needs, and 2 where FILE is wrong.
+    """
+    from axsched_hpc.project import point
+    from axsched_hpc.project.reading import ProjectError, load
+
+    path = Path(file)
+    try:
+        project = load(path)
+        os.chdir(path.absolute().parent)
+        function = running._function(project, file)
+    except ProjectError as error:
+        show(str(error).replace("axsched run FILE", "axsched try FILE"), err=True)
+        sys.exit(2)
+    # What submitit's parts warn of is nothing that a file could change.
+    warnings.filterwarnings("ignore", module=r"submitit\.")
+    project = replace(project, where=_where(project.where, where))
+    chosen = point.choose(project, given)
+    with _directory(Layout.at(project.config["job_output_dir"])) as (layout, remove):
+        attempt = _Attempt(project, layout, quiet=as_json)
+        attempt.say(f"One trial of {file}, {_place(project.where)}, in {layout.root}")
+        attempt.say(
+            _entries(
+                "Parameters (others: -p NAME=VALUE)", {name: repr(value) for name, value in chosen.items()}
+            )
+        )
+        try:
+            trial = attempt.run(chosen, function)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            remove()
+            show("\nCancelled, with its job. Nothing is left of it.", err=True)
+            sys.exit(stop.code if isinstance(stop, SystemExit) else 130)
+        problems = _problems(project, layout, trial)
+        good = trial.state is TrialState.COMPLETED and not problems
+        if as_json:
+            show_json({**_record(layout, trial), "problems": problems, "kept": not good or keep})
+        else:
+            _tell(project, layout, trial, problems)
+        if good and not keep:
+            remove()
+            attempt.say(
+                "\nIt works; its files are removed (--keep keeps them). Next: axsched run" + _named(file)
+            )
+            return
+    attempt.say(f"\nIts files are kept in {layout.root}; remove them when you are done.")
+    if not good:
+        sys.exit(1)
+
+
+def _named(file: str) -> str:
+    return "" if file == "axsched.yaml" else f" {shlex.quote(file)}"
+
+
+def _where(place: Where, wanted: str | None) -> Where:
+    """Where the trial runs."""
+    from axsched_hpc.project.model import Where
+
+    if wanted is None or place.type == wanted:
+        return place
+    return Where(wanted, {})
+
+
+def _place(place: Where) -> str:
+    partition = place.arguments.get("partition")
+    return {"local": "on this machine", "slurm": "as a job of Slurm"}.get(
+        place.type, f"as a job of {place.type}"
+    ) + (f" (partition {partition})" if partition else "")
+
+
+@contextlib.contextmanager
+def _directory(beside: Layout) -> Iterator[tuple[Layout, Callable[[], None]]]:
+    """A new directory beside the experiment's, and what removes it; where nothing has begun it is removed."""
+    from axsched_hpc.io import atomic
+
+    parent, number = beside.root.parent, 1
+    made = [each for each in (parent, *parent.parents) if not each.is_dir()]
+
+    def remove() -> None:
+        # A job that is just ending may still write a line of its own log.
+        for _ in range(3):
+            shutil.rmtree(root, ignore_errors=True)
+            if not root.exists():
+                break
+        for each in made:
+            with contextlib.suppress(OSError):
+                each.rmdir()
+
+    try:
+        atomic.make_directory(parent)
+        while True:
+            root = beside.root.with_name(f"{beside.root.name}-try-{number}")
+            try:
+                root.mkdir(mode=0o700)
+                break
+            except FileExistsError:
+                number += 1
+    except OSError as error:
+        raise ConfigError(
+            f"{parent} cannot be written ({error.strerror or error}), and the trial needs a directory there, "
+            "beside the experiment's. Nothing was started."
+        ) from None
+    layout = Layout.at(root)
+    try:
+        yield layout, remove
+    except AxSchedError:
+        if not layout.attempt(0, 1).root.exists():
+            remove()
+        raise
+
+
+class _Attempt:
+    """One execution of the objective, and what is said of it on the way."""
+
+    def __init__(self, project: Project, layout: Layout, *, quiet: bool) -> None:
+        self._project = project
+        self._layout = layout
+        self._quiet = quiet
+        self._runner: BaseRunner | None = None
+
+    def say(self, text: str) -> None:
+        """Print, unless only the record is wanted."""
+        if not self._quiet:
+            show(text)
+
+    def run(self, point: Mapping[str, Any], function: Callable[..., Any] | None) -> Trial:
+        """Run it; the trial, which has ended."""
+        from axsched_hpc.core.config import SchedulerConfig
+        from axsched_hpc.project import goals
+        from axsched_hpc.project.place import made
+        from axsched_hpc.scheduler.driver import close
+        from axsched_hpc.scheduler.once import ARM, Once
+
+        logging.basicConfig(
+            format="axsched: %(message)s", level=logging.ERROR if self._quiet else logging.WARNING
+        )
+        interval = min(_INTERVAL, self._project.config.get("monitoring_interval", _INTERVAL))
+        changed = {**_CONFIG, "job_output_dir": str(self._layout.root), "monitoring_interval": interval}
+        config = SchedulerConfig.from_dict({**self._project.config, **changed})
+        self._runner = made(self._project.where)
+        problem = goals.problem(self._project, baseline=ARM)
+        once = Once.begin(self._layout, problem, config, self._runner, self._watch)
+        try:
+            once.set_objective(running.objective_of(self._project, function))
+            return once.run(point)
+        finally:
+            close(once.session)
+
+    @contextlib.contextmanager
+    def _watch(self, session: Session) -> Iterator[None]:
+        """Tell what happens, and print what the objective writes, as it comes."""
+        from axsched_hpc.core.best import Incumbent
+
+        incumbent, ended = Incumbent(session.problem), threading.Event()
+
+        def heard(event: Any, ledger: Ledger) -> None:
+            self._heard(event, ledger, incumbent)
+
+        if self._quiet:
+            yield
+            return
+        session.listeners.append(heard)
+        follower = threading.Thread(target=self._follow, args=(ended,), daemon=True)
+        follower.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            follower.join()
+
+    def _heard(self, event: Any, ledger: Ledger, incumbent: Any) -> None:
+        from axsched_hpc.core.events import AttemptFailed, AttemptSucceeded, BatchPlanned
+        from axsched_hpc.loop.progress import describe
+
+        if isinstance(event, BatchPlanned):
+            self._announce(event.token, ledger)
+        elif not isinstance(event, AttemptFailed | AttemptSucceeded):
+            # How it ended is told below what it has written.
+            text = describe(event, ledger, incumbent)
+            if text is not None:
+                self.say(f"axsched: {text}")
+
+    def _announce(self, token: str, ledger: Ledger) -> None:
+        """Show what is about to be submitted."""
+        from axsched_hpc.loop.submission import batch_of
+
+        assert ledger.objective is not None
+        command, variables = _surroundings(self._layout, ledger.objective.objective, ledger.trials[0], token)
+        self.say(f"\nIt runs:\n  {command}")
+        if variables:
+            self.say(_entries("With these variables", variables))
+        script = getattr(self._runner, "script", lambda _: None)(batch_of(ledger, self._layout, token))
+        if script is not None:
+            self.say(
+                "\nAs this batch script:\n" + "\n".join(f"  {line}" for line in script.rstrip().split("\n"))
+            )
+        self.say("")
+
+    def _follow(self, ended: threading.Event) -> None:
+        from axsched_hpc.commands.logs import Printer
+
+        files = self._layout.attempt(0, 1)
+        printer = Printer(files, (files.stdout.name, files.stderr.name))
+        over = False
+        while not over:
+            over = ended.wait(_LOOK)
+            with contextlib.suppress(AxSchedError):
+                printer.look()
+
+
+def _surroundings(layout: Layout, name: str, trial: Trial, token: str) -> tuple[str, dict[str, str]]:
+    """The command that a worker runs for a trial's first attempt, and the variables that it sets."""
+    from axsched_hpc.objectives import install, kinds, script
+    from axsched_hpc.objectives.context import ObjectiveFailed, RunContext
+
+    files = layout.attempt(trial.number, 1)
+    checkpoint = layout.checkpoint(trial.number)
+    where = layout.parameters(trial.number)
+    context = RunContext(trial.number, 1, token, trial.parameters, where, files, files.claim, checkpoint)
+    installed = install.load(layout, name)
+    objective = installed.objective
+    if isinstance(objective, kinds.FunctionObjective):
+        return f"{objective.what}({trial.parameters})", {}
+    if isinstance(objective, kinds.ContainerObjective):
+        from axsched_hpc.objectives.containers import checks, engines
+        from axsched_hpc.objectives.containers.run import container_run
+
+        try:
+            engine, _ = checks.find(objective)
+        except ObjectiveFailed as error:
+            return f"{shlex.join(objective.command)}\n  in {objective.image} ({error})", context.variables
+        run = container_run(objective, engine, context, files.work)
+        forwarded = engines.forwarded(os.environ)
+        own = {key: value for key, value in run.environment if forwarded.get(key) != value}
+        return f"{shlex.join(run.command)}\n  in {objective.image}, by {engine.name}", own
+    parameters = where
+    if objective.parameters_format != "json":
+        parameters = files.root / f"parameters.{objective.parameters_format}"
+    work = Path(objective.working_directory) if objective.working_directory else files.work
+    own = script.own_values(context, parameters, work)
+    try:
+        command = script.command_for(objective, installed.files, context, own, os.environ)
+    except ObjectiveFailed as error:
+        return f"{shlex.join((objective.script, *objective.args))} ({error})", context.variables
+    ours = {key: value for key, value in command.environment.items() if os.environ.get(key) != value}
+    return f"{shlex.join(command.argv)}\n  in {command.directory}", ours
+
+
+# ---------------------------------------------------------------- how it went
+
+
+def _problems(project: Project, layout: Layout, trial: Trial) -> list[str]:
+    """What a completed trial lacks that the file needs; without its metrics it is not completed."""
+    from axsched_hpc.project.model import Stopping
+    from axsched_hpc.reporting.curves import read_curves
+
+    early = project.early_stopping
+    if trial.state is not TrialState.COMPLETED or not early:
+        return []
+    metric = early.settings.get("metric") if isinstance(early, Stopping) else None
+    metric = metric or project.goals[0].metric
+    curve = read_curves(layout.root).get(trial.number, {})
+    if any(metric in values for values in curve.values()):
+        return []
+    came = (
+        f"reported only {', '.join(sorted({name for each in curve.values() for name in each}))}"
+        if curve
+        else ("reported nothing")
+    )
+    return [
+        f"early_stopping compares the curves of {metric!r}, and the trial {came} on its way. Report "
+        'steps as it goes, by a line {"step": 1, "'
+        + metric
+        + '": 0.5} in the file that AXSCHED_PROGRESS_FILE names '
+        "(Python: axsched_hpc.report(step, {...})), or leave early_stopping out."
+    ]
+
+
+def _record(layout: Layout, trial: Trial) -> dict[str, Any]:
+    from axsched_hpc.reporting.evidence import look
+    from axsched_hpc.reporting.reading import read_experiment
+    from axsched_hpc.reporting.show import show_record
+
+    return show_record(read_experiment(layout.root), trial, {1: look(layout.attempt(trial.number, 1))})
+
+
+def _tell(project: Project, layout: Layout, trial: Trial, problems: Sequence[str]) -> None:
+    """Show how it ended: as axsched show, with how its metrics were read."""
+    from axsched_hpc.reporting.evidence import look
+    from axsched_hpc.reporting.reading import read_experiment
+    from axsched_hpc.reporting.show import show_text
+
+    if trial.metrics is not None:
+        show(f"\nIts metrics were read from {_source(project, layout, trial)}")
+    evidence = {1: look(layout.attempt(trial.number, 1))}
+    reading = read_experiment(layout.root)
+    show("\n" + show_text(reading, trial, evidence, now=time.time(), width=width()))
+    missing = [name for name in project.tracked_metrics if name not in (trial.metrics or {})]
+    if trial.metrics is not None and missing:
+        show(f"\nNote: {', '.join(missing)} of tracked_metrics was not reported. A run goes on without it.")
+    for problem in problems:
+        show(f"\nProblem: {problem}")
+
+
+def _source(project: Project, layout: Layout, trial: Trial) -> str:
+    """The file with the metrics, and how it was read."""
+    from axsched_hpc.io import atomic
+    from axsched_hpc.project.model import Function
+
+    files = layout.attempt(trial.number, 1)
+    if isinstance(project.objective, Function):
+        return "what the function returned:" + f" {dict(trial.metrics or {})}"
+    parts = [
+        f"{each.file}, by {each.kind} {str(each.address)!r}: {each.metric}"
+        for each in project.objective.extract
+    ]
+    if files.metrics.name in atomic.listing(files.root):
+        text = files.metrics.read_text(encoding="utf-8", errors="replace")
+        form = "JSON" if text.lstrip().startswith("{") else "lines NAME VALUE [SEM]"
+        lines = text.splitlines()[:_LINES]
+        parts.insert(0, f"{files.metrics}, as {form}:\n" + "\n".join(f"  {line}" for line in lines))
+    return "\n".join(parts)
+
+
+def _entries(title: str, entries: Mapping[str, str]) -> str:
+    room = max(map(len, entries))
+    return f"\n{title}\n" + "\n".join(f"  {name:{room}}  {value}" for name, value in sorted(entries.items()))
