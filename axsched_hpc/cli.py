@@ -19,6 +19,7 @@ from axsched_hpc.commands.arguments import DIRECTORY as _DIRECTORY
 from axsched_hpc.commands.arguments import JSON
 from axsched_hpc.commands.doctor import doctor
 from axsched_hpc.commands.export import export
+from axsched_hpc.commands.init import init
 from axsched_hpc.commands.logs import logs
 from axsched_hpc.commands.looking import show, trials
 from axsched_hpc.commands.output import show as _show
@@ -136,6 +137,7 @@ def unlock(directory: str | None, yes: bool, force: bool) -> None:
 
 cli.add_command(doctor)
 cli.add_command(export)
+cli.add_command(init)
 cli.add_command(logs)
 cli.add_command(run)
 cli.add_command(show)

@@ -51,6 +51,11 @@ def choose(project: Project, given: Mapping[str, str]) -> dict[str, Any]:
     )
 
 
+def middle(space: Sequence[Parameter]) -> dict[str, Any]:
+    """The centre of a search space."""
+    return _point(space, {}, None)
+
+
 def read(parameter: Parameter, text: str) -> Any:
     """The value that a text stands for.
 

@@ -1,0 +1,139 @@
+"""What ``axsched try`` shows of a trial: what it runs, how it ended, and what is missing."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from axsched_hpc.commands.output import show, width
+from axsched_hpc.core.states import TrialState
+from axsched_hpc.io.layout import Layout
+
+if TYPE_CHECKING:
+    from axsched_hpc.core.machine import Trial
+    from axsched_hpc.project.model import Project
+
+#: Lines of a metric file that are shown.
+_LINES = 20
+
+
+def surroundings(layout: Layout, name: str, trial: Trial, token: str) -> tuple[str, dict[str, str]]:
+    """The command that a worker runs for a trial's first attempt, and the variables that it sets."""
+    from axsched_hpc.objectives import install, kinds, script
+    from axsched_hpc.objectives.context import ObjectiveFailed, RunContext
+
+    files = layout.attempt(trial.number, 1)
+    checkpoint = layout.checkpoint(trial.number)
+    where = layout.parameters(trial.number)
+    context = RunContext(trial.number, 1, token, trial.parameters, where, files, files.claim, checkpoint)
+    installed = install.load(layout, name)
+    objective = installed.objective
+    if isinstance(objective, kinds.FunctionObjective):
+        return f"{objective.what}({trial.parameters})", {}
+    if isinstance(objective, kinds.ContainerObjective):
+        from axsched_hpc.objectives.containers import checks, engines
+        from axsched_hpc.objectives.containers.run import container_run
+
+        try:
+            engine, _ = checks.find(objective)
+        except ObjectiveFailed as error:
+            return f"{shlex.join(objective.command)}\n  in {objective.image} ({error})", context.variables
+        run = container_run(objective, engine, context, files.work)
+        forwarded = engines.forwarded(os.environ)
+        own = {key: value for key, value in run.environment if forwarded.get(key) != value}
+        return f"{shlex.join(run.command)}\n  in {objective.image}, by {engine.name}", own
+    parameters = where
+    if objective.parameters_format != "json":
+        parameters = files.root / f"parameters.{objective.parameters_format}"
+    work = Path(objective.working_directory) if objective.working_directory else files.work
+    own = script.own_values(context, parameters, work)
+    try:
+        command = script.command_for(objective, installed.files, context, own, os.environ)
+    except ObjectiveFailed as error:
+        return f"{shlex.join((objective.script, *objective.args))} ({error})", context.variables
+    ours = {key: value for key, value in command.environment.items() if os.environ.get(key) != value}
+    return f"{shlex.join(command.argv)}\n  in {command.directory}", ours
+
+
+def entries(title: str, entries: Mapping[str, str]) -> str:
+    room = max(map(len, entries))
+    return f"\n{title}\n" + "\n".join(f"  {name:{room}}  {value}" for name, value in sorted(entries.items()))
+
+
+# ---------------------------------------------------------------- how it went
+
+
+def problems(project: Project, layout: Layout, trial: Trial) -> list[str]:
+    """What a completed trial lacks that the file needs; without its metrics it is not completed."""
+    from axsched_hpc.project.model import Stopping
+    from axsched_hpc.reporting.curves import read_curves
+
+    early = project.early_stopping
+    if trial.state is not TrialState.COMPLETED or not early:
+        return []
+    metric = early.settings.get("metric") if isinstance(early, Stopping) else None
+    metric = metric or project.goals[0].metric
+    curve = read_curves(layout.root).get(trial.number, {})
+    if any(metric in values for values in curve.values()):
+        return []
+    came = (
+        f"reported only {', '.join(sorted({name for each in curve.values() for name in each}))}"
+        if curve
+        else ("reported nothing")
+    )
+    return [
+        f"early_stopping compares the curves of {metric!r}, and the trial {came} on its way. Report "
+        'steps as it goes, by a line {"step": 1, "'
+        + metric
+        + '": 0.5} in the file that AXSCHED_PROGRESS_FILE names '
+        "(Python: axsched_hpc.report(step, {...})), or leave early_stopping out."
+    ]
+
+
+def record(layout: Layout, trial: Trial) -> dict[str, Any]:
+    from axsched_hpc.reporting.evidence import look
+    from axsched_hpc.reporting.reading import read_experiment
+
+    return show_record(read_experiment(layout.root), trial, {1: look(layout.attempt(trial.number, 1))})
+
+
+def tell(project: Project, layout: Layout, trial: Trial, problems: Sequence[str]) -> None:
+    """Show how it ended: as axsched show, with how its metrics were read."""
+    from axsched_hpc.reporting.evidence import look
+    from axsched_hpc.reporting.reading import read_experiment
+    from axsched_hpc.reporting.show import show_text
+
+    if trial.metrics is not None:
+        show(f"\nIts metrics were read from {_source(project, layout, trial)}")
+    evidence = {1: look(layout.attempt(trial.number, 1))}
+    reading = read_experiment(layout.root)
+    show("\n" + show_text(reading, trial, evidence, now=time.time(), width=width()))
+    missing = [name for name in project.tracked_metrics if name not in (trial.metrics or {})]
+    if trial.metrics is not None and missing:
+        show(f"\nNote: {', '.join(missing)} of tracked_metrics was not reported. A run goes on without it.")
+    for problem in problems:
+        show(f"\nProblem: {problem}")
+
+
+def _source(project: Project, layout: Layout, trial: Trial) -> str:
+    """The file with the metrics, and how it was read."""
+    from axsched_hpc.io import atomic
+    from axsched_hpc.project.model import Function
+
+    files = layout.attempt(trial.number, 1)
+    if isinstance(project.objective, Function):
+        return "what the function returned:" + f" {dict(trial.metrics or {})}"
+    parts = [
+        f"{each.file}, by {each.kind} {str(each.address)!r}: {each.metric}"
+        for each in project.objective.extract
+    ]
+    if files.metrics.name in atomic.listing(files.root):
+        text = files.metrics.read_text(encoding="utf-8", errors="replace")
+        form = "JSON" if text.lstrip().startswith("{") else "lines NAME VALUE [SEM]"
+        lines = text.splitlines()[:_LINES]
+        parts.insert(0, f"{files.metrics}, as {form}:\n" + "\n".join(f"  {line}" for line in lines))
+    return "\n".join(parts)
