@@ -95,8 +95,10 @@ def problems(project: Project, layout: Layout, trial: Trial) -> list[str]:
 
 
 def record(layout: Layout, trial: Trial) -> dict[str, Any]:
+    """What ``axsched show --json`` says of it."""
     from axsched_hpc.reporting.evidence import look
     from axsched_hpc.reporting.reading import read_experiment
+    from axsched_hpc.reporting.show import show_record
 
     return show_record(read_experiment(layout.root), trial, {1: look(layout.attempt(trial.number, 1))})
 
@@ -107,8 +109,8 @@ def tell(project: Project, layout: Layout, trial: Trial, problems: Sequence[str]
     from axsched_hpc.reporting.reading import read_experiment
     from axsched_hpc.reporting.show import show_text
 
-    if trial.metrics is not None:
-        show(f"\nIts metrics were read from {_source(project, layout, trial)}")
+    for source in _sources(project, layout, trial):
+        show(f"\n{source}")
     evidence = {1: look(layout.attempt(trial.number, 1))}
     reading = read_experiment(layout.root)
     show("\n" + show_text(reading, trial, evidence, now=time.time(), width=width()))
@@ -119,21 +121,25 @@ def tell(project: Project, layout: Layout, trial: Trial, problems: Sequence[str]
         show(f"\nProblem: {problem}")
 
 
-def _source(project: Project, layout: Layout, trial: Trial) -> str:
-    """The file with the metrics, and how it was read."""
+def _sources(project: Project, layout: Layout, trial: Trial) -> list[str]:
+    """Where its metrics come from, and how they were read."""
     from axsched_hpc.io import atomic
     from axsched_hpc.project.model import Function
 
-    files = layout.attempt(trial.number, 1)
+    files, found = layout.attempt(trial.number, 1), []
     if isinstance(project.objective, Function):
-        return "what the function returned:" + f" {dict(trial.metrics or {})}"
-    parts = [
-        f"{each.file}, by {each.kind} {str(each.address)!r}: {each.metric}"
-        for each in project.objective.extract
-    ]
+        return ["Its metrics are what the function returned."] if trial.metrics is not None else []
     if files.metrics.name in atomic.listing(files.root):
         text = files.metrics.read_text(encoding="utf-8", errors="replace")
-        form = "JSON" if text.lstrip().startswith("{") else "lines NAME VALUE [SEM]"
-        lines = text.splitlines()[:_LINES]
-        parts.insert(0, f"{files.metrics}, as {form}:\n" + "\n".join(f"  {line}" for line in lines))
-    return "\n".join(parts)
+        form = "JSON" if text.lstrip().startswith("{") else "lines: NAME VALUE [ERROR]"
+        lines = "\n".join(f"  {line}" for line in text.splitlines()[:_LINES])
+        found.append(f"It wrote {files.metrics}, which is read as {form}\n{lines}")
+    if project.objective.extract and trial.metrics is not None:
+        found.append(
+            "Read from what it wrote:\n"
+            + "\n".join(
+                f"  {each.metric} by {each.kind} {str(each.address)!r} in {each.file} ({each.which})"
+                for each in project.objective.extract
+            )
+        )
+    return found

@@ -132,6 +132,8 @@ def _standing(reading: Reading, trial: Trial) -> str:
         state = f"{state}, attempt {count}"
     elif count > 1:
         state = f"{state}, after {count} attempts"
+    if trial.origin == "chosen":
+        return state  # there is no other
     found = best(reading.ledger.trials.values(), reading.problem)
     if all(each.number != trial.number for each in found):
         return state
