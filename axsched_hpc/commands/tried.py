@@ -6,6 +6,7 @@ import os
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +112,13 @@ def tell(project: Project, layout: Layout, trial: Trial, problems: Sequence[str]
 
     for source in _sources(project, layout, trial):
         show(f"\n{source}")
-    evidence = {1: look(layout.attempt(trial.number, 1))}
+    found = look(layout.attempt(trial.number, 1))
+    failure = trial.attempts[0].failure if trial.attempts else None
+    if failure is not None and found.tail:
+        # It has just been printed as it came.
+        attempt = replace(trial.attempts[0], failure=replace(failure, stderr_tail=()))
+        trial = replace(trial, attempts=(attempt,))
+    evidence = {1: replace(found, tail=())}
     reading = read_experiment(layout.root)
     show("\n" + show_text(reading, trial, evidence, now=time.time(), width=width()))
     missing = [name for name in project.tracked_metrics if name not in (trial.metrics or {})]
@@ -129,7 +136,10 @@ def _sources(project: Project, layout: Layout, trial: Trial) -> list[str]:
     files, found = layout.attempt(trial.number, 1), []
     if isinstance(project.objective, Function):
         return ["Its metrics are what the function returned."] if trial.metrics is not None else []
-    if files.metrics.name in atomic.listing(files.root):
+    extracted = {each.metric for each in project.objective.extract}
+    # Where all are read from its output, the worker has written that file.
+    own = not extracted or not extracted.issuperset(trial.metrics or ())
+    if own and files.metrics.name in atomic.listing(files.root):
         text = files.metrics.read_text(encoding="utf-8", errors="replace")
         form = "JSON" if text.lstrip().startswith("{") else "lines: NAME VALUE [ERROR]"
         lines = "\n".join(f"  {line}" for line in text.splitlines()[:_LINES])
@@ -138,7 +148,7 @@ def _sources(project: Project, layout: Layout, trial: Trial) -> list[str]:
         found.append(
             "Read from what it wrote:\n"
             + "\n".join(
-                f"  {each.metric} by {each.kind} {str(each.address)!r} in {each.file} ({each.which})"
+                f"  {each.metric} by {each.kind} {each.address} in {each.file} ({each.which})"
                 for each in project.objective.extract
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -10,35 +11,42 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from axsched_hpc.core.errors import ObjectiveError
-from axsched_hpc.io.parameters import VARIABLE, variables
+from axsched_hpc.io.parameters import variables
 from axsched_hpc.objectives.kinds import INTERPRETERS
 
 #: How much of a script is looked at.
 _LOOK = 1_000_000
 
 #: How a language reads a number from a variable and writes a metric: {name}, {variable}, {metric}.
-_LINES = {
-    ".py": (
-        "import os",
-        '{name} = float(os.environ["{variable}"])',
-        'with open(os.environ["AXSCHED_METRICS_FILE"], "w") as file:',
-        '    print("{metric}", {metric}, file=file)',
-    ),
-    ".sh": ('{name}="${variable}"', 'echo "{metric} ${metric}" >"$AXSCHED_METRICS_FILE"'),
-    ".R": (
-        '{name} <- as.numeric(Sys.getenv("{variable}"))',
-        'writeLines(paste("{metric}", {metric}), Sys.getenv("AXSCHED_METRICS_FILE"))',
-    ),
-    ".jl": (
-        '{name} = parse(Float64, ENV["{variable}"])',
-        'write(ENV["AXSCHED_METRICS_FILE"], "{metric} ${metric}\\n")',
-    ),
-    ".pl": (
-        'my ${name} = $ENV{{"{variable}"}};',
-        'open(my $file, ">", $ENV{{"AXSCHED_METRICS_FILE"}}) or die;',
-        'print $file "{metric} ${metric}\\n";',
-        "close $file;",
-    ),
+_LINES: dict[str, dict[str, tuple[str, ...]]] = {
+    ".py": {
+        "parameters": ("import os", '{name} = float(os.environ["{variable}"])'),
+        "metrics": (
+            "import os",
+            'with open(os.environ["AXSCHED_METRICS_FILE"], "w") as file:',
+            '    print("{metric}", {metric}, file=file)',
+        ),
+    },
+    ".sh": {
+        "parameters": ('{name}="${variable}"',),
+        "metrics": ('echo "{metric} ${metric}" >"$AXSCHED_METRICS_FILE"',),
+    },
+    ".R": {
+        "parameters": ('{name} <- as.numeric(Sys.getenv("{variable}"))',),
+        "metrics": ('writeLines(paste("{metric}", {metric}), Sys.getenv("AXSCHED_METRICS_FILE"))',),
+    },
+    ".jl": {
+        "parameters": ('{name} = parse(Float64, ENV["{variable}"])',),
+        "metrics": ('write(ENV["AXSCHED_METRICS_FILE"], "{metric} ${metric}\\n")',),
+    },
+    ".pl": {
+        "parameters": ('my ${name} = $ENV{{"{variable}"}};',),
+        "metrics": (
+            'open(my $file, ">", $ENV{{"AXSCHED_METRICS_FILE"}}) or die;',
+            'print $file "{metric} ${metric}\\n";',
+            "close $file;",
+        ),
+    },
 }
 _LINES[".r"] = _LINES[".R"]
 
@@ -112,27 +120,25 @@ def _runs(path: Path, first: str, *, binary: bool) -> tuple[str, tuple[str, ...]
     )
 
 
-def advice(script: OwnScript, parameters: Sequence[str], metric: str) -> str:
-    """What the script has to read and write, with the lines to add; empty where it seems to do so."""
-    if not script.lacks:
-        return ""
+def advice(script: OwnScript, lacks: Sequence[str], parameters: Sequence[str], metric: str) -> str:
+    """What the script has to read and write still, with the lines to add."""
     first = parameters[0]
     variable = next(iter(variables({first: 0})))
     needs = {
-        "parameters": f"read its parameters: {', '.join(f'{VARIABLE}{name}' for name in parameters[:3])}"
-        f"{', …' if len(parameters) > 3 else ''} in its environment, or all of them as JSON in the file that "
-        "AXSCHED_PARAMETERS_FILE names",
-        "metrics": f'write the metric to the file that AXSCHED_METRICS_FILE names: a line "{metric} 0.25", '
-        f'or JSON {{"{metric}": 0.25}}',
+        "parameters": f"read its parameters: {variable} in its environment has {first}; all of them are in "
+        "the file that AXSCHED_PARAMETERS_FILE names, as JSON",
+        "metrics": f'write its metric to the file that AXSCHED_METRICS_FILE names: a line "{metric} 0.25", '
+        f'or JSON, {{"{metric}": 0.25}}',
     }
-    said = [f"{script.path} seems not to", *(f"  - {needs[what]}" for what in script.lacks)]
+    said = ["It seems not to", *(f"  - {needs[what]}" for what in lacks)]
     lines = _LINES.get(script.path.suffix)
     if lines is not None:
-        plain = "".join(letter if letter.isalnum() or letter == "_" else "_" for letter in first)
-        said.append("Add, where its values come from and where it has its result:")
-        said += ["    " + line.format(name=plain, variable=variable, metric=metric) for line in lines]
+        plain = re.sub(r"\W", "_", first, flags=re.ASCII)
+        words = {"name": plain, "variable": variable, "metric": metric}
+        said.append("Lines to add, such as:")
+        said += ["    " + line.format(**words) for what in lacks for line in lines[what]]
     said.append(
-        "Or leave it as it is: the keys args and extract in axsched.yaml pass parameters as its arguments, "
-        "and read the metric from what it prints."
+        "Or leave it as it is: see args (parameters as arguments) and extract (the metric from what it prints) in "
+        "the file."
     )
     return "\n".join(said)

@@ -140,6 +140,8 @@ def flow(value: Any) -> str:
         return repr(value)
     if _PLAIN.fullmatch(value) and yaml_text.read(value, strict=True).data == value:
         return value
+    if "\\" in value and value.isprintable():
+        return "'" + value.replace("'", "''") + "'"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\x7f").replace("\ufeff", "\\ufeff")
 
 
@@ -198,7 +200,7 @@ def _line(name: str, value: Any, depth: int = 0, *, on: bool = True, whole: bool
 
 
 def _comment(doc: str, depth: int = 0) -> list[str]:
-    words = in_yaml(re.sub(r"\bNone: ", "Default: ", doc)).replace(" Needed.", "")
+    words = in_yaml(doc.replace("; None: ", "; default: ").replace("None: ", "Default: "))
     blanks = "  " * depth
     return textwrap.wrap(words, _WIDTH, initial_indent=f"{blanks}# ", subsequent_indent=f"{blanks}# ")
 

@@ -78,19 +78,23 @@ def _short_form(name: str, text: str) -> dict[str, Any]:
     if kind == "choice" and rest:
         return {"type": "choice", "values": _values(rest.split(","))}
     if kind == "fixed" and rest:
-        return {"type": "fixed", "value": _values([rest])[0]}
+        return {"type": "fixed", "value": _value(rest)}
     if kind in ("float", "int"):
         words = rest.split(":")
         log = words[-1] == "log"
         bounds = words[:-1] if log else words
         if len(bounds) == 2:
-            found = {"type": kind, **dict(zip(("lower", "upper"), _values(bounds), strict=True))}
+            found = {"type": kind, **dict(zip(("lower", "upper"), map(_value, bounds), strict=True))}
             return {**found, "log": True} if log else found
     raise ConfigError(
         f"{name}: {text!r} is none of float:LOWER:UPPER, float:LOWER:UPPER:log, int:LOWER:UPPER, "
         "choice:A,B,C, bool, fixed:VALUE, and no mapping as in the file, such as "
         "{type: float, lower: 0, upper: 1}."
     )
+
+
+def _value(word: str) -> Any:
+    return _values([word])[0]
 
 
 def _values(words: list[str]) -> list[Any]:
