@@ -62,7 +62,7 @@ def surroundings(layout: Layout, name: str, trial: Trial, token: str) -> tuple[s
 
 def entries(title: str, entries: Mapping[str, str]) -> str:
     room = max(map(len, entries))
-    return f"\n{title}\n" + "\n".join(f"  {name:{room}}  {value}" for name, value in sorted(entries.items()))
+    return f"\n{title}\n" + "\n".join(f"  {name:{room}}  {value}" for name, value in entries.items())
 
 
 # ---------------------------------------------------------------- how it went

@@ -278,7 +278,7 @@ class _Attempt:
         )
         self.say(f"\nIt runs:\n  {command}")
         if variables:
-            self.say(tried.entries("With these variables", variables))
+            self.say(tried.entries("With these variables", dict(sorted(variables.items()))))
         script = getattr(self._runner, "script", lambda _: None)(batch_of(ledger, self._layout, token))
         if script is not None:
             self.say(

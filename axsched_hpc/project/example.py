@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from axsched_hpc.core.errors import ConfigError
 from axsched_hpc.io.parameters import VARIABLE, as_text, variables
@@ -74,7 +74,11 @@ def shell(space: Sequence[Parameter], metric: str, *, minimize: bool) -> str:
     given = " ".join(f'-v {names[each.name]}="${names[each.name]}"' for each in numbers)
     lines += [
         f'value=$(awk -v distance="$distance" {given} \'BEGIN {{'.replace("  ", " "),
-        *(f"    distance += {term}" for term in _terms(numbers, lambda each: names[each.name], "^", "log")),
+        # A small awk, such as that of busybox, has no powers.
+        *(
+            f"    d = {term}; distance += d * d"
+            for term in _terms(numbers, lambda each: names[each.name], "log")
+        ),
         f'    printf "%.6f", {value}',
         "}')",
         "",
@@ -100,19 +104,18 @@ def _is_word(each: Parameter) -> bool:
     return bool(each.values) and isinstance(each.values[0], str | bool)
 
 
-def _terms(space: Sequence[Parameter], name: object, power: str, log: str) -> Iterator[str]:
-    """What each number adds to the distance, in the syntax that C, Python and awk share."""
-    assert callable(name)
+def _terms(space: Sequence[Parameter], name: Callable[[Parameter], str], log: str) -> Iterator[str]:
+    """How far each number is from the best one, in the syntax that Python and awk share."""
     for place, each in enumerate(space):
         share = _BEST[place % len(_BEST)]
         low, high = (min(each.values), max(each.values)) if each.values else (each.lower, each.upper)
         if each.log:
             best = _short(math.exp(math.log(low) + share * (math.log(high) - math.log(low))))
-            yield f"({log}({name(each)} / {best}) / {_short(math.log(high / low))}){power}2"
+            yield f"{log}({name(each)} / {best}) / {_short(math.log(high / low))}"
         else:
             best = _short(low + share * (high - low))
             sign = f"+ {best[1:]}" if best.startswith("-") else f"- {best}"
-            yield f"(({name(each)} {sign}) / {_short(high - low)}){power}2"
+            yield f"({name(each)} {sign}) / {_short(high - low)}"
 
 
 def _short(number: float) -> str:
@@ -136,8 +139,8 @@ def _python_body(space: Sequence[Parameter], metric: str) -> list[str]:
         "# This is made up: the distance from a best point, which lies somewhere inside the ranges.",
         "distance = 0.0",
         *(
-            f"distance += {term}"
-            for term in _terms(numbers, lambda each: f"parameters[{_text(each.name)}]", " ** ", "math.log")
+            f"distance += ({term}) ** 2"
+            for term in _terms(numbers, lambda each: f"parameters[{_text(each.name)}]", "math.log")
         ),
     ]
     for each in varied:

@@ -138,7 +138,7 @@ def advice(script: OwnScript, lacks: Sequence[str], parameters: Sequence[str], m
         said.append("Lines to add, such as:")
         said += ["    " + line.format(**words) for what in lacks for line in lines[what]]
     said.append(
-        "Or leave it as it is: see args (parameters as arguments) and extract (the metric from what it prints) in "
-        "the file."
+        "Or leave it as it is; see args (parameters as arguments) and extract (a metric from what it prints) "
+        "in axsched.yaml."
     )
     return "\n".join(said)
