@@ -84,14 +84,12 @@ def problems(project: Project, layout: Layout, trial: Trial) -> list[str]:
     came = (
         f"reported only {', '.join(sorted({name for each in curve.values() for name in each}))}"
         if curve
-        else ("reported nothing")
+        else "reported nothing"
     )
     return [
-        f"early_stopping compares the curves of {metric!r}, and the trial {came} on its way. Report "
-        'steps as it goes, by a line {"step": 1, "'
-        + metric
-        + '": 0.5} in the file that AXSCHED_PROGRESS_FILE names '
-        "(Python: axsched_hpc.report(step, {...})), or leave early_stopping out."
+        f"early_stopping compares the curves of {metric!r}, and the trial {came} on its way. Add a line "
+        f'"1 {metric} 0.5" per step to the file that AXSCHED_PROGRESS_FILE names (in a Python function: '
+        f"axsched_hpc.report(1, {metric}=0.5)), or leave early_stopping out."
     ]
 
 

@@ -122,7 +122,7 @@ def _point(
 def _within(each: Parameter, share: float) -> Any:
     """The value that lies so far on the way from a parameter's lowest one to its highest."""
     if each.values:
-        return each.values[min(int(share * len(each.values)), len(each.values) - 1) if each.ordered else 0]
+        return each.values[max(0, math.ceil(share * len(each.values)) - 1)]
     if each.log:
         value = math.exp(math.log(each.lower) + share * (math.log(each.upper) - math.log(each.lower)))
     else:

@@ -137,7 +137,8 @@ def flow(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if not isinstance(value, str):
-        return repr(value)
+        # Without a point some readers take 1e-05 for a text.
+        return re.sub(r"^(-?[0-9]+)e", r"\1.0e", repr(value))
     if _PLAIN.fullmatch(value) and yaml_text.read(value, strict=True).data == value:
         return value
     if "\\" in value and value.isprintable():
@@ -182,7 +183,7 @@ def _keys(
     told = ""
     for name, each in (options or {}).items():
         lines += _comment(docs[name], 1) if docs[name] != told else []
-        lines.append(_line(name, each, 1, on=False, whole=not given))
+        lines.append(_line(name, each, 1, on=False))
         told = docs[name]
     return lines
 
@@ -193,10 +194,8 @@ def _section(key: Key, value: Any, *, on: bool = True) -> list[str]:
     return [*_comment(key.doc), _line(key.name, value, on=on)]
 
 
-def _line(name: str, value: Any, depth: int = 0, *, on: bool = True, whole: bool = False) -> str:
-    """``name: value``; as an option of a section that is one itself (``whole``), with the sign in front."""
-    sign, blanks = "" if on else "#", "  " * depth
-    return f"{f'{sign}{blanks}' if whole else f'{blanks}{sign}'}{flow(name)}: {flow(value)}"
+def _line(name: str, value: Any, depth: int = 0, *, on: bool = True) -> str:
+    return f"{'  ' * depth}{'' if on else '#'}{flow(name)}: {flow(value)}"
 
 
 def _comment(doc: str, depth: int = 0) -> list[str]:
