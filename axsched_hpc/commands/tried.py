@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from axsched_hpc.commands.output import show, width
+from axsched_hpc.core.best import Problem
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.io.layout import Layout
 
@@ -117,7 +118,8 @@ def tell(project: Project, layout: Layout, trial: Trial, problems: Sequence[str]
         attempt = replace(trial.attempts[0], failure=replace(failure, stderr_tail=()))
         trial = replace(trial, attempts=(attempt,))
     evidence = {1: replace(found, tail=())}
-    reading = read_experiment(layout.root)
+    # With nothing to compare it with, that it is the best is no news.
+    reading = replace(read_experiment(layout.root), problem=Problem(()))
     show("\n" + show_text(reading, trial, evidence, now=time.time(), width=width()))
     missing = [name for name in project.tracked_metrics if name not in (trial.metrics or {})]
     if trial.metrics is not None and missing:

@@ -24,12 +24,7 @@ from axsched_hpc.reporting.trials import moment
 #: Lines of stderr that are shown of each attempt; its log has all of them.
 _TAIL = 10
 
-_ORIGINS = {
-    "ax": "suggested by Ax",
-    "batch": "added by the script",
-    "external": "completed in Ax by hand",
-    "chosen": "of axsched try",
-}
+_ORIGINS = {"ax": "suggested by Ax", "batch": "added by the script", "external": "completed in Ax by hand"}
 
 #: What of an attempt's directory is worth a look, the most telling first.
 _TELLING = ("stderr.log", "stdout.log", "work", "metrics.json", "progress.jsonl", "result.json")
@@ -132,8 +127,6 @@ def _standing(reading: Reading, trial: Trial) -> str:
         state = f"{state}, attempt {count}"
     elif count > 1:
         state = f"{state}, after {count} attempts"
-    if trial.origin == "chosen":
-        return state  # there is no other
     found = best(reading.ledger.trials.values(), reading.problem)
     if all(each.number != trial.number for each in found):
         return state

@@ -92,7 +92,7 @@ class _Chosen:
     place: int
 
     def event(self) -> TrialAdded:
-        return TrialAdded(self.time, self.trial, ARM, self.parameters, "chosen", {}, self.place)
+        return TrialAdded(self.time, self.trial, ARM, self.parameters, "enqueued", {}, self.place)
 
 
 class _NoBaseline:
