@@ -14,6 +14,7 @@ from axsched_hpc.commands.output import show, width
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.io.layout import Layout
+from axsched_hpc.reporting.evidence import Evidence, look
 
 if TYPE_CHECKING:
     from axsched_hpc.core.machine import Trial
@@ -35,7 +36,7 @@ def surroundings(layout: Layout, name: str, trial: Trial, token: str) -> tuple[s
     installed = install.load(layout, name)
     objective = installed.objective
     if isinstance(objective, kinds.FunctionObjective):
-        return f"{objective.what}({trial.parameters})", {}
+        return f"{objective.what}({trial.parameters})", context.variables
     if isinstance(objective, kinds.ContainerObjective):
         from axsched_hpc.objectives.containers import checks, engines
         from axsched_hpc.objectives.containers.run import container_run
@@ -96,28 +97,26 @@ def problems(project: Project, layout: Layout, trial: Trial) -> list[str]:
 
 def record(layout: Layout, trial: Trial) -> dict[str, Any]:
     """What ``axsched show --json`` says of it."""
-    from axsched_hpc.reporting.evidence import look
     from axsched_hpc.reporting.reading import read_experiment
     from axsched_hpc.reporting.show import show_record
 
-    return show_record(read_experiment(layout.root), trial, {1: look(layout.attempt(trial.number, 1))})
+    return show_record(read_experiment(layout.root), trial, _evidence(layout, trial))
 
 
 def tell(project: Project, layout: Layout, trial: Trial, problems: Sequence[str]) -> None:
     """Show how it ended: as axsched show, with how its metrics were read."""
-    from axsched_hpc.reporting.evidence import look
     from axsched_hpc.reporting.reading import read_experiment
     from axsched_hpc.reporting.show import show_text
 
     for source in _sources(project, layout, trial):
         show(f"\n{source}")
-    found = look(layout.attempt(trial.number, 1))
-    failure = trial.attempts[0].failure if trial.attempts else None
-    if failure is not None and found.tail:
+    evidence = _evidence(layout, trial)
+    last = trial.attempts[-1] if trial.attempts else None
+    if last is not None and last.failure is not None and evidence[last.number].tail:
         # It has just been printed as it came.
-        attempt = replace(trial.attempts[0], failure=replace(failure, stderr_tail=()))
-        trial = replace(trial, attempts=(attempt,))
-    evidence = {1: replace(found, tail=())}
+        last = replace(last, failure=replace(last.failure, stderr_tail=()))
+        trial = replace(trial, attempts=(*trial.attempts[:-1], last))
+        evidence[last.number] = replace(evidence[last.number], tail=())
     # With nothing to compare it with, that it is the best is no news.
     reading = replace(read_experiment(layout.root), problem=Problem(()))
     show("\n" + show_text(reading, trial, evidence, now=time.time(), width=width()))
@@ -128,12 +127,16 @@ def tell(project: Project, layout: Layout, trial: Trial, problems: Sequence[str]
         show(f"\nProblem: {problem}")
 
 
+def _evidence(layout: Layout, trial: Trial) -> dict[int, Evidence]:
+    return {each.number: look(layout.attempt(trial.number, each.number)) for each in trial.attempts}
+
+
 def _sources(project: Project, layout: Layout, trial: Trial) -> list[str]:
     """Where its metrics come from, and how they were read."""
     from axsched_hpc.io import atomic
     from axsched_hpc.project.model import Function
 
-    files, found = layout.attempt(trial.number, 1), []
+    files, found = layout.attempt(trial.number, len(trial.attempts)), []
     if isinstance(project.objective, Function):
         return ["Its metrics are what the function returned."] if trial.metrics is not None else []
     extracted = {each.metric for each in project.objective.extract}

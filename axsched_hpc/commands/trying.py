@@ -9,6 +9,7 @@ import shlex
 import shutil
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -24,10 +25,11 @@ from axsched_hpc.commands.output import show, show_json
 from axsched_hpc.core.errors import AxSchedError, ConfigError
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.io.layout import Layout
+from axsched_hpc.reporting.table import duration
 
 if TYPE_CHECKING:
     from axsched_hpc.core.ledger import Ledger
-    from axsched_hpc.core.machine import Trial
+    from axsched_hpc.core.machine import Attempt, Trial
     from axsched_hpc.loop.session import Session
     from axsched_hpc.project.model import Project, Where
     from axsched_hpc.runners.base import BaseRunner
@@ -47,8 +49,8 @@ _INTERVAL = 5.0
 #: Seconds between two looks at the logs.
 _LOOK = 0.1
 
-#: Lines of a metric file that are shown.
-_LINES = 20
+#: Seconds after which it is said that a job still waits.
+_REMIND = 20.0
 
 
 def _assignments(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, str]:
@@ -205,6 +207,8 @@ class _Attempt:
         self._layout = layout
         self._quiet = quiet
         self._runner: BaseRunner | None = None
+        self._latest: Attempt | None = None
+        self._queued = False
 
     def say(self, text: str) -> None:
         """Print, unless only the record is wanted."""
@@ -260,6 +264,9 @@ class _Attempt:
         from axsched_hpc.core.events import AttemptFailed, AttemptSucceeded, BatchPlanned
         from axsched_hpc.loop.progress import describe
 
+        trial = ledger.trials.get(0)
+        if trial is not None:
+            self._latest, self._queued = trial.attempt, trial.state is TrialState.QUEUED
         if isinstance(event, BatchPlanned):
             self._announce(event.token, ledger)
         elif not isinstance(event, AttemptFailed | AttemptSucceeded):
@@ -287,12 +294,20 @@ class _Attempt:
         self.say("")
 
     def _follow(self, ended: threading.Event) -> None:
+        """Print what the attempts write, and from time to time that there is nothing yet."""
         from axsched_hpc.commands.logs import Printer
 
-        files = self._layout.attempt(0, 1)
-        printer = Printer(files, (files.stdout.name, files.stderr.name))
-        over = False
+        printer: Printer | None = None
+        over, told = False, time.monotonic()
         while not over:
-            over = ended.wait(_LOOK)
+            over, latest = ended.wait(_LOOK), self._latest
+            if latest is not None and (printer is None or printer.attempt != latest.number):
+                files = self._layout.attempt(0, latest.number)
+                printer = Printer(files, (files.stdout.name, files.stderr.name), None, latest.number, printer)
             with contextlib.suppress(AxSchedError):
-                printer.look()
+                if printer is not None and printer.look():
+                    self._queued = False
+            if latest is not None and self._queued and time.monotonic() > told + _REMIND:
+                told = time.monotonic()
+                waited = duration(time.time() - (latest.submitted or time.time()))
+                self.say(f"axsched: job {latest.job} has been in the queue for {waited}; Ctrl-C cancels it")
