@@ -99,7 +99,7 @@ def _texts(wanted: Wanted, target: Path, *, schema: bool) -> dict[str, str]:
     objective, options = _objective(wanted, target)
     texts[_FILE] = sample.text(
         sample.Sample(
-            name=target.absolute().resolve().name or "experiment",
+            name=target.resolve().name.encode(errors="replace").decode() or "experiment",
             parameters=wanted.parameters,
             space=space,
             metric=wanted.metric,

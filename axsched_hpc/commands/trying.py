@@ -49,7 +49,7 @@ _INTERVAL = 5.0
 #: Seconds between two looks at the logs.
 _LOOK = 0.1
 
-#: Seconds after which it is said that a job still waits.
+#: Seconds after which it is first said that a job still waits.
 _REMIND = 20.0
 
 
@@ -194,7 +194,9 @@ def _directory(beside: Layout) -> Iterator[tuple[Layout, Callable[[], None]]]:
     try:
         yield layout, remove
     except AxSchedError:
-        if not layout.attempt(0, 1).root.exists():
+        if layout.attempt(0, 1).root.exists():
+            show(f"Its files are kept in {layout.root}.", err=True)
+        else:
             remove()
         raise
 
@@ -298,7 +300,7 @@ class _Attempt:
         from axsched_hpc.commands.logs import Printer
 
         printer: Printer | None = None
-        over, told = False, time.monotonic()
+        over, remind = False, _REMIND
         while not over:
             over, latest = ended.wait(_LOOK), self._latest
             if latest is not None and (printer is None or printer.attempt != latest.number):
@@ -307,7 +309,7 @@ class _Attempt:
             with contextlib.suppress(AxSchedError):
                 if printer is not None and printer.look():
                     self._queued = False
-            if latest is not None and self._queued and time.monotonic() > told + _REMIND:
-                told = time.monotonic()
-                waited = duration(time.time() - (latest.submitted or time.time()))
-                self.say(f"axsched: job {latest.job} has been in the queue for {waited}; Ctrl-C cancels it")
+            waited = time.time() - (latest.submitted or time.time()) if latest is not None else 0.0
+            if latest is not None and self._queued and waited > remind:
+                remind = 2 * waited
+                self.say(f"axsched: job {latest.job} waits for {duration(waited)} now; Ctrl-C cancels it")

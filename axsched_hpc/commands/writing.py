@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,29 +47,27 @@ def write(target: Path, texts: Mapping[str, str], *, force: bool) -> None:
         refuse(paths)
     umask = os.umask(0)
     os.umask(umask)
-    made: list[Path] = []
+    made = [each for each in (target, *target.absolute().parents) if not each.exists()]
     before: dict[Path, tuple[bytes, int] | None] = {}
     try:
-        missing = [each for each in (target, *target.absolute().parents) if not each.exists()]
         target.mkdir(parents=True, exist_ok=True)
-        made = missing
         for path in paths:
             before[path] = (path.read_bytes(), path.stat().st_mode & 0o7777) if path.exists() else None
         for path, text in zip(paths, texts.values(), strict=True):
             runs = text.startswith("#!")
             atomic.write(path, text, mode=(0o777 if runs else 0o666) & ~umask)
         load(paths[-1])
-    except (OSError, ProjectError) as error:
+    except BaseException as error:
         for path, old in before.items():
             if old is None:
                 path.unlink(missing_ok=True)
             else:
                 atomic.write(path, old[0], mode=old[1])
         for each in made:
-            each.rmdir()
-        what = (
-            f"{target} cannot be written: {error.strerror or error}."
-            if isinstance(error, OSError)
-            else str(error)
-        )
-        raise ConfigError(what.replace("nothing was started", "nothing was written")) from None
+            with contextlib.suppress(OSError):
+                each.rmdir()
+        if isinstance(error, OSError):
+            raise ConfigError(f"{target} cannot be written: {error.strerror or error}.") from None
+        if isinstance(error, ProjectError):
+            raise ConfigError(str(error).replace("nothing was started", "nothing was written")) from None
+        raise
