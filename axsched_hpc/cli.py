@@ -19,6 +19,7 @@ from axsched_hpc.commands.arguments import DIRECTORY as _DIRECTORY
 from axsched_hpc.commands.arguments import JSON
 from axsched_hpc.commands.doctor import doctor
 from axsched_hpc.commands.export import export
+from axsched_hpc.commands.init import init
 from axsched_hpc.commands.logs import logs
 from axsched_hpc.commands.looking import show, trials
 from axsched_hpc.commands.output import show as _show
@@ -36,6 +37,7 @@ from axsched_hpc.commands.requests import (
 from axsched_hpc.commands.run import run
 from axsched_hpc.commands.submit import submit
 from axsched_hpc.commands.templates import templates
+from axsched_hpc.commands.trying import try_
 from axsched_hpc.commands.watch import watch
 from axsched_hpc.core.errors import AxSchedError, ExperimentLockedError, StorageError
 from axsched_hpc.io.layout import Layout
@@ -148,6 +150,7 @@ for _command in (stop, pause, resume, cancel, retry, set_numbers, add, import_ev
     cli.add_command(_command)
 cli.add_command(doctor)
 cli.add_command(export)
+cli.add_command(init)
 cli.add_command(logs)
 cli.add_command(run)
 cli.add_command(show)
@@ -155,6 +158,7 @@ cli.add_command(submit)
 cli.add_command(templates)
 cli.add_command(trials)
 cli.add_command(watch)
+cli.add_command(try_)
 
 
 def _confirm(question: str, yes: bool) -> None:

@@ -69,7 +69,7 @@ def logs(
             _follow(reading, trial, attempt, names, lines)
             return
         files = None if latest is None else reading.layout.attempt(trial, latest.number)
-        if files is None or not _Printer(files, names, lines).look():
+        if files is None or not Printer(files, names, lines).look():
             _nothing(reading, found, latest, names)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -114,7 +114,7 @@ def _follow(
     reading: Reading, number: int, wanted: int | None, names: tuple[str, ...], lines: int | None
 ) -> None:
     """Print what comes, attempt after attempt, until the trial is over or the attempt asked for."""
-    printer: _Printer | None = None
+    printer: Printer | None = None
     told: list[str] = []
     took = 0.0
     gc.enable()  # unlike other looks this one may take days
@@ -127,7 +127,7 @@ def _follow(
                 printer.look()
                 notes.insert(0, _end(trial, trial.attempts[-2]))
             # Of a later attempt's log all is new.
-            printer = _Printer(files, names, lines if printer is None else None, attempt.number, printer)
+            printer = Printer(files, names, lines if printer is None else None, attempt.number, printer)
         for note in notes:
             if note and note not in told:
                 echo(f"axsched: {note}", err=True)
@@ -176,7 +176,7 @@ def _end(trial: Trial, attempt: Attempt) -> str:
     return f"Attempt {attempt.number} of trial {trial.number} has ended, {attempt_state(trial, attempt)}{why}"
 
 
-class _Printer:
+class Printer:
     """Prints the logs of an attempt as they grow; with headings where there are two of them."""
 
     def __init__(
@@ -185,7 +185,7 @@ class _Printer:
         names: tuple[str, ...],
         lines: int | None = None,
         attempt: int = 0,
-        before: _Printer | None = None,
+        before: Printer | None = None,
     ) -> None:
         self.attempt = attempt
         self.printed = False

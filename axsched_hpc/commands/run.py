@@ -97,7 +97,7 @@ def _run(project: Project, function: Callable[..., Any] | None) -> None:
     log.setLevel(logging.INFO)
     rounds = bool(project.config.get("synchronous", True))
     with _in_words_of_the_file(), _scheduler(project) as scheduler:
-        _set_objective(scheduler, project, function)
+        scheduler._set_objective(objective_of(project, function))
         scheduler.run_to(project.trials, timeout=left, synchronous=rounds)
     click.echo()
     _print_best(layout)
@@ -122,17 +122,18 @@ def _scheduler(project: Project) -> AxScheduler:
     return AxScheduler(client, runner, {**project.config, **stopping})
 
 
-def _set_objective(scheduler: AxScheduler, project: Project, function: Callable[..., Any] | None) -> None:
+def objective_of(project: Project, function: Callable[..., Any] | None) -> Any:
+    """What each trial runs, as drivers take it; of a Python function, the function."""
+    from axsched_hpc.objectives.install import Checkpointed
+    from axsched_hpc.objectives.spec import warning_of
     from axsched_hpc.project.model import Function
 
     objective = project.objective
-    if isinstance(objective, Function):
-        assert function is not None
-        scheduler.set_objective_function(
-            function, checkpointable=objective.checkpointable, warning=objective.warning
-        )
-    else:
-        scheduler._set_objective(objective)
+    if not isinstance(objective, Function):
+        return objective
+    assert function is not None
+    seconds = warning_of("objective.{}", objective.checkpointable, objective.warning)
+    return function if seconds is None else Checkpointed(function, seconds)
 
 
 def _function(project: Project, file: str) -> Callable[..., Any] | None:

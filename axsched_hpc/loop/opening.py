@@ -10,17 +10,18 @@ import os
 import platform
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from axsched_hpc._version import __version__
-from axsched_hpc.ax_bridge import definition, snapshot
-from axsched_hpc.ax_bridge.bridge import AxBridge
-from axsched_hpc.ax_bridge.taking import recorded
 from axsched_hpc.core.errors import ConfigError, ExperimentMismatchError, JournalError
 from axsched_hpc.core.events import Event
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.io import access, atomic, owner
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import finding, repair
+
+if TYPE_CHECKING:
+    from axsched_hpc.ax_bridge.bridge import AxBridge
 
 log = logging.getLogger("axsched_hpc")
 
@@ -98,6 +99,8 @@ def refuse_another(layout: Layout, bridge: AxBridge) -> None:
     """
     if layout.definition.name not in atomic.listing(layout.root):
         return
+    from axsched_hpc.ax_bridge import definition, snapshot
+
     there = json.loads(read_definition(layout))
     differences = definition.compare(
         there, {snapshot.KEY: {"fingerprint": definition.fingerprint(bridge.experiment)}}
@@ -147,6 +150,9 @@ def settle_definition(layout: Layout, bridge: AxBridge, events: Iterable[Event] 
         text = json.dumps(bridge.definition()) + "\n"
         atomic.write(layout.definition, text, mode=mode)
         return _digest(text)
+    from axsched_hpc.ax_bridge import definition
+    from axsched_hpc.ax_bridge.taking import recorded
+
     text = read_definition(layout)
     definition.check_base(json.loads(text), bridge.experiment, recorded=recorded(events))
     return _digest(text)

@@ -11,10 +11,9 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from axsched_hpc.ax_bridge import collector
-from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.config import SchedulerConfig
 from axsched_hpc.core.errors import AxSchedError, JournalError, StorageError, SupersededError
@@ -38,6 +37,9 @@ from axsched_hpc.loop.clock import Clock
 from axsched_hpc.loop.patience import Patience
 from axsched_hpc.store import journal, saving
 from axsched_hpc.store.lease import Lease
+
+if TYPE_CHECKING:
+    from axsched_hpc.ax_bridge.bridge import AxBridge
 
 log = logging.getLogger("axsched_hpc")
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from axsched_hpc.core import linear
+from axsched_hpc.core.best import Constraint, Objective, Problem
 from axsched_hpc.core.linear import Inequality
 from axsched_hpc.project.findings import Findings, way_text
-from axsched_hpc.project.model import Goal
+from axsched_hpc.project.model import Goal, Project
 from axsched_hpc.project.space import check_name, formula, texts
 
 #: Stands for the baseline's value of a metric, in a constraint.
@@ -127,3 +129,34 @@ def threshold_texts(wanted: tuple[Goal, ...]) -> list[str]:
         for goal in wanted
         if goal.threshold is not None
     ]
+
+
+def problem(project: Project, *, baseline: str | None = None) -> Problem:
+    """What the project optimises, as far as trials can be judged by it without Ax.
+
+    Parameters
+    ----------
+    baseline
+        The arm with which relative constraints compare.
+    """
+    goals = project.goals
+    if goals[0].weight is not None:
+        weights = {goal.metric: (-1 if goal.minimize else 1) * (goal.weight or 0.0) for goal in goals}
+        wanted: tuple[Objective, ...] = (Objective(weights, minimize=False),)
+    else:
+        wanted = tuple(Objective({goal.metric: 1.0}, goal.minimize) for goal in goals)
+    return Problem(
+        wanted,
+        tuple(_constraint(linear.parse(text)) for text in project.constraints),
+        tuple(_constraint(linear.parse(text)) for text in threshold_texts(goals)),
+        baseline,
+    )
+
+
+def _constraint(inequality: Inequality) -> Constraint:
+    weights = dict(inequality.weights)
+    factor = weights.pop(BASELINE, None)
+    if factor is None:
+        return Constraint(weights, inequality.op, inequality.bound)
+    # In a project it has the form metric <= factor * baseline.
+    return Constraint(weights, inequality.op, 100.0 * (-factor - 1.0), relative=True)

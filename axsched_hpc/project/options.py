@@ -90,6 +90,15 @@ def program_keys(options: Mapping[str, Any], of: type, *, without: Iterable[str]
     docs = described(of) | {
         "checkpointable": "It saves its state, and goes on from there when it is started again.",
         "warning": "Seconds before the end of its job's time at which it is told to save.",
+        "args": "Its arguments. {NAME} stands for a parameter, {metrics} for the metric file.",
+        "copy": "Files that lie beside the script where it runs.",
+        "env_vars": "Variables of the container.",
+        "environment": "Variables of its own.",
+        "extract": "Metrics that are read from what it prints, or from files that it writes.",
+        "inputs": "Files of which each trial's working directory has a copy.",
+        "interpreter": "The program that runs it, with arguments.",
+        "parameters_format": "The form of the parameter file. Default: json.",
+        "timeout": "The most seconds that a trial may take.",
     }
     return tuple(
         Key(name, own[name] if name in own else _kind(check), docs.get(name, ""))

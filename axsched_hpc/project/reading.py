@@ -43,7 +43,7 @@ def load(path: Path) -> Project:
             raw = file.read(_LARGEST + 1)
         text = raw.decode()
     except FileNotFoundError:
-        what = f"there is no file {path}; name another one with axsched run FILE."
+        what = f"there is no file {path}; name another one (axsched run FILE), or write one: axsched init."
         raise ProjectError([what]) from None
     except OSError as error:
         raise ProjectError([f"{path}: it cannot be read: {error.strerror or error}."]) from None

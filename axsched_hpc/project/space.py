@@ -248,7 +248,7 @@ def baseline(
                 ("baseline", name),
                 f"baseline.{name} is given, but counts only with {parent}: {shown(wanted)}.",
             )
-        elif not _fits(each, value):
+        elif not fits(each, value):
             findings.wrong(("baseline", name), value, allowed(each))
     if missing:
         findings.add(("baseline",), f"baseline lacks {', '.join(map(repr, missing))}.")
@@ -277,7 +277,8 @@ def _counts(each: Parameter, point: Mapping[str, Any], known: Mapping[str, Param
     return True
 
 
-def _fits(each: Parameter, value: Any) -> bool:
+def fits(each: Parameter, value: Any) -> bool:
+    """Whether a parameter takes a value."""
     if each.values:
         return any(same(value, one) for one in each.values)
     number = isinstance(value, int | float) and not isinstance(value, bool)

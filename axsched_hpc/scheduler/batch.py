@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.core.errors import AxSchedError
 from axsched_hpc.core.ledger import arm_key
+
+if TYPE_CHECKING:
+    from axsched_hpc.ax_bridge.bridge import AxBridge
 
 
 class BatchTrialContext:

@@ -7,13 +7,10 @@ import random
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from axsched_hpc.ax_bridge.bridge import AxBridge
-from axsched_hpc.ax_bridge.model import BestByModel
-from axsched_hpc.ax_bridge.warm import Finished
 from axsched_hpc.core.config import SchedulerConfig
 from axsched_hpc.core.errors import AxSchedError, ClusterUnavailableError, StorageError, plural
 from axsched_hpc.core.events import ObjectiveSet
@@ -36,6 +33,11 @@ from axsched_hpc.scheduler import baseline
 from axsched_hpc.scheduler.batch import BatchTrialContext
 from axsched_hpc.scheduler.calls import Call, Calls
 from axsched_hpc.scheduler.result import Result, best_parameters, by_model, collect
+
+if TYPE_CHECKING:
+    from axsched_hpc.ax_bridge.bridge import AxBridge
+    from axsched_hpc.ax_bridge.model import BestByModel
+    from axsched_hpc.ax_bridge.warm import Finished
 
 log = logging.getLogger("axsched_hpc")
 
@@ -327,13 +329,13 @@ class Driver:
             finally:
                 session.patience.stop = lambda: None
         if interrupts.first is not None:
-            _leave(session, interrupts)
+            self._leave(interrupts)
 
     def _run(self, loop: Loop, goal: Goal, call: Call | None, interrupts: Interrupts) -> None:
         """Run to the goal; a call that a signal has interrupted is not ended."""
         session = self.session
         try:
-            with shown(session, goal.trials):
+            with self._shown(goal.trials):
                 try:
                     stop = loop.run(goal, interrupts)
                 except StorageError as error:
@@ -361,6 +363,10 @@ class Driver:
             self._calls.end(call, stop.value)
         session.save()
 
+    def _shown(self, total: int) -> AbstractContextManager[None]:
+        """What a person sees of a call towards ``total`` trials."""
+        return shown(self.session, total)
+
     def _must_stop(self, interrupts: Interrupts, deadline: float | None) -> str | None:
         if interrupts.first is not None:
             return f"{interrupts.first.name} came"
@@ -383,6 +389,26 @@ class Driver:
             while interrupts.count == 1 and (rest := end - self._clock.monotonic()) > 0:
                 self._clock.wait(rest)
         return interrupts.count > 1
+
+    def _leave(self, interrupts: Interrupts) -> None:
+        """Say how to go on, and end the way the signal asks for."""
+        session = self.session
+        left = len(session.ledger.active)
+        running = f"{plural(left, 'attempt')} {'goes' if left == 1 else 'go'} on running; " if left else ""
+        log.warning(
+            "Stopped by %s. Everything is saved in %s; %sstart the same script again to go on and to collect "
+            "what has finished.",
+            interrupts.first.name if interrupts.first else "a signal",
+            session.layout.root,
+            running,
+        )
+        match interrupts.first:
+            case signal.SIGUSR1:
+                raise SystemExit(EXIT_AGAIN)
+            case signal.SIGTERM:
+                raise SystemExit(128 + signal.SIGTERM)
+            case _:
+                raise KeyboardInterrupt
 
 
 def _new_of(new: int, total: int, noun: str, known: str) -> str:
@@ -415,23 +441,3 @@ def _tell_of_stop(session: Session) -> None:
         session.layout.root,
         left,
     )
-
-
-def _leave(session: Session, interrupts: Interrupts) -> None:
-    """Say how to go on, and end the way the signal asks for."""
-    left = len(session.ledger.active)
-    running = f"{plural(left, 'attempt')} {'goes' if left == 1 else 'go'} on running; " if left else ""
-    log.warning(
-        "Stopped by %s. Everything is saved in %s; %sstart the same script again to go on and to collect "
-        "what has finished.",
-        interrupts.first.name if interrupts.first else "a signal",
-        session.layout.root,
-        running,
-    )
-    match interrupts.first:
-        case signal.SIGUSR1:
-            raise SystemExit(EXIT_AGAIN)
-        case signal.SIGTERM:
-            raise SystemExit(128 + signal.SIGTERM)
-        case _:
-            raise KeyboardInterrupt

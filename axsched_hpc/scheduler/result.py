@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from axsched_hpc.ax_bridge.bridge import AxBridge
-from axsched_hpc.ax_bridge.model import BestByModel
 from axsched_hpc.core.best import Problem, baseline, best, comparable, satisfies
 from axsched_hpc.core.front import Growth, growth
 from axsched_hpc.core.ledger import Ledger
@@ -19,6 +17,9 @@ from axsched_hpc.scheduler.notebook import result_html
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from axsched_hpc.ax_bridge.bridge import AxBridge
+    from axsched_hpc.ax_bridge.model import BestByModel
 
 
 @dataclass(frozen=True)
