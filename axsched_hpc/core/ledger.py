@@ -21,6 +21,7 @@ from axsched_hpc.core.events import (
     BatchSubmitted,
     CallEnded,
     CallStarted,
+    DefinitionChanged,
     DriverClosed,
     DriverOpened,
     Event,
@@ -74,6 +75,8 @@ class Ledger:
         By trial index.
     batches
         Token -> (trial, attempt) by array index.
+    redefinitions
+        How the definition was changed since the first trial, oldest first.
     own
         Trials that this package runs or ran: all but those that came with their outcome.
     queue
@@ -100,6 +103,7 @@ class Ledger:
     closed: bool = True
     objective: ObjectiveSet | None = None
     baseline: BaselineSet | None = None
+    redefinitions: list[DefinitionChanged] = field(default_factory=list)
     own: int = 0
     queue: dict[int, dict[str, Any]] = field(default_factory=dict)
     next_place: int = 0
@@ -195,6 +199,10 @@ class Ledger:
         self.driver, self.closed, self._opened = event, False, True
         return ()
 
+    def _definition_changed(self, event: DefinitionChanged) -> tuple[Action, ...]:
+        self.redefinitions.append(event)
+        return ()
+
     def _driver_closed(self, event: DriverClosed) -> tuple[Action, ...]:
         if self._opened:
             self.closed, self._opened = event.finished, False
@@ -280,6 +288,7 @@ class Ledger:
 _HANDLERS: dict[type[Event], Callable[[Ledger, Any], tuple[Action, ...]]] = {
     LeaseTaken: Ledger._lease_taken,
     DriverOpened: Ledger._driver_opened,
+    DefinitionChanged: Ledger._definition_changed,
     DriverClosed: Ledger._driver_closed,
     CallStarted: Ledger._call_started,
     CallEnded: Ledger._call_ended,
