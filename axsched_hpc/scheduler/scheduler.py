@@ -88,6 +88,7 @@ class AxScheduler(SetsObjective, StartsWarm):
             **self._config.of_ax,
         )
         self._objective: Any = None
+        self._again = Driver.again
         self._driver: Driver | None = None
         self._finalizer: weakref.finalize[[Session], AxScheduler] | None = None
 
@@ -351,6 +352,7 @@ class AxScheduler(SetsObjective, StartsWarm):
             if need_objective and self._objective is None and not atomic.listing(self._layout.objective):
                 raise _no_objective()
             driver = Driver.open(self._layout, self._bridge, self._config, self._runner)
+            driver.again = self._again
             self._driver = driver
             self._finalizer = weakref.finalize(self, close, driver.session)
             if self._objective is not None:
