@@ -17,6 +17,7 @@ import click
 from axsched_hpc._version import __version__
 from axsched_hpc.commands.arguments import DIRECTORY as _DIRECTORY
 from axsched_hpc.commands.arguments import JSON
+from axsched_hpc.commands.clean import clean
 from axsched_hpc.commands.doctor import doctor
 from axsched_hpc.commands.export import export
 from axsched_hpc.commands.logs import logs
@@ -133,6 +134,7 @@ def unlock(directory: str | None, yes: bool, force: bool) -> None:
     click.echo("Done. The next driver starts at once.")
 
 
+cli.add_command(clean)
 cli.add_command(doctor)
 cli.add_command(export)
 cli.add_command(logs)
