@@ -100,7 +100,7 @@ def _run(project: Project, function: Callable[..., Any] | None, file: str, *, ye
     log.setLevel(logging.INFO)
     rounds = bool(project.config.get("synchronous", True))
     with _in_words_of_the_file(), _scheduler(project) as scheduler:
-        scheduler._again = f"`{_command_line(file)}`"
+        scheduler._again = f"start `{_command_line(file)}` again"
         _set_objective(scheduler, project, function)
         scheduler.run_to(project.trials, timeout=left, synchronous=rounds)
     click.echo()
