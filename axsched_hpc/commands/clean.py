@@ -43,9 +43,9 @@ def clean(
     """Remove the working files of the experiment in DIR (default: outputs) that are of no more use.
 
     These are the logs and checkpoints of completed and early stopped trials, what their batches were
-    submitted with, and temporary files of killed processes. Parameters, metrics, curves, outcomes, the
-    journal, and what failed trials have left always stay; the latter but for --failed. A driver does the
-    same by itself as trials complete, where it is not told otherwise.
+    submitted with, and temporary files of killed processes. Parameters, metrics, curves, outcomes and the
+    journal always stay, and so does, without --failed, all that failed trials have left. A driver does the
+    same by itself as trials complete, unless it is told not to.
     """
     from axsched_hpc.loop.cleaning import Asked, remove
 
