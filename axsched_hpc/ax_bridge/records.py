@@ -73,7 +73,8 @@ class Reference:
     def of_definition(cls, definition: Definition) -> Reference:
         """What a record says that the experiment was."""
         parts = {part: getattr(definition, part) for part in PARTS}
-        return cls(*map(from_json, parts.values()), parts)
+        space, config = (from_json(part) for part in parts.values())
+        return cls(space, config, parts)
 
 
 def run_to_json(run: GeneratorRun, reference: Reference) -> dict[str, Any]:

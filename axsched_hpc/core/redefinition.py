@@ -135,8 +135,8 @@ def _fields(subject: str, old: Fields, new: Fields) -> list[Difference]:
         )
         if freed:
             return [Difference(subject, f"fixed at {old['value']}", _range(new), sound=True)]
-        words = [f"{each['kind']} of type {each['parameter_type']}" for each in (old, new)]
-        return [Difference(subject, *words)]
+        before, now = (f"{each['kind']} of type {each['parameter_type']}" for each in (old, new))
+        return [Difference(subject, before, now)]
     found = []
     compared = set(old) | set(new)
     if old["kind"] == "range" and _range(old) != _range(new):
@@ -237,10 +237,12 @@ def _inequality(text: str) -> linear.Inequality | None:
 
 
 def _meets(limit: linear.Inequality, point: Fields) -> bool:
-    values = [(weight, point.get(name)) for name, weight in limit.weights.items()]
-    if any(isinstance(value, bool) or not isinstance(value, int | float) for _, value in values):
-        return True
-    total = sum(weight * value for weight, value in values if value is not None)
+    total = 0.0
+    for name, weight in limit.weights.items():
+        value = point.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return True  # that it is no number is another difference
+        total += weight * value
     slack = _TOLERANCE * max(1.0, abs(limit.bound))
     return total <= limit.bound + slack if limit.op == "<=" else abs(total - limit.bound) <= slack
 

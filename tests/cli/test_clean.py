@@ -129,7 +129,7 @@ def test_sizes_are_shown_before_it_asks(layout: Layout) -> None:
         "  checkpoints   3 files  3.0 MB  what completed trials had saved to go on from\n"
         "  batches       2 files    20 B  job scripts and logs of batches whose trials are all completed\n"
         "  leftovers     3 files    30 B  temporary files of killed processes, older than a day\n"
-        "  all         12 files  3.0 MB\n"
+        "  all          12 files  3.0 MB\n"
         "Done.\n"
     )
 

@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from axsched_hpc.core import event_records
-from axsched_hpc.core.events import Failure, Request
+from axsched_hpc.core.events import Definition, Failure, Request
 from axsched_hpc.core.states import Verdict
 from axsched_hpc.io import document
 from axsched_hpc.io.claim import Claim
@@ -47,6 +47,7 @@ WORDS: dict[Any, str] = {
     dict[str, tuple[float, float | None]]: "object of pairs",
     dict[str, tuple[float, float | None]] | None: "object of pairs or null",
     tuple[tuple[int, dict[str, tuple[float, float | None]]], ...]: "list of points",
+    Definition: "object",
     Failure: "object",
     Failure | None: "object or null",
     Request: "object",
