@@ -241,12 +241,12 @@ def copies(objective: Objective) -> list[tuple[str, str]]:
     return found
 
 
-#: What does not change what is computed: limits, warnings, where and by what it is run. And the places of
-#: what is copied, whose contents are compared.
+#: What does not change what is computed: limits, warnings, where and by what it is run. And what is compared
+#: by itself: the program, and what is copied, by its contents.
 _ASIDE = {
     *("timeout", "warning", "warning_signal", "output_limit", "scratch", "stage_out"),
     *("engine", "network", "user", "image_cache"),
-    *("script", "source", "templates", "inputs", "copy"),
+    *("script", "source", "image", "templates", "inputs", "copy"),
 }
 
 #: What may hold secrets: the names are told, and no values.
