@@ -17,13 +17,14 @@ import click
 from axsched_hpc._version import __version__
 from axsched_hpc.commands.arguments import DIRECTORY as _DIRECTORY
 from axsched_hpc.commands.arguments import JSON
+from axsched_hpc.commands.clean import clean
 from axsched_hpc.commands.doctor import doctor
 from axsched_hpc.commands.export import export
 from axsched_hpc.commands.init import init
 from axsched_hpc.commands.logs import logs
 from axsched_hpc.commands.looking import show, trials
+from axsched_hpc.commands.output import confirm, show_json, width
 from axsched_hpc.commands.output import show as _show
-from axsched_hpc.commands.output import show_json, width
 from axsched_hpc.commands.requests import (
     add,
     cancel,
@@ -110,7 +111,7 @@ def repair(directory: str | None, yes: bool, dry_run: bool) -> None:
     _show(repair_text(layout, examined))
     if dry_run:
         return
-    _confirm("Write this as the new journal?", yes)
+    confirm("Write this as the new journal?", yes=yes)
     _, copy = _on_disk(layout, lambda: mending.repair(layout, say=click.echo))
     click.echo(f"Done. The old journal is kept in {copy}. Start the script again to go on.")
 
@@ -141,11 +142,12 @@ def unlock(directory: str | None, yes: bool, force: bool) -> None:
             f"Process {who.pid} is alive on this machine: end it (kill {who.pid}; if that does not help, "
             f"kill -9 {who.pid}), and its jobs go on. To take the experiment from it all the same: --force."
         )
-    _confirm("Take the experiment from it?", yes)
+    confirm("Take the experiment from it?", yes=yes)
     _on_disk(layout, lambda: unlocking.unlock(layout, who))
     click.echo("Done. The next driver starts at once.")
 
 
+cli.add_command(clean)
 for _command in (stop, pause, resume, cancel, retry, set_numbers, add, import_evaluations):
     cli.add_command(_command)
 cli.add_command(doctor)
@@ -159,14 +161,6 @@ cli.add_command(templates)
 cli.add_command(trials)
 cli.add_command(watch)
 cli.add_command(try_)
-
-
-def _confirm(question: str, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError("There is no terminal to ask on. Use --yes to go ahead without being asked.")
-    click.confirm(question, abort=True)
 
 
 def _on_disk(layout: Layout, action: Callable[[], T]) -> T:

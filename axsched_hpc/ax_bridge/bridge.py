@@ -46,7 +46,7 @@ from axsched_hpc.ax_bridge.unchanged import Unchanged
 from axsched_hpc.ax_bridge.warm import WarmStart
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.curve import Point
-from axsched_hpc.core.events import Event, TrialAdded
+from axsched_hpc.core.events import Definition, Event, TrialAdded
 from axsched_hpc.core.metrics import Metrics
 
 
@@ -127,17 +127,28 @@ class AxBridge:
         return cls(handles, arms_per_trial=arms_per_trial, **stopping)
 
     @classmethod
-    def from_text(cls, text: str, source: str, *, seed: int | None = None, **options: Any) -> AxBridge:
+    def from_text(
+        cls,
+        text: str,
+        source: str,
+        *,
+        seed: int | None = None,
+        redefined: Definition | None = None,
+        **options: Any,
+    ) -> AxBridge:
         """Read a definition, a snapshot or any file that :func:`axsched_hpc.ax_bridge.files.read_any` knows.
 
-        ``options`` are those of the constructor.
+        ``redefined`` is what a definition was changed to; ``options`` are those of the constructor.
 
         Raises
         ------
         ConfigError
             It is none of them.
         """
-        return cls(files.read_any(text, source, seed=seed).handles, **options)
+        handles = files.read_any(text, source, seed=seed).handles
+        if redefined is not None:
+            definition.redefine(handles.experiment, redefined)
+        return cls(handles, **options)
 
     @property
     def experiment(self) -> Experiment:
@@ -181,6 +192,11 @@ class AxBridge:
     def stops_between_rounds(self) -> bool:
         """Whether the strategy that ends the whole run acts only while no trial is running."""
         return self._asking.stops_between_rounds
+
+    @property
+    def defined(self) -> Definition:
+        """What makes it this experiment, as a change of that is recorded."""
+        return definition.definition_of(self.experiment, self._reference)
 
     def problem(self) -> Problem:
         """What is optimised, without Ax."""

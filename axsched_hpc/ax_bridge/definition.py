@@ -19,15 +19,12 @@ from ax.utils.common.sympy import extract_metric_weights_from_objective_expr, pa
 from axsched_hpc.ax_bridge.encode import to_json
 from axsched_hpc.ax_bridge.inputs import Handles
 from axsched_hpc.ax_bridge.parameters import constraint_text
-from axsched_hpc.ax_bridge.records import Reference
+from axsched_hpc.ax_bridge.records import PARTS, Reference
 from axsched_hpc.ax_bridge.snapshot import FORMAT, KEY, client_to_json, seal
+from axsched_hpc.core import redefinition
 from axsched_hpc.core.errors import ExperimentMismatchError
-
-_PARTS = {
-    "constraints": "parameter constraint",
-    "objective": "objective",
-    "outcome_constraints": "outcome constraint",
-}
+from axsched_hpc.core.events import Definition
+from axsched_hpc.core.redefinition import Difference
 
 
 def define(handles: Handles) -> dict[str, Any]:
@@ -56,6 +53,25 @@ def fingerprint(experiment: Experiment) -> dict[str, Any]:
     }
 
 
+def definition_of(experiment: Experiment, reference: Reference) -> Definition:
+    """What makes an experiment this one, as a change of it is recorded."""
+    return Definition(plain(fingerprint(experiment)), **plain(reference.json))
+
+
+def recorded(defined: Mapping[str, Any]) -> Definition:
+    """The same of what :func:`define` returned; without Ax's parts where Ax itself keeps them."""
+    experiment = defined.get("experiment", {})
+    parts = {part: experiment.get(part, {}) for part in PARTS}
+    return Definition(defined[KEY]["fingerprint"], **parts)
+
+
+def redefine(experiment: Experiment, definition: Definition) -> None:
+    """Let an experiment be what its definition was changed to."""
+    reference = Reference.of_definition(definition)
+    experiment.search_space = reference.search_space.clone()
+    experiment.optimization_config = reference.optimization_config.clone()
+
+
 def objectives(expression: str) -> list[list[tuple[str, float]]]:
     """The objectives of an expression, each as (metric, weight) pairs whose sum is to be maximised."""
     parsed = parse_objective_expression(expression)
@@ -65,23 +81,20 @@ def objectives(expression: str) -> list[list[tuple[str, float]]]:
     ]
 
 
-def compare(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """The differences between two definitions, one sentence each; none for the same experiment.
+def compare(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[Difference]:
+    """The differences between two definitions; none for the same experiment.
 
     Parameters
     ----------
     there, here
-        What :func:`define` returned: the one on record, and that of the object passed in.
+        Their fingerprints: of the one on record, and of the object passed in.
     """
-    old, new = there[KEY]["fingerprint"], here[KEY]["fingerprint"]
-    differences = _compare_parameters(old["parameters"], new["parameters"])
-    for part, word in _PARTS.items():
-        differences += [f"the {word} '{text}' is there, not here" for text in _without(old[part], new[part])]
-        differences += [f"the {word} '{text}' is here, not there" for text in _without(new[part], old[part])]
-    # One that was set later is in the journal.
-    if old["status_quo"] not in (None, new["status_quo"]):
-        differences.append(f"the status quo is {old['status_quo']} there, {new['status_quo']} here")
-    return differences
+    return redefinition.compare(plain(there), plain(here))
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON gives it back: of a mapping from truth values, the names are texts then."""
+    return json.loads(json.dumps(value))
 
 
 def base_trials(definition: Mapping[str, Any]) -> frozenset[int]:
@@ -138,33 +151,6 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     if parameter.is_disabled:
         fields["disabled_at"] = parameter.default_value
     return fields
-
-
-def _compare_parameters(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    differences = [f"parameter {name!r} is there, not here" for name in _without(old, new)]
-    differences += [f"parameter {name!r} is here, not there" for name in _without(new, old)]
-    for name in sorted(set(old) & set(new)):
-        differences += [f"parameter {name!r}: {text}" for text in _compare_fields(old[name], new[name])]
-    return differences
-
-
-def _compare_fields(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    if old["kind"] != new["kind"] or old["parameter_type"] != new["parameter_type"]:
-        return [
-            f"{old['kind']} of type {old['parameter_type']} there, "
-            f"{new['kind']} of type {new['parameter_type']} here"
-        ]
-    texts = []
-    if (old.get("lower"), old.get("upper")) != (new.get("lower"), new.get("upper")):
-        texts.append(f"range {old['lower']}..{old['upper']} there, {new['lower']}..{new['upper']} here")
-    for field in sorted((set(old) | set(new)) - {"lower", "upper"}):
-        if old.get(field) != new.get(field):
-            texts.append(f"{field.replace('_', ' ')} {old.get(field)} there, {new.get(field)} here")
-    return texts
-
-
-def _without(names: Any, others: Any) -> list[str]:
-    return sorted(set(names) - set(others))
 
 
 def _weights(terms: list[tuple[str, float]]) -> str:

@@ -24,8 +24,12 @@ from ax.core.search_space import SearchSpace
 from axsched_hpc.ax_bridge.data import moment
 from axsched_hpc.ax_bridge.encode import Decoder, from_json, to_json, unwrap, wrap
 from axsched_hpc.core.errors import ConfigError
+from axsched_hpc.core.events import Definition
 
 _ROW_FIELDS = ("metric_name", "metric_signature", "mean", "se", "step", "start_time", "end_time", "n")
+
+#: What a definition has of Ax, by Ax's names.
+PARTS = ("search_space", "optimization_config")
 
 #: The greater part of a generator run, and the same in all runs of a node.
 _KWARGS = ("generator_kwargs", "adapter_kwargs")
@@ -65,6 +69,13 @@ class Reference:
         space, config = experiment.search_space.clone(), config.clone()
         return cls(space, config, {"search_space": to_json(space), "optimization_config": to_json(config)})
 
+    @classmethod
+    def of_definition(cls, definition: Definition) -> Reference:
+        """What a record says that the experiment was."""
+        parts = {part: getattr(definition, part) for part in PARTS}
+        space, config = (from_json(part) for part in parts.values())
+        return cls(space, config, parts)
+
 
 def run_to_json(run: GeneratorRun, reference: Reference) -> dict[str, Any]:
     """A generator run, without what the reference holds already."""
@@ -92,7 +103,8 @@ class Runs:
     """
 
     def __init__(self, reference: Reference) -> None:
-        self._reference = reference
+        #: Of the definition under which the next run was made.
+        self.reference = reference
         self._kwargs: dict[str, GeneratorRun] = {}
         self._plain = Decoder()
 
@@ -103,7 +115,7 @@ class Runs:
         kwargs = {key: plain[key] for key in _KWARGS if key in plain}
         # What is left out here is put in below: Ax's decoder takes microseconds for each of its numbers.
         run: GeneratorRun = from_json({**plain, **dict.fromkeys((*inherited, *kwargs, *_PLAIN_PARTS))})
-        inherit(run, inherited, self._reference)
+        inherit(run, inherited, self.reference)
         run._gen_metadata = self._plain.decode(plain["gen_metadata"])
         predictions = self._plain.decode(plain["model_predictions"])
         run._model_predictions = tuple(predictions) if isinstance(predictions, list) else predictions

@@ -41,6 +41,7 @@ from axsched_hpc.core.events import (
     AttemptReported,
     AttemptSucceeded,
     BaselineSet,
+    DefinitionChanged,
     Event,
     TrialAbandoned,
     TrialAdded,
@@ -61,7 +62,9 @@ class Replay:
         self._strategy = handles.generation_strategy
         self._observed = observed
         self._arms = arms
+        self._reference = reference
         self._runs = Runs(reference)
+        self._references: list[Reference] = []
         self._new: dict[int, list[GeneratorRun]] = {}
         #: Ax's indices that records name, which those without a record of their own must not take.
         self._reserved: set[int] = set()
@@ -88,6 +91,9 @@ class Replay:
             self._reserved = {index_of(event) for event in added}
             self._batches = {index_of(event) for event in added if "generator_runs" in (event.ax or {})}
             self._retries.update(event.trial for event in events if isinstance(event, TrialRetried))
+            changes = [event.before for event in events if isinstance(event, DefinitionChanged)]
+            self._references = [*map(Reference.of_definition, changes), self._reference]
+            self._next_definition()
             for event in events:
                 handler = _HANDLERS.get(type(event))
                 if handler is not None:
@@ -104,6 +110,10 @@ class Replay:
         self._experiment._trials = dict(sorted(trials.items()))
         self._restore_baseline()
         self._restore_strategy()
+
+    def _next_definition(self, _: DefinitionChanged | None = None) -> None:
+        """Runs from here on were made under the next definition."""
+        self._runs.reference = self._references.pop(0)
 
     def _baseline_set(self, event: BaselineSet) -> None:
         self._baseline = event
@@ -290,6 +300,7 @@ class Replay:
 
 
 _HANDLERS: dict[type[Event], Callable[[Replay, Any], None]] = {
+    DefinitionChanged: Replay._next_definition,
     BaselineSet: Replay._baseline_set,
     TrialAdded: Replay._added,
     AttemptReported: Replay._reported,

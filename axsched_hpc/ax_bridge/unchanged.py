@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from axsched_hpc.ax_bridge import definition
 from axsched_hpc.ax_bridge.inputs import Handles
-from axsched_hpc.ax_bridge.snapshot import KEY
 from axsched_hpc.core.errors import ExperimentMismatchError
 
 
@@ -35,9 +34,9 @@ class Unchanged:
         now = {**definition.fingerprint(experiment), "status_quo": self._before["status_quo"]}
         if now == self._before:
             return
-        differences = definition.compare({KEY: {"fingerprint": self._before}}, {KEY: {"fingerprint": now}})
+        differences = definition.compare(self._before, now)
         raise ExperimentMismatchError(
-            f"The experiment was changed after AxScheduler took it: {'; '.join(differences)}. Change "
-            "it back, or hand the changed one to a new AxScheduler with a job_output_dir of its own: its "
-            "trials so far come along."
+            f"The experiment was changed after AxScheduler took it: {'; '.join(map(str, differences))}. "
+            "Change it back, or hand the changed one to a new AxScheduler with a job_output_dir of its own: "
+            "its trials so far come along."
         )

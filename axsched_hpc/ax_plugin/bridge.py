@@ -13,7 +13,7 @@ from axsched_hpc.ax_bridge import definition
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from axsched_hpc.ax_bridge.files import DRIVEN_BY_AX
 from axsched_hpc.ax_bridge.inputs import handles_from
-from axsched_hpc.ax_bridge.snapshot import FORMAT, KEY, seal
+from axsched_hpc.ax_bridge.snapshot import FORMAT, seal
 from axsched_hpc.ax_bridge.taking import SUGGESTED
 from axsched_hpc.core.curve import Point
 from axsched_hpc.core.errors import ExperimentMismatchError
@@ -50,12 +50,10 @@ class AskingAx(AxBridge):
         """
         if experiment is self.current:
             return
-        there = {KEY: {"fingerprint": self._fingerprint}}
-        here = {KEY: {"fingerprint": definition.fingerprint(experiment)}}
-        if differences := definition.compare(there, here):
+        if differences := definition.compare(self._fingerprint, definition.fingerprint(experiment)):
             raise ExperimentMismatchError(
-                f"This runner's directory is another experiment's: {'; '.join(differences)}. Give each "
-                "experiment a runner with a directory of its own."
+                f"This runner's directory is another experiment's: {'; '.join(map(str, differences))}. "
+                "Give each experiment a runner with a directory of its own."
             )
         self.current = experiment
 

@@ -95,15 +95,15 @@ def default_name(command: Sequence[str], directory: Path) -> str:
 
 def _command(script: str, args: Sequence[str]) -> list[str]:
     path = Path(script).absolute()
-    if not path.is_file():
-        raise ConfigError(f"There is no script {path}." if not path.exists() else f"{path} is no file.")
-    if not os.access(path, os.R_OK):
-        raise ConfigError(f"{path} cannot be read: check its permissions.")
     if path.suffix in (".yaml", ".yml"):
         from axsched_hpc.project.reading import load
 
         load(path)  # what is wrong is better known now than when the driver starts
         return [sys.executable, *_RUN, str(path), *args]
+    if not path.is_file():
+        raise ConfigError(f"There is no script {path}." if not path.exists() else f"{path} is no file.")
+    if not os.access(path, os.R_OK):
+        raise ConfigError(f"{path} cannot be read: check its permissions.")
     if path.suffix != ".py" and os.access(path, os.X_OK):
         return [str(path), *args]
     return [sys.executable, str(path), *args]

@@ -28,6 +28,23 @@ def show_json(value: dict[str, Any]) -> None:
     click.echo("{\n" + ",\n".join(members) + "\n}")
 
 
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask, unless it was said beforehand.
+
+    Raises
+    ------
+    click.UsageError
+        There is no terminal to ask on.
+    click.Abort
+        The answer is no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("There is no terminal to ask on. Use --yes to go ahead without being asked.")
+    click.confirm(question, abort=True)
+
+
 def width() -> int | None:
     """Columns of the terminal; None where the output is none, and nothing is cut or left out."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

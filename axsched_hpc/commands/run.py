@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import re
 import shlex
 import signal
 import sys
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from axsched_hpc.commands.output import show
-from axsched_hpc.core.errors import AxSchedError, ExperimentMismatchError, plural
+from axsched_hpc.commands.output import confirm, show
+from axsched_hpc.core.errors import ExperimentMismatchError, ObjectiveError, plural
 from axsched_hpc.core.sizes import time_text
 from axsched_hpc.io import requests
 from axsched_hpc.io.layout import Layout
@@ -30,13 +31,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("axsched_hpc")
 
+#: The file where none is named.
+DEFAULT_FILE = "axsched.yaml"
+
 _WORDS = (
-    ("another experiment than the one passed in", "another experiment than this file"),
-    (
-        "Use another job_output_dir for the new one, or pass in the same definition",
-        "Name another directory in the file for the new one, or take the change back",
-    ),
-    (" here", " in the file"),
+    (r"another experiment than the one passed in", "another experiment than this file"),
+    (r"Pass in the same definition", "Take the change back"),
+    (r"use another job_output_dir for the new one", "name another directory in the file"),
+    (r"scheduler\.attach\((.*)\) brings", r"`axsched import \1` brings"),
+    (r" here\b", " in the file"),
 )
 
 #: The most trials that a dry run shows: each costs Ax some time.
@@ -44,10 +47,11 @@ _SHOWN = 5
 
 
 @click.command(short_help="Run an experiment that stands in a file.")
-@click.argument("file", metavar="[FILE]", default="axsched.yaml", type=click.Path())
+@click.argument("file", metavar="[FILE]", default=DEFAULT_FILE, type=click.Path())
 @click.option("--dry-run", is_flag=True, help="Show the first trials and their job, and run nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask whether to go on with a changed objective.")
 @click.option("--schema", is_flag=True, help="Print the file's JSON Schema, for editors.")
-def run(file: str, dry_run: bool, schema: bool) -> None:
+def run(file: str, dry_run: bool, yes: bool, schema: bool) -> None:
     """Run the experiment that FILE (default: axsched.yaml) describes, up to its budget.
 
     The file is checked as a whole before anything starts. Run it again after a stop, or with a larger budget,
@@ -73,40 +77,91 @@ def run(file: str, dry_run: bool, schema: bool) -> None:
     if dry_run:
         _show(project)
     else:
-        _run(project, function)
+        _run(project, function, file, yes=yes)
 
 
 # ---------------------------------------------------------------- running
 
 
-def _run(project: Project, function: Callable[..., Any] | None) -> None:
+def _run(project: Project, function: Callable[..., Any] | None, file: str, *, yes: bool) -> None:
     layout = Layout.at(project.config["job_output_dir"])
-    before, spent = _so_far(layout)
-    left = None if project.seconds is None else project.seconds - spent
-    if left is not None and left <= 0:
-        raise AxSchedError(
-            f"The time of this experiment is over: budget.time is {time_text(project.seconds or 0)}, and it "
-            f"has run for {time_text(spent)}. Nothing was started. Raise budget.time to go on."
-        )
-    if before is not None and _is_done(layout, before, project.trials):
-        trials = plural(before.changes.total(project.trials), "trial")
-        click.echo(f"{layout.root} has its {trials} already. Raise budget.trials to go on.\n")
+    before = _so_far(layout)
+    spent = _spent(project, before)
+    # What is under way is collected in any case, and requests are answered.
+    if spent is not None and before is not None and not (before.active or any(requests.waiting(layout))):
+        click.echo(f"{layout.root} {spent}\n")
         _print_best(layout)
         return
+    if before is not None and spent is None and not yes:
+        _ask_about_objective(project, function, layout, before, file)
+    left = None
+    if project.seconds is not None:
+        left = max(0.0, project.seconds - (0.0 if before is None else before.worked))
     logging.basicConfig(format="%(message)s")
     log.setLevel(logging.INFO)
     rounds = bool(project.config.get("synchronous", True))
     with _in_words_of_the_file(), _scheduler(project) as scheduler:
+        scheduler._again = f"start `{_command_line(file)}` again"
         scheduler._set_objective(objective_of(project, function))
         scheduler.run_to(project.trials, timeout=left, synchronous=rounds)
     click.echo()
+    after = _so_far(layout)
+    if after is not None and not _has_all(project, after) and (spent := _spent(project, after)):
+        click.echo(f"{layout.root} {spent}\n")
     _print_best(layout)
 
 
-def _is_done(layout: Layout, before: Ledger, trials: int) -> bool:
-    """Whether nothing is left to be run: no request says otherwise."""
-    left = before.active or before.waiting or any(requests.waiting(layout))
-    return not left and before.own >= before.changes.total(trials)
+def _spent(project: Project, ledger: Ledger | None) -> str | None:
+    """Which part of the budget is spent, as the rest of a sentence; None where some of both is left."""
+    if ledger is None:
+        return None
+    if _has_all(project, ledger):
+        trials = plural(ledger.changes.total(project.trials), "trial")
+        return f"has its {trials} already. Raise budget.trials to go on."
+    if project.seconds is not None and ledger.worked >= project.seconds:
+        return (
+            f"has run for {time_text(ledger.worked)}, and budget.time is {time_text(project.seconds)}. "
+            "Raise budget.time to go on."
+        )
+    return None
+
+
+def _has_all(project: Project, ledger: Ledger) -> bool:
+    return not ledger.waiting and ledger.own >= ledger.changes.total(project.trials)
+
+
+def _ask_about_objective(
+    project: Project, function: Callable[..., Any] | None, layout: Layout, before: Ledger, file: str
+) -> None:
+    """Ask before going on with another objective than that of earlier trials.
+
+    Raises
+    ------
+    ObjectiveError
+        It is another one, and there is nobody to ask.
+    click.Abort
+        The answer is no.
+    """
+    from axsched_hpc.objectives import install
+
+    if "changed_objective" in project.config:
+        return
+    changed = install.changed(layout, before, install.planned(objective_of(project, function)))
+    if changed is None:
+        return
+    count = f"the {plural(len(before.trials), 'trial')} so far"
+    if not sys.stdin.isatty():
+        raise ObjectiveError(
+            f"{changed}. Nothing was started. To go on with the new one, where {count} count as they are: "
+            f"`{_command_line(file)} --yes`. Else take the change back, or name another directory in the "
+            "file."
+        )
+    show(f"{changed}.")
+    confirm(f"Go on with the new one, where {count} count as they are?", yes=False)
+
+
+def _command_line(file: str) -> str:
+    return shlex.join(["axsched", "run", *([] if file == DEFAULT_FILE else [file])])
 
 
 def _scheduler(project: Project) -> AxScheduler:
@@ -162,15 +217,13 @@ def _function(project: Project, file: str) -> Callable[..., Any] | None:
     return cast("Callable[..., Any]", function)
 
 
-def _so_far(layout: Layout) -> tuple[Ledger | None, float]:
-    """What the journal says, where there is one, and for how many seconds drivers have run."""
+def _so_far(layout: Layout) -> Ledger | None:
+    """What the journal says, where there is one."""
     from axsched_hpc.store import journal
 
     if not layout.journal.is_dir() or not journal.epochs(layout.journal):
-        return None, 0.0
-    segments = journal.read(layout.journal)
-    spans = (segment.events[-1].time - segment.events[0].time for segment in segments if segment.events)
-    return journal.replay(segments), sum(max(0.0, span) for span in spans)
+        return None
+    return journal.replay(journal.read(layout.journal))
 
 
 def _print_best(layout: Layout) -> None:
@@ -191,7 +244,7 @@ def _in_words_of_the_file() -> Iterator[None]:
     except ExperimentMismatchError as error:
         text = str(error)
         for theirs, ours in _WORDS:
-            text = text.replace(theirs, ours)
+            text = re.sub(theirs, ours, text)
         raise ExperimentMismatchError(text) from None
 
 
@@ -212,17 +265,17 @@ def _show(project: Project) -> None:
     from axsched_hpc.project.place import made
 
     layout = Layout.at(project.config["job_output_dir"])
-    ledger, spent = _so_far(layout)
+    ledger = _so_far(layout)
     runner = made(project.where)
     left = max(0, project.trials - (ledger.own if ledger is not None else 0))
     click.echo(
         f"{layout.root}: {left} of {plural(project.trials, 'trial')} to run, "
         f"up to {runner.max_parallel} at a time ({project.where.type})."
     )
-    if project.seconds is not None and spent:
-        click.echo(f"It has run for {time_text(spent)} of {time_text(project.seconds)}.")
+    if project.seconds is not None and ledger is not None:
+        click.echo(f"It has run for {time_text(ledger.worked)} of {time_text(project.seconds)}.")
     at_once = min(left, runner.max_parallel)
-    points = _points(project, layout, min(at_once, _SHOWN), new=ledger is None) if at_once else []
+    points = _points(project, layout, min(at_once, _SHOWN), ledger) if at_once else []
     if points:
         click.echo("\nThe next trials:" if ledger is not None else "\nThe first trials:")
     for trial, point in points:
@@ -234,22 +287,26 @@ def _show(project: Project) -> None:
         click.echo(f"\nThe batch script of such trials:\n\n{script.rstrip()}")
 
 
-def _points(project: Project, layout: Layout, number: int, *, new: bool) -> list[tuple[int, dict[str, Any]]]:
+def _points(
+    project: Project, layout: Layout, number: int, ledger: Ledger | None
+) -> list[tuple[int, dict[str, Any]]]:
     """The next points, asked of a copy of the experiment."""
     with _quiet():
         from axsched_hpc.ax_bridge.bridge import AxBridge
         from axsched_hpc.ax_bridge.building import client_of
-        from axsched_hpc.loop.opening import refuse_another
+        from axsched_hpc.loop.opening import reconciled
+        from axsched_hpc.store import journal
 
         bridge = AxBridge.from_input(client_of(project))
-        with _in_words_of_the_file():
-            refuse_another(layout, bridge)
-        if not new:
-            # The snapshot is a cache, and a driver may not have come to write one.
-            source = layout.snapshot if layout.snapshot.exists() else layout.definition
-            bridge = AxBridge.from_text(source.read_text(encoding="utf-8"), str(source))
+        if ledger is not None:
+            with _in_words_of_the_file():
+                change = reconciled(layout, bridge, ledger)
+            if change is not None:
+                show(f"The experiment is changed: {'; '.join(change.changes)}.")
+            events = journal.events(journal.read(layout.journal))
+            bridge.replay([*events, *([] if change is None else [change])])
         found = []
-        if new and project.baseline is not None:
+        if ledger is None and project.baseline is not None:
             found.append(bridge.attach(project.baseline, time=time.time()))
         found += bridge.ask(number - len(found), time=time.time()).candidates
     return [(each.trial, each.parameters) for each in found]

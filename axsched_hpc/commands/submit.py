@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import click
+
+from axsched_hpc.commands.output import show
 
 
 @click.command(
@@ -43,8 +46,13 @@ def submit(
     """
     # Here, since every other command would pay for it.
     from axsched_hpc.commands import driver as drivers
+    from axsched_hpc.project.reading import ProjectError
 
-    driver = drivers.prepare(script, args, profile, name, log, given, os.environ)
+    try:
+        driver = drivers.prepare(script, args, profile, name, log, given, os.environ)
+    except ProjectError as error:
+        show(str(error), err=True)
+        sys.exit(2)
     if dry_run:
         click.echo(driver.script, nl=False)
         return

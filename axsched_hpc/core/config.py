@@ -30,6 +30,9 @@ class SchedulerConfig:
     cleanup_after_completion : bool
         Whether the working files of completed trials are removed. Parameters, metrics and all of failed
         trials always stay.
+    changed_objective : {"go_on", "refuse"}
+        What to do where another objective is set than that of earlier trials: go on with it and say so, or
+        refuse.
     resume : {"auto", "never", "must"}
         What to do with what lies in the directory: go on if it is the same experiment; refuse; refuse where
         nothing lies there.
@@ -72,6 +75,7 @@ class SchedulerConfig:
     job_output_dir: str = "./outputs"
     synchronous: bool = True
     cleanup_after_completion: bool = True
+    changed_objective: str = "go_on"
     resume: str = "auto"
     poll_interval: float = 1.0
     max_failures: int | None = None
@@ -258,6 +262,7 @@ CHECKS: dict[str, Check] = {
     "job_output_dir": path_text,
     "synchronous": boolean,
     "cleanup_after_completion": boolean,
+    "changed_objective": OneOf(("go_on", "refuse")),
     "resume": OneOf(("auto", "never", "must")),
     "poll_interval": Seconds(0.01),
     "max_failures": optional_whole_number,

@@ -26,6 +26,7 @@ from axsched_hpc.core.events import (
     BatchSubmitted,
     CallEnded,
     CallStarted,
+    DefinitionChanged,
     DriverClosed,
     DriverOpened,
     Event,
@@ -46,6 +47,7 @@ _EVENTS: dict[str, type[Event]] = {
     for event in (
         LeaseTaken,
         DriverOpened,
+        DefinitionChanged,
         DriverClosed,
         CallStarted,
         CallEnded,
@@ -136,6 +138,11 @@ def _check_sizes(event: DriverOpened) -> None:
         raise ValueError("has a size below zero in its field 'previous'")
 
 
+def _check_trials(event: DefinitionChanged) -> None:
+    if event.trials < 0:
+        raise ValueError(f"has a field 'trials' that is out of range: {event.trials}")
+
+
 def _check_parameters(event: TrialAdded | BaselineSet) -> None:
     _check_point(event.parameters)
 
@@ -188,6 +195,7 @@ def _check_settings(event: RequestAnswered) -> None:
 
 _CHECKS: dict[type[Event], Callable[[Any], None]] = {
     DriverOpened: _check_sizes,
+    DefinitionChanged: _check_trials,
     BatchPlanned: _check_request,
     BaselineSet: _check_parameters,
     PointsEnqueued: _check_queue,

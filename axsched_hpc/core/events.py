@@ -80,6 +80,30 @@ class DriverOpened(Event):
 
 
 @dataclass(frozen=True)
+class Definition:
+    """What makes an experiment this one: its fingerprint, and Ax's JSON of what is searched and wanted."""
+
+    fingerprint: dict[str, Any]
+    search_space: dict[str, Any]
+    optimization_config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DefinitionChanged(Event):
+    """The experiment is defined anew from here on; earlier trials count as they are.
+
+    It stands in one group with the record of the driver that was handed the new definition. ``changes`` says
+    in words how it differs from the one before, and ``trials`` how many there were.
+    """
+
+    kind: ClassVar[str] = "definition_changed"
+    changes: tuple[str, ...]
+    trials: int
+    before: Definition
+    after: Definition
+
+
+@dataclass(frozen=True)
 class DriverClosed(Event):
     """The driver gave the experiment back. ``finished``: in good order, with no call interrupted."""
 

@@ -22,6 +22,7 @@ from axsched_hpc.core.events import (
     BatchSubmitted,
     CallEnded,
     CallStarted,
+    DefinitionChanged,
     DriverClosed,
     DriverOpened,
     Event,
@@ -79,6 +80,10 @@ class Ledger:
         By trial index.
     batches
         Token -> (trial, attempt) by array index.
+    redefinitions
+        How the definition was changed since the first trial, oldest first.
+    worked
+        Seconds in which a driver was at work, each from its opening to the last thing that it recorded.
     own
         Trials that this package runs or ran: all but those that came with their outcome.
     queue
@@ -107,6 +112,8 @@ class Ledger:
     closed: bool = True
     objective: ObjectiveSet | None = None
     baseline: BaselineSet | None = None
+    redefinitions: list[DefinitionChanged] = field(default_factory=list)
+    worked: float = 0.0
     own: int = 0
     changes: Changes = field(default_factory=Changes)
     queue: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -115,6 +122,8 @@ class Ledger:
     last_time: float = 0.0
     #: Whether the process that holds the experiment has come so far as to open it.
     _opened: bool = False
+    #: Up to when the driver's work is counted; None while there is none.
+    _counted: float | None = None
 
     def apply(self, event: Event) -> tuple[Action, ...]:
         """Take one event in; the actions that follow from it.
@@ -126,8 +135,14 @@ class Ledger:
             nothing has changed.
         """
         handler = _HANDLERS.get(type(event), Ledger._step)
+        before = self._counted
         actions = handler(self, event)
         self.last_time = max(self.last_time, event.time)
+        if before is not None and not isinstance(event, LeaseTaken | DriverOpened):
+            # What the user finished by himself is recorded with its own time, which may be long past.
+            self.worked += max(0.0, event.time - before)
+            if self._counted is not None:
+                self._counted = max(before, event.time)
         return actions
 
     def replay(self, events: Iterable[Event]) -> None:
@@ -193,6 +208,7 @@ class Ledger:
 
     def _lease_taken(self, event: LeaseTaken) -> tuple[Action, ...]:
         self._opened = False
+        self._counted = None
         return ()
 
     def _driver_opened(self, event: DriverOpened) -> tuple[Action, ...]:
@@ -207,11 +223,17 @@ class Ledger:
             self.enqueued.clear()
         self.changes.opened(same_run=_same_run(self.driver, event))
         self.driver, self.closed, self._opened = event, False, True
+        self._counted = event.time
+        return ()
+
+    def _definition_changed(self, event: DefinitionChanged) -> tuple[Action, ...]:
+        self.redefinitions.append(event)
         return ()
 
     def _driver_closed(self, event: DriverClosed) -> tuple[Action, ...]:
         if self._opened:
             self.closed, self._opened = event.finished, False
+        self._counted = None
         return ()
 
     def _call_started(self, event: CallStarted) -> tuple[Action, ...]:
@@ -299,6 +321,7 @@ class Ledger:
 _HANDLERS: dict[type[Event], Callable[[Ledger, Any], tuple[Action, ...]]] = {
     LeaseTaken: Ledger._lease_taken,
     DriverOpened: Ledger._driver_opened,
+    DefinitionChanged: Ledger._definition_changed,
     DriverClosed: Ledger._driver_closed,
     CallStarted: Ledger._call_started,
     CallEnded: Ledger._call_ended,

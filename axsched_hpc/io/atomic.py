@@ -154,15 +154,24 @@ def make_directory(path: Path, *, mode: int | None = None) -> None:
             os.close(handle)
 
 
-def remove_stale(directory: Path, *, older_than: float = _STALE) -> int:
-    """Remove temporary files that killed processes left in a directory; how many those were."""
-    count, limit = 0, time.time() - older_than
+def stale(directory: Path, *, older_than: float = _STALE) -> list[Path]:
+    """The temporary files that killed processes left in a directory."""
+    found, limit = [], time.time() - older_than
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
         for entry in entries:
             with contextlib.suppress(OSError):
                 if _TEMPORARY.fullmatch(entry.name) and entry.stat(follow_symlinks=False).st_mtime < limit:
-                    os.unlink(entry.path)  # noqa: PTH108 - a scan gives texts
-                    count += 1
+                    found.append(Path(entry.path))
+    return found
+
+
+def remove_stale(directory: Path) -> int:
+    """Remove them; how many those were."""
+    count = 0
+    for path in stale(directory):
+        with contextlib.suppress(OSError):
+            path.unlink()
+            count += 1
     return count
 
 

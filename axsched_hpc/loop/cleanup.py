@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from axsched_hpc.core.ledger import Ledger
@@ -18,7 +19,7 @@ log = logging.getLogger("axsched_hpc")
 
 
 #: The trials whose working files are of no more use: their metrics, or curves, are in Ax.
-_DONE = (TrialState.COMPLETED, TrialState.EARLY_STOPPED)
+DONE = (TrialState.COMPLETED, TrialState.EARLY_STOPPED)
 
 
 class Cleaner:
@@ -34,32 +35,56 @@ class Cleaner:
     def clean(self, ledger: Ledger, trial: int, attempt: int) -> None:
         """Clean up after such an attempt; what cannot be removed is logged and left."""
         faults.reach("cleanup.before")
-        files = self._layout.attempt(trial, attempt)
-        for path in (files.stdout, files.stderr):
-            _remove(path)
+        for path in logs(self._layout, trial, attempt):
+            remove(path, failed=_left)
         faults.reach("cleanup.half")
-        checkpoint = self._layout.checkpoint(trial)
-        for place in (files.work, files.root / checkpoint.name):
-            with contextlib.suppress(OSError):
-                place.rmdir()
-        _remove_tree(checkpoint)
+        for path in empty(self._layout, trial, attempt):
+            remove_empty(path)
+        remove(self._layout.checkpoint(trial), failed=_left)
         token = ledger.trials[trial].attempts[-1].token
-        if all(ledger.trials[number].state in _DONE for number, _ in ledger.batches[token]):
-            _remove(self._layout.manifest(token))
-            _remove_tree(self._layout.batch(token))
+        if ended(ledger, token, DONE):
+            for path in of_batch(self._layout, token):
+                remove(path, failed=_left)
         faults.reach("cleanup.after")
 
 
-def _remove(path: Path) -> None:
+def logs(layout: Layout, trial: int, attempt: int) -> tuple[Path, ...]:
+    """What an attempt has said."""
+    files = layout.attempt(trial, attempt)
+    return files.stdout, files.stderr
+
+
+def empty(layout: Layout, trial: int, attempt: int) -> tuple[Path, ...]:
+    """The directories of an attempt that go where nothing lies in them."""
+    files = layout.attempt(trial, attempt)
+    return files.work, files.root / layout.checkpoint(trial).name
+
+
+def of_batch(layout: Layout, token: str) -> tuple[Path, ...]:
+    """What a batch was submitted with, and what its runner has kept of it."""
+    return layout.manifest(token), layout.batch(token)
+
+
+def ended(ledger: Ledger, token: str, states: Collection[TrialState]) -> bool:
+    """Whether all trials of a batch have ended in one of these states."""
+    return all(ledger.trials[number].state in states for number, _ in ledger.batches[token])
+
+
+def remove(path: Path, *, failed: Callable[[Path, BaseException], None]) -> None:
+    """Remove a file or a directory with all that is in it; a symbolic link is a file."""
     try:
-        path.unlink(missing_ok=True)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, onerror=lambda _, place, info: failed(Path(place), info[1]))
+        else:
+            path.unlink(missing_ok=True)
     except OSError as error:
-        _left(path, error)
+        failed(path, error)
 
 
-def _remove_tree(directory: Path) -> None:
-    if directory.is_dir() and not directory.is_symlink():
-        shutil.rmtree(directory, onerror=lambda _, path, info: _left(Path(path), info[1]))
+def remove_empty(path: Path) -> None:
+    """Remove a directory where nothing lies in it."""
+    with contextlib.suppress(OSError):
+        path.rmdir()
 
 
 def _left(path: Path, error: BaseException) -> None:

@@ -10,15 +10,16 @@ import os
 import platform
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from axsched_hpc._version import __version__
+from axsched_hpc.core import redefinition
 from axsched_hpc.core.errors import ConfigError, ExperimentMismatchError, JournalError
-from axsched_hpc.core.events import Event
+from axsched_hpc.core.events import DefinitionChanged, Event
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.io import access, atomic, owner
 from axsched_hpc.io.layout import Layout
-from axsched_hpc.store import finding, repair
+from axsched_hpc.store import finding, journal, repair
 
 if TYPE_CHECKING:
     from axsched_hpc.ax_bridge.bridge import AxBridge
@@ -87,30 +88,95 @@ def check_resume(layout: Layout, resume: str, *, there: bool) -> None:
         )
 
 
-def refuse_another(layout: Layout, bridge: AxBridge) -> None:
-    """Refuse a directory that holds another experiment, before anything is changed in it.
+def reconciled(
+    layout: Layout, bridge: AxBridge, ledger: Ledger | None = None, *, time: float = 0.0
+) -> DefinitionChanged | None:
+    """How an experiment that is passed in differs from the one in a directory, where that can be gone on with
+    all the same; None where it does not.
+
+    Parameters
+    ----------
+    ledger
+        Of the directory's journal. Without it, the experiment as it began is what is compared with: what
+        cannot follow from that cannot follow from what it has become either, which is wider.
 
     Raises
     ------
     ExperimentMismatchError
-        It does; has the differences.
+        It is another experiment; has the differences. Nothing was changed.
     JournalError
         Its definition cannot be read.
     """
     if layout.definition.name not in atomic.listing(layout.root):
-        return
-    from axsched_hpc.ax_bridge import definition, snapshot
+        return None
+    from axsched_hpc.ax_bridge import definition
 
-    there = json.loads(read_definition(layout))
-    differences = definition.compare(
-        there, {snapshot.KEY: {"fingerprint": definition.fingerprint(bridge.experiment)}}
+    if ledger is not None and ledger.redefinitions:
+        before = ledger.redefinitions[-1].after
+    else:
+        before = definition.recorded(json.loads(read_definition(layout)))
+    after = bridge.defined
+    differences = definition.compare(before.fingerprint, after.fingerprint)
+    # Where Ax itself drives, it is Ax that knows how points are made.
+    if all(each.sound for each in differences) and (bridge.keeps_snapshot or not differences):
+        trials = 0 if ledger is None else len(ledger.trials)
+        changes = tuple(each.change for each in differences)
+        return DefinitionChanged(time, changes, trials, before, after) if changes else None
+    if ledger is None:
+        # The message compares with what the experiment is now, and names its trials.
+        return reconciled(layout, bridge, journal.replay(journal.read(layout.journal)))
+    left_out = redefinition.outside(
+        after.fingerprint, {number: trial.parameters for number, trial in ledger.trials.items()}
     )
-    if differences:
-        raise ExperimentMismatchError(
-            f"{layout.root} holds another experiment than the one passed in: {'; '.join(differences)}. "
-            "Nothing was changed. Use another job_output_dir for the new one, or pass in the same definition "
-            "to go on."
-        )
+    text = "; ".join(str(each) for each in differences if not each.sound or not bridge.keeps_snapshot)
+    raise ExperimentMismatchError(
+        f"{layout.root} holds another experiment than the one passed in: {text}. {_outside(left_out)}"
+        "Nothing was changed. Pass in the same definition to go on, or use another job_output_dir for the "
+        f"new one, where scheduler.attach({str(layout.root)!r}) brings the trials of this one that fit."
+    )
+
+
+def _outside(trials: list[int]) -> str:
+    if not trials:
+        return ""
+    more = f" and {len(trials) - 5} more" if len(trials) > 5 else ""
+    names = ", ".join(map(str, trials[:5])) + more
+    return f"Outside of the new one {'is trial' if len(trials) == 1 else 'are the trials'} {names}. "
+
+
+def last_change(layout: Layout) -> DefinitionChanged | None:
+    """How the definition in a directory was changed last; None where it is as it was written.
+
+    Raises
+    ------
+    JournalError
+        The journal is damaged.
+    """
+    kind = DefinitionChanged.kind.encode()
+    paths = [layout.journal / name for name in atomic.listing(layout.journal) if name.endswith(".jsonl")]
+    if not any(kind in atomic.read_bytes(path) for path in paths):
+        return None  # without decoding thousands of lines
+    changes = journal.replay(journal.read(layout.journal)).redefinitions
+    return changes[-1] if changes else None
+
+
+def read_bridge(layout: Layout, **options: Any) -> AxBridge:
+    """The experiment in a directory as it is defined now, without what its journal tells of trials.
+
+    Raises
+    ------
+    ConfigError, JournalError
+        It cannot be read.
+    """
+    from axsched_hpc.ax_bridge.bridge import AxBridge
+
+    change = last_change(layout)
+    return AxBridge.from_text(
+        read_definition(layout),
+        str(layout.definition),
+        redefined=None if change is None else change.after,
+        **options,
+    )
 
 
 def file_mode(permissions: str) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from axsched_hpc.ax_bridge import collector
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.config import SchedulerConfig
-from axsched_hpc.core.errors import AxSchedError, JournalError, StorageError, SupersededError
+from axsched_hpc.core.errors import AxSchedError, JournalError, StorageError, SupersededError, plural
 from axsched_hpc.core.events import BaselineSet, DriverClosed, DriverOpened, Event, PointsEnqueued
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.machine import (
@@ -116,7 +116,7 @@ class Session:
         if config.resume == "must":
             # Before directories are made in a place that was misspelt.
             opening.check_resume(layout, config.resume, there=bool(journal.epochs(layout.journal)))
-        opening.refuse_another(layout, bridge)
+        opening.reconciled(layout, bridge)
         opening.make_directories(layout, config.permissions)
         try:
             lease = Lease.take(
@@ -156,10 +156,11 @@ class Session:
         opening.refuse_lost_end(layout, ledger)
         there = ledger.driver is not None
         # While this driver waited for the lease, another one may have made an experiment of its own here.
-        opening.refuse_another(layout, bridge)
+        change = opening.reconciled(layout, bridge, ledger, time=clock.now())
         opening.check_resume(layout, config.resume, there=there)
         lease.writer.check()  # right before the first write
-        events = list(journal.events(segments))
+        changes = [] if change is None else [change]
+        events = [*journal.events(segments), *changes]
         digest = opening.settle_definition(
             layout, bridge, events if there else None, mode=opening.file_mode(config.permissions)
         )
@@ -168,6 +169,7 @@ class Session:
         session = cls(layout, bridge, config, clock, lease, ledger)
         # Nothing is under way yet that would be worth waiting for.
         session.patience.stop = lambda: "nothing has begun"
+        # In one group: what Ax is asked for from here on is the new experiment, or there was no driver.
         session.record(
             DriverOpened(
                 time=clock.now(),
@@ -180,13 +182,22 @@ class Session:
                 previous=journal.sizes(segments),
                 run=os.environ.get(RUN_VARIABLE) or None,
                 provenance=provenance.of_driver(os.environ),
-            )
+            ),
+            *changes,
         )
         faults.reach("open.recorded")
         if there:
             log.info("Going on with the experiment in %s: %s.", layout.root, summary(ledger))
+        if change is not None:
+            log.warning(
+                "The experiment was changed: %s. The %s so far count as they are.",
+                "; ".join(change.changes),
+                plural(change.trials, "trial"),
+            )
         session.adopt()
         session.patience.stop = lambda: None
+        if change is not None:
+            session.save()
         return session
 
     def adopt(self) -> None:

@@ -13,7 +13,7 @@ from axsched_hpc.ax_bridge.warm import evaluations_of, experiment_of
 from axsched_hpc.core.errors import ParameterError, plural
 from axsched_hpc.core.evaluations import Evaluation, Row, Source, of_table, plainly, refusal
 from axsched_hpc.io import table
-from axsched_hpc.loop.opening import read_definition
+from axsched_hpc.loop.opening import read_bridge
 from axsched_hpc.reporting.reading import experiment_at
 from axsched_hpc.store import journal
 
@@ -108,7 +108,7 @@ def given_points(
 def _of_directory(path: Path, required: tuple[str, ...]) -> Source:
     """An earlier experiment, as its directory's driver would bring it back; one may be at work in it."""
     layout = experiment_at(path)
-    earlier = AxBridge.from_text(read_definition(layout), str(layout.definition))
+    earlier = read_bridge(layout)
     earlier.replay(journal.events(journal.read(layout.journal)))
     return evaluations_of(earlier.experiment, str(layout.root), required)
 

@@ -13,13 +13,14 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from axsched_hpc.core.errors import ObjectiveError
+from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.io import access, atomic, document, owner, storage
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.objectives import kinds
@@ -39,10 +40,13 @@ class Installed:
     ----------
     files
         The directory of the script, what was copied beside it, or the pickled function.
+    sums
+        Their checksums, by name.
     """
 
     objective: Objective
     files: Path
+    sums: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,7 @@ def install(layout: Layout, objective: Objective | Checkpointed | Callable[..., 
     ObjectiveError
         The function cannot be pickled, or a file cannot be read.
     """
-    if isinstance(objective, Objective):
-        described, pickled = objective, None
-    else:
-        given = objective.function if isinstance(objective, Checkpointed) else objective
-        warning = objective.warning if isinstance(objective, Checkpointed) else None
-        described, pickled = replace(_described(given), warning=warning), _pickle(given)
+    described, pickled = _taken(objective)
     atomic.make_directory(layout.objective)
     temporary = layout.objective / f".{os.getpid()}.{os.urandom(4).hex()}.tmp"
     try:
@@ -89,6 +88,68 @@ def install(layout: Layout, objective: Objective | Checkpointed | Callable[..., 
     finally:
         _remove(temporary)
     return name
+
+
+def planned(objective: Objective | Checkpointed | Callable[..., Any]) -> Installed:
+    """An objective as it would be installed. Nothing is written, so that its directory of files is none.
+
+    Raises
+    ------
+    ObjectiveError
+        The function cannot be pickled.
+    OSError
+        A file cannot be read.
+    """
+    described, pickled = _taken(objective)
+    sums: dict[str, str] = {}
+    if pickled is not None:
+        sums[PICKLE] = hashlib.sha256(pickled).hexdigest()
+    for place, name in kinds.copies(described):
+        path = Path(place)
+        if path.is_dir():
+            sums |= {f"{name}/{inside}": digest for inside, digest in _sums(path).items()}
+        else:
+            sums[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Installed(described, Path(os.devnull), sums)
+
+
+def changes(layout: Layout, name: str, now: Installed) -> list[str]:
+    """In what an objective differs from an installed one, in the words of
+    :func:`axsched_hpc.objectives.kinds.changes`.
+
+    Raises
+    ------
+    ObjectiveError, OSError
+        The installed one cannot be read.
+    """
+    if name not in atomic.listing(layout.objective):
+        return ["what earlier trials ran is not there any more"]
+    before = load(layout, name)
+    return kinds.changes(before.objective, before.sums, now.objective, now.sums)
+
+
+def changed(layout: Layout, ledger: Ledger, now: Installed) -> str | None:
+    """That an objective is another one than trials so far have had, and in what it differs; else None.
+
+    Raises
+    ------
+    ObjectiveError, OSError
+        As for :func:`changes`.
+    """
+    known = ledger.objective
+    found = changes(layout, known.objective, now) if known is not None and ledger.own else []
+    return (
+        f"The objective has changed since trial {max(ledger.trials)}: {'; '.join(found)}" if found else None
+    )
+
+
+def _taken(objective: Objective | Checkpointed | Callable[..., Any]) -> tuple[Objective, bytes | None]:
+    """What an objective is, and of a function its pickle."""
+    if isinstance(objective, Objective):
+        return objective, None
+    given = objective.function if isinstance(objective, Checkpointed) else objective
+    warning = objective.warning if isinstance(objective, Checkpointed) else None
+    return replace(_described(given), warning=warning), _pickle(given)
 
 
 def source(objective: Objective | Checkpointed | Callable[..., Any]) -> Path | None:
@@ -138,7 +199,7 @@ def load(layout: Layout, name: str) -> Installed:
             f"The objective in {directory} is not what was installed: {changed[0]} is missing, new or "
             f"changed. {advice}"
         )
-    return Installed(objective, directory / FILES)
+    return Installed(objective, directory / FILES, found)
 
 
 def load_function(installed: Installed) -> Callable[[dict[str, Any]], Any]:

@@ -241,14 +241,79 @@ def copies(objective: Objective) -> list[tuple[str, str]]:
     return found
 
 
-def same_code(one: Objective, other: Objective) -> bool:
-    """Whether both are functions of the same name with the same bytecode; variables they use may differ."""
-    return (
-        isinstance(one, FunctionObjective)
-        and isinstance(other, FunctionObjective)
-        and one.code != ""
-        and (one.what, one.code) == (other.what, other.code)
-    )
+#: What does not change what is computed: limits, warnings, where and by what it is run. And what is compared
+#: by itself: the program, and what is copied, by its contents.
+_ASIDE = {
+    *("timeout", "warning", "warning_signal", "output_limit", "scratch", "stage_out"),
+    *("engine", "network", "user", "image_cache"),
+    *("script", "source", "image", "templates", "inputs", "copy"),
+}
+
+#: What may hold secrets: the names are told, and no values.
+_VARIABLES = ("environment", "env_vars")
+
+
+def changes(
+    before: Objective, files_before: Mapping[str, str], now: Objective, files_now: Mapping[str, str]
+) -> list[str]:
+    """In what two objectives differ that can change what they compute, in words; nothing for the same one.
+
+    Of a function that is its bytecode: variables and functions that it uses may differ, and so may the bytes
+    of two pickles of one function. Of programs that are run where they are it is their place.
+
+    Parameters
+    ----------
+    files_before, files_now
+        Checksums of what is installed beside each, by name.
+    """
+    if type(before) is not type(now):
+        return [f"{what(before)} before, {what(now)} now"]
+    if isinstance(before, FunctionObjective) and isinstance(now, FunctionObjective):
+        if before.what != now.what:
+            return [f"{what(before)} before, {what(now)} now"]
+        same = before.code == now.code and (before.code != "" or files_before == files_now)
+        return [] if same else [f"the code of {what(now)}"]
+    found = []
+    if _program(before) != _program(now):
+        found.append(f"{_program(before)} before, {_program(now)} now")
+    old_files, new_files = _contents(before, files_before), _contents(now, files_now)
+    for name in sorted({*old_files, *new_files}):
+        if name not in new_files:
+            found.append(f"{name} is gone")
+        elif old_files.get(name) != new_files[name]:
+            found.append(f"{name} {'has another content' if name in old_files else 'is new'}")
+    for name in (field.name for field in fields(before) if field.name not in _ASIDE):
+        old, new = getattr(before, name), getattr(now, name)
+        if old != new and name in _VARIABLES:
+            found.append(f"{name}: {', '.join(sorted({each for each, _ in set(old) ^ set(new)}))}")
+        elif old != new:
+            found.append(f"{name}: {_shown(old)} before, {_shown(new)} now")
+    return found
+
+
+def _program(objective: Objective) -> str:
+    """What runs, where that is no file that is installed."""
+    in_place = isinstance(objective, ContainerObjective) or getattr(objective, "in_place", False)
+    return what(objective) if in_place else ""
+
+
+def _contents(objective: Objective, files: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """The checksums of what is installed, by what it is for its user, who may have moved it."""
+    names = {name: PurePath(source).name for source, name in copies(objective)}
+    if isinstance(objective, ProgramObjective):
+        for place, (_, target) in enumerate(objective.templates):
+            names[template_name(place)] = f"the template of {target}"
+    found: dict[str, dict[str, str]] = {}
+    for path, digest in files.items():
+        name, _, inside = path.partition("/")
+        found.setdefault(names.get(name, name), {})[inside] = digest
+    return found
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_shown(each) for each in value) + "]"
+    return "none" if value is None else str(value)
 
 
 #: Fields that earlier versions do not know.

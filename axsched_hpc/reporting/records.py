@@ -35,6 +35,10 @@ def status_record(reading: Reading) -> dict[str, Any]:
             for each in reading.problem.objectives
         ],
         "best": [trial.number for trial in best(ledger.trials.values(), reading.problem)],
+        "redefinitions": [
+            {"time": iso(change.time), "trials": change.trials, "changes": list(change.changes)}
+            for change in ledger.redefinitions
+        ],
         "early_stopping": {"trials": spared.trials, "hours": spared.hours, "node_hours": spared.node_hours},
         "trials": [trial_record(trial) for trial in ledger.trials.values()],
     }

@@ -34,6 +34,10 @@ def status_text(reading: Reading, *, now: float, width: int) -> str:
     lines = [f"{reading.layout.root}: {len(ledger.trials)} trials" + (f" ({counts})" if counts else "")]
     lines.append(_driver(reading, now))
     lines += _changes(reading, now)
+    lines += [
+        f"changed after {plural(change.trials, 'trial')}: {'; '.join(change.changes)}"
+        for change in ledger.redefinitions
+    ]
     lines += _best(reading)
     spared = saved_text(saved(ledger.trials.values()))
     if spared is not None:

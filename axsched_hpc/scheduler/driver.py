@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from axsched_hpc.core.config import SchedulerConfig
-from axsched_hpc.core.errors import AxSchedError, ClusterUnavailableError, StorageError, plural
+from axsched_hpc.core.errors import (
+    AxSchedError,
+    ClusterUnavailableError,
+    ObjectiveError,
+    StorageError,
+    plural,
+)
 from axsched_hpc.core.events import ObjectiveSet
 from axsched_hpc.core.standing import standing
 from axsched_hpc.core.throttle import jittered, longer
@@ -52,7 +58,11 @@ class Driver:
     ----------
     stopped
         Why the last call ended; empty before the first.
+    again
+        What one does to go on after a stop.
     """
+
+    again = "start the same script again"
 
     def __init__(self, session: Session, runner: BaseRunner) -> None:
         self.session = session
@@ -77,6 +87,13 @@ class Driver:
 
     def _set_objective(self, objective: Any) -> None:
         session = self.session
+        if session.config.changed_objective == "refuse":
+            now = session.patience.insist(lambda: install.planned(objective))
+            if text := self._changed(now):
+                raise ObjectiveError(
+                    f"{text}, and config['changed_objective'] is 'refuse'. Nothing was changed. Take the "
+                    "change back, choose another job_output_dir, or set the option to 'go_on'."
+                )
         name = session.patience.insist(lambda: install.install(session.layout, objective))
         self._use_objective(name, install.source(objective))
 
@@ -86,15 +103,12 @@ class Driver:
         known = session.ledger.objective
         if known is not None and known.objective == name:
             return
-        installed = self._installed(name)
-        what = kinds.what(installed)
-        if known is not None and session.ledger.own:
-            # Two pickles of one function can differ in bytes; a person has to know when its code does.
-            before = self._installed(known.objective)
-            level = logging.INFO if kinds.same_code(before, installed) else logging.WARNING
-            log.log(level, "The objective has changed since the last trials: from here on %s runs.", what)
+        installed = self._load(name)
+        what = kinds.what(installed.objective)
+        if text := self._changed(installed):
+            log.warning("%s. From here on %s runs.", text, what)
         commit = None if source is None else repository(source.parent)
-        session.record(ObjectiveSet(self._clock.now(), name, what, installed.warning, commit))
+        session.record(ObjectiveSet(self._clock.now(), name, what, installed.objective.warning, commit))
 
     def has_objective(self) -> bool:
         """Whether there is something to run; what was set before a restart is checked to be whole.
@@ -308,8 +322,16 @@ class Driver:
 
     def _installed(self, name: str) -> Any:
         """An installed objective, checked to be whole."""
+        return self._load(name).objective
+
+    def _load(self, name: str) -> install.Installed:
         session = self.session
-        return session.patience.insist(lambda: install.load(session.layout, name)).objective
+        return session.patience.insist(lambda: install.load(session.layout, name))
+
+    def _changed(self, now: install.Installed) -> str | None:
+        """That another objective runs now than for the trials so far, and in what it differs."""
+        session = self.session
+        return session.patience.insist(lambda: install.changed(session.layout, session.ledger, now))
 
     @contextmanager
     def _interruptible(self, deadline: float | None) -> Iterator[Interrupts]:
@@ -355,7 +377,7 @@ class Driver:
         if stop is Stop.REQUESTED:
             # As after a signal the call is not ended: started again, the script goes on with it.
             session.save()
-            _tell_of_stop(session)
+            _tell_of_stop(session, self.again)
             return
         if stop is Stop.INTERRUPTED:
             return
@@ -396,11 +418,11 @@ class Driver:
         left = len(session.ledger.active)
         running = f"{plural(left, 'attempt')} {'goes' if left == 1 else 'go'} on running; " if left else ""
         log.warning(
-            "Stopped by %s. Everything is saved in %s; %sstart the same script again to go on and to collect "
-            "what has finished.",
+            "Stopped by %s. Everything is saved in %s; %s%s to go on and to collect what has finished.",
             interrupts.first.name if interrupts.first else "a signal",
             session.layout.root,
             running,
+            self.again,
         )
         match interrupts.first:
             case signal.SIGUSR1:
@@ -431,13 +453,14 @@ def close(session: Session) -> None:
         log.warning("The experiment in %s could not be closed in good order: %s", session.layout.root, error)
 
 
-def _tell_of_stop(session: Session) -> None:
+def _tell_of_stop(session: Session, again: str) -> None:
     """Say who has stopped the run, and how to go on."""
     request, waiting = session.ledger.changes.stopping, len(session.ledger.waiting)
     left = f" {plural(waiting, 'trial')} left to be run;" if waiting else ""
     log.warning(
-        "Stopped, as %s has asked for. Everything is saved in %s;%s start it again to go on.",
+        "Stopped, as %s has asked for. Everything is saved in %s;%s %s to go on.",
         request.by if request is not None else "somebody",
         session.layout.root,
         left,
+        again,
     )

@@ -17,7 +17,7 @@ from axsched_hpc.core.config import SchedulerConfig, boolean, duration, path_tex
 from axsched_hpc.core.errors import ConfigError, ObjectiveError
 from axsched_hpc.io import atomic
 from axsched_hpc.io.layout import Layout
-from axsched_hpc.loop.opening import read_definition
+from axsched_hpc.loop.opening import read_bridge
 from axsched_hpc.loop.session import Session
 from axsched_hpc.objectives.kinds import Objective
 from axsched_hpc.objectives.placeholders import check_placeholders
@@ -89,6 +89,7 @@ class AxScheduler(SetsObjective, StartsWarm):
             **self._config.of_ax,
         )
         self._objective: Any = None
+        self._again = Driver.again
         self._driver: Driver | None = None
         self._finalizer: weakref.finalize[[Session], AxScheduler] | None = None
 
@@ -122,11 +123,7 @@ class AxScheduler(SetsObjective, StartsWarm):
                 "to start a new experiment, pass an Ax client to AxScheduler."
             )
         options = {**(config or {}), "job_output_dir": str(layout.root), "resume": "must"}
-        bridge = AxBridge.from_text(
-            read_definition(layout),
-            str(layout.definition),
-            **SchedulerConfig.from_dict(options).of_ax,
-        )
+        bridge = read_bridge(layout, **SchedulerConfig.from_dict(options).of_ax)
         scheduler = cls(bridge.experiment, runner, options, generation_strategy=bridge.generation_strategy)
         scheduler._bridge = bridge
         scheduler._opened(need_objective=False)
@@ -361,6 +358,7 @@ class AxScheduler(SetsObjective, StartsWarm):
             if need_objective and self._objective is None and not atomic.listing(self._layout.objective):
                 raise _no_objective()
             driver = Driver.open(self._layout, self._bridge, self._config, self._runner)
+            driver.again = self._again
             self._driver = driver
             self._finalizer = weakref.finalize(self, close, driver.session)
             if self._objective is not None:

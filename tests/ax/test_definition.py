@@ -8,13 +8,20 @@ from typing import Any
 import pytest
 from ax.api.configs import ChoiceParameterConfig, RangeParameterConfig
 
+from axsched_hpc.ax_bridge import definition as definitions
 from axsched_hpc.ax_bridge.bridge import AxBridge
-from axsched_hpc.ax_bridge.definition import base_trials, check_base, compare
+from axsched_hpc.ax_bridge.definition import base_trials, check_base
 from axsched_hpc.core.errors import ExperimentMismatchError
+from axsched_hpc.core.events import DefinitionChanged
 from tests.ax.harness import START, Driver, new_ax_client, new_bridge, new_client, saved
 
 X = RangeParameterConfig(name="x", parameter_type="float", bounds=(-5, 10))
 Y = RangeParameterConfig(name="y", parameter_type="float", bounds=(0, 15))
+
+
+def compare(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    found = definitions.compare(there["axsched"]["fingerprint"], here["axsched"]["fingerprint"])
+    return [str(each) for each in found]
 
 
 def definition(**options: Any) -> dict[str, Any]:
@@ -87,7 +94,7 @@ def test_another_status_quo_is_a_difference_and_a_new_one_is_none() -> None:
     with_quo = AxBridge.from_input(new_ax_client(status_quo={"x": 0.0, "y": 1.0})).definition()
     other = AxBridge.from_input(new_ax_client(status_quo={"x": 0.0, "y": 2.0})).definition()
     assert compare(plain, with_quo) == []
-    there = "the status quo is {'x': 0.0, 'y': 1.0} there"
+    there = "the status quo: {'x': 0.0, 'y': 1.0} there"
     assert compare(with_quo, plain) == [f"{there}, None here"]
     assert compare(with_quo, other) == [f"{there}, {{'x': 0.0, 'y': 2.0}} here"]
 
@@ -142,6 +149,54 @@ def test_trials_that_the_user_had_before_come_back_from_the_journal(kind: str) -
         assert copy.experiment == driver.bridge.experiment
         assert saved(copy) == saved(driver.bridge)
     assert copy.ask(1, time=START).candidates[0].parameters == driver.ask()[0].parameters
+
+
+def test_a_wider_definition_is_gone_on_with_as_if_it_had_always_been_so(kind: str) -> None:
+    """The trials of before are as they were, and the sequence of points goes on, in the wider range."""
+    whole, before = Driver(new_bridge(kind)), Driver(new_bridge(kind))
+    begun = before.bridge.definition()
+    begun_at = before.bridge.experiment._time_created
+    in_one_go = whole.run(4)
+    assert before.run(2) == in_one_go[:2]
+
+    wider = AxBridge.from_input(wider_input(kind), **({"seed": 3} if kind == "Experiment" else {}))
+    wider.experiment._time_created = begun_at
+    differences = definitions.compare(before.bridge.defined.fingerprint, wider.defined.fingerprint)
+    assert all(each.sound for each in differences)
+    assert [each.change for each in differences] == ["parameter 'x': range -5.0..10.0 before, -5.0..25.0 now"]
+    change = DefinitionChanged(before.tick(), ("wider",), 2, definitions.recorded(begun), wider.defined)
+    before.record(change)
+    wider.replay(before.events())
+    after = Driver(wider)
+    after.lines, after.now = before.lines, before.now
+    points = after.run(2)
+    # The same points of the unit square: of x's range, twice the length.
+    assert [(p["x"] + 5) / 2 - 5 for p in points] == pytest.approx([p["x"] for p in in_one_go[2:]])
+    assert [p["y"] for p in points] == [p["y"] for p in in_one_go[2:]]
+
+    # From the directory alone, and with a copy of the new definition.
+    for copy in (
+        AxBridge.from_text(str_of(begun), "definition.json", redefined=change.after),
+        AxBridge.from_input(wider_input(kind), **({"seed": 3} if kind == "Experiment" else {})),
+    ):
+        copy.experiment._time_created = begun_at
+        copy.replay(after.events())
+        assert saved(copy) == saved(wider)
+    assert copy.ask(1, time=START).candidates[0].parameters == after.ask()[0].parameters
+
+
+def wider_input(kind: str) -> Any:
+    if kind == "AxClient":
+        return new_ax_client(
+            parameters=[
+                {"name": "x", "type": "range", "bounds": [-5.0, 25.0]},
+                {"name": "y", "type": "range", "bounds": [0.0, 15.0]},
+            ]
+        )
+    client = new_client(
+        parameters=[RangeParameterConfig(name="x", parameter_type="float", bounds=(-5, 25)), Y]
+    )
+    return client if kind == "ax.Client" else client._experiment
 
 
 def test_another_strategy_is_refused_by_name() -> None:

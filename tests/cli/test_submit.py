@@ -10,7 +10,6 @@ import pytest
 
 from axsched_hpc.commands.driver import default_name
 from axsched_hpc.core.errors import ConfigError
-from axsched_hpc.project.reading import ProjectError
 from axsched_hpc.slurm import profile, templates
 from tests.cli.driver_kit import axsched
 
@@ -64,8 +63,9 @@ def test_a_project_file_is_checked_and_run() -> None:
     assert "\n#SBATCH --job-name=axsched-fit-" in script
     Path("fit.yaml").write_text("budget: {}\n")
     done = axsched("submit", "--dry-run", "fit.yaml")
-    assert isinstance(done.exception, ProjectError)
-    assert f"{Path('fit.yaml').absolute()}:1: budget lacks 'trials'.\n" in str(done.exception)
+    assert done.exit_code == 2
+    assert f"{Path('fit.yaml').absolute()}:1: budget lacks 'trials'.\n" in done.output
+    assert axsched("submit", "missing.yaml").exit_code == 2
 
 
 def test_options_count_more_than_the_profile_and_it_more_than_variables(

@@ -14,7 +14,7 @@ import pytest
 
 from axsched_hpc.core import event_records
 from axsched_hpc.core.changes import Change
-from axsched_hpc.core.events import Failure, Request, Setting
+from axsched_hpc.core.events import Definition, Failure, Request, Setting
 from axsched_hpc.core.states import Verdict
 from axsched_hpc.io import document
 from axsched_hpc.io.claim import Claim
@@ -50,6 +50,7 @@ WORDS: dict[Any, str] = {
     dict[str, tuple[float, float | None]]: "object of pairs",
     dict[str, tuple[float, float | None]] | None: "object of pairs or null",
     tuple[tuple[int, dict[str, tuple[float, float | None]]], ...]: "list of points",
+    Definition: "object",
     Failure: "object",
     Failure | None: "object or null",
     Request: "object",

@@ -388,10 +388,10 @@ def test_a_directory_with_another_experiment(make: Make, tmp_path: Path) -> None
     scheduler.set_objective_function(bowl)
     assert said(ExperimentMismatchError, lambda: scheduler.run_optimization(max_trials=1)) == (
         f"{tmp_path / 'run'} holds another experiment than the one passed in: parameter 'y' is there, not "
-        "here; parameter 'z' is here, not there; parameter 'x': range 0.0..1.0 there, 0.0..2.0 here; the "
-        "objective 'minimize loss' is there, not here; the objective 'maximize accuracy' is here, not there. "
-        "Nothing was changed. Use another job_output_dir for the new one, or pass in the same definition to "
-        "go on."
+        "here; parameter 'z' is here, not there; the objective 'minimize loss' is there, not here; the "
+        "objective 'maximize accuracy' is here, not there. Nothing was changed. Pass in the same definition "
+        "to go on, or use another job_output_dir for the new one, where "
+        f"scheduler.attach({str(tmp_path / 'run')!r}) brings the trials of this one that fit."
     )
     assert sorted(p for p in (tmp_path / "run").rglob("*") if p.name != "driver.lock") == files
     scheduler = make()

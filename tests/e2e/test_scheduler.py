@@ -514,8 +514,13 @@ def test_another_objective_than_before_is_said(make: Make, caplog: pytest.LogCap
     run_again(bowl)
     assert "has changed" not in log_lines(caplog)
     again = run_again(lambda p: {"loss": 7.0})
-    assert "The objective has changed since the last trials: from here on function " in log_lines(caplog)
+    (said,) = (line for line in log_lines(caplog).splitlines() if "has changed" in line)
+    assert "The objective has changed since trial 1: function tests.e2e.kit.bowl before, function " in said
     assert again.experiment.lookup_data().df["mean"].iloc[-1] == 7.0
+    files = sorted((again.directory / "objective").rglob("*"))
+    with pytest.raises(ObjectiveError, match=r"'changed_objective'\] is 'refuse'. Nothing was changed"):
+        make(objective=bowl, changed_objective="refuse").run_optimization(max_trials=1)
+    assert sorted((again.directory / "objective").rglob("*")) == files
 
 
 # ---------------------------------------------------------------- runners and files

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ import pytest
 
 from axsched_hpc.core.errors import ObjectiveError
 from axsched_hpc.io.layout import FORMAT, Layout
-from axsched_hpc.objectives.install import install, load, load_function
-from axsched_hpc.objectives.kinds import ContainerObjective, FunctionObjective, same_code
+from axsched_hpc.objectives.install import changes, install, load, load_function, planned
+from axsched_hpc.objectives.kinds import ContainerObjective, FunctionObjective, what
 from axsched_hpc.objectives.spec import script_objective
 
 
@@ -176,7 +177,7 @@ def test_a_script_of_the_user_with_a_sibling_module(tmp_path: Path) -> None:
     # Each process pickles for itself; two pickles of one function need not be equal byte for byte.
     layout = Layout.at(tmp_path / "out")
     for one, other in zip(runs[0].split(), runs[1].split(), strict=True):
-        assert same_code(load(layout, one).objective, load(layout, other).objective)
+        assert changes(layout, one, load(layout, other)) == []
     # What main.py and mine.py say later does not matter: their functions are stored by value.
     (project / "main.py").unlink()
     (project / "mine.py").unlink()
@@ -221,3 +222,43 @@ def test_the_module_search_path_is_the_drivers(layout: Layout, monkeypatch: pyte
     assert load_function(installed)({"x": 1}) == {"loss": 11}
     assert sys.path[0] == "/driver/first"
     assert sys.path[-1] == "/worker/only"
+
+
+def test_what_changes_what_an_objective_computes_is_told(tmp_path: Path) -> None:
+    layout = Layout.at(tmp_path / "out")
+    for name in ("run.sh", "deck.j2", "data.csv"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+    options = {
+        "args": ["a"],
+        "environment": {"TOKEN": "hush", "N": "1"},
+        "templates": {str(tmp_path / "deck.j2"): "in/deck"},
+        "copy": [str(tmp_path / "data.csv")],
+    }
+    name = install(layout, script_objective(tmp_path / "run.sh", options))
+
+    def told(**others: Any) -> list[str]:
+        return changes(layout, name, planned(script_objective(tmp_path / "run.sh", {**options, **others})))
+
+    before = everything(layout.objective)
+    assert told(timeout=5.0, output_limit=1, checkpointable=True) == []
+    # Values of variables may be secrets.
+    assert told(environment={"TOKEN": "other", "N": "1", "M": "2"}) == ["environment: M, TOKEN"]
+    assert told(args=["a", "b"], copy=[]) == ["data.csv is gone", "args: [a] before, [a, b] now"]
+    assert everything(layout.objective) == before
+    (tmp_path / "deck.j2").write_text("x")
+    assert told() == ["the template of in/deck has another content"]
+    container = ContainerObjective("image", ("run",))
+    assert changes(layout, name, planned(container)) == [
+        f"script {tmp_path / 'run.sh'} before, container image now"
+    ]
+    name = install(layout, container)
+    other = replace(container, image="new", engine="podman", gpus="nvidia")
+    assert changes(layout, name, planned(other)) == [
+        "container image before, container new now",
+        "gpus: none before, nvidia now",
+    ]
+    name = install(layout, lambda p: {"y": p["x"]})
+    same = planned(lambda p: {"y": p["x"]})
+    assert changes(layout, name, same) == []
+    twice = planned(lambda p: {"y": 2 * p["x"]})
+    assert changes(layout, name, twice) == [f"the code of {what(twice.objective)}"]
