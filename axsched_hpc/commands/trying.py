@@ -264,7 +264,7 @@ class _Attempt:
 
     def _heard(self, event: Any, ledger: Ledger, incumbent: Any) -> None:
         from axsched_hpc.core.events import AttemptFailed, AttemptSucceeded, BatchPlanned
-        from axsched_hpc.loop.progress import describe
+        from axsched_hpc.reporting.changes import describe
 
         trial = ledger.trials.get(0)
         if trial is not None:
