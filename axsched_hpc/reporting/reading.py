@@ -8,6 +8,7 @@ from pathlib import Path
 
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.errors import ConfigError
+from axsched_hpc.core.events import Event
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.machine import Trial
 from axsched_hpc.io.layout import Layout
@@ -119,6 +120,11 @@ def read_experiment(directory: str | Path | None = None) -> Reading:
     JournalError
         Its journal is damaged.
     """
+    return read_history(directory)[0]
+
+
+def read_history(directory: str | Path | None = None) -> tuple[Reading, list[Event]]:
+    """The same, and all that has happened, oldest first."""
     layout = experiment_at(directory)
     try:
         segments = journal.read(layout.journal)
@@ -127,4 +133,4 @@ def read_experiment(directory: str | Path | None = None) -> Reading:
         raise ConfigError(f"{layout.journal} cannot be read ({error.strerror or error}).") from error
     ledger = journal.replay(segments)
     problem = Problem.from_json(ledger.driver.problem if ledger.driver else {})
-    return Reading(layout, ledger, problem, held)
+    return Reading(layout, ledger, problem, held), list(journal.events(segments))
