@@ -23,6 +23,7 @@ from axsched_hpc.commands.logs import logs
 from axsched_hpc.commands.looking import show, trials
 from axsched_hpc.commands.output import show as _show
 from axsched_hpc.commands.output import show_json, width
+from axsched_hpc.commands.report import report
 from axsched_hpc.commands.run import run
 from axsched_hpc.commands.submit import submit
 from axsched_hpc.commands.templates import templates
@@ -136,6 +137,7 @@ def unlock(directory: str | None, yes: bool, force: bool) -> None:
 cli.add_command(doctor)
 cli.add_command(export)
 cli.add_command(logs)
+cli.add_command(report)
 cli.add_command(run)
 cli.add_command(show)
 cli.add_command(submit)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from axsched_hpc.core.events import AttemptRequeued, AttemptStarted, Event
@@ -14,6 +14,15 @@ from axsched_hpc.slurm.allocation import hosts
 
 #: What is known of a job's place before it runs, and where nothing is known of it.
 QUEUE, NOWHERE = "waiting", "node not known"
+
+
+@dataclass(frozen=True)
+class _Execution:
+    """When a job was seen to run, where, and when Slurm put it back into its queue, if it did."""
+
+    start: float
+    node: str | None
+    requeued: float | None = None
 
 
 class Fate(StrEnum):
@@ -63,11 +72,11 @@ def spans(trials: Iterable[Trial], events: Iterable[Event], *, now: float) -> li
     now
         Where what is not over ends.
     """
-    broken = _interruptions(events)
+    runs = _executions(events)
     found: list[Span] = []
     for trial in trials:
         for attempt in trial.attempts:
-            found += _of_attempt(trial, attempt, broken.get((trial.number, attempt.number), ()), now)
+            found += _of_attempt(trial, attempt, runs.get((trial.number, attempt.number), []), now)
     return sorted(found, key=lambda span: (span.start, span.trial))
 
 
@@ -153,24 +162,21 @@ def use(found: Sequence[Span], moments: Sequence[Moment]) -> Use:
     return Use(hours, sum(s.seconds for s in ran) / 3600, wasted, peak, share, median)
 
 
-def _interruptions(events: Iterable[Event]) -> Mapping[tuple[int, int], list[tuple[float, float, str]]]:
-    """(trial, attempt) -> the executions that Slurm put back into its queue: start, end, node."""
-    started: dict[tuple[int, int], AttemptStarted] = {}
-    found: dict[tuple[int, int], list[tuple[float, float, str]]] = {}
+def _executions(events: Iterable[Event]) -> dict[tuple[int, int], list[_Execution]]:
+    """(trial, attempt) -> its executions, as the driver saw them begin."""
+    found: dict[tuple[int, int], list[_Execution]] = {}
     for event in events:
         if isinstance(event, AttemptStarted):
-            started[event.trial, event.attempt] = event
+            began = _Execution(event.time, event.node)
+            found.setdefault((event.trial, event.attempt), []).append(began)
         elif isinstance(event, AttemptRequeued):
-            began = started.pop((event.trial, event.attempt), None)
-            if began is not None:
-                stretch = (began.time, max(began.time, event.time), began.node or NOWHERE)
-                found.setdefault((event.trial, event.attempt), []).append(stretch)
+            runs = found.get((event.trial, event.attempt))
+            if runs and runs[-1].requeued is None:
+                runs[-1] = replace(runs[-1], requeued=event.time)
     return found
 
 
-def _of_attempt(
-    trial: Trial, attempt: Attempt, broken: Iterable[tuple[float, float, str]], now: float
-) -> list[Span]:
+def _of_attempt(trial: Trial, attempt: Attempt, runs: list[_Execution], now: float) -> list[Span]:
     job = f"job {attempt.job}" if attempt.job else ""
 
     def span(place: str, start: float, end: float, fate: Fate) -> Span:
@@ -178,10 +184,15 @@ def _of_attempt(
 
     found: list[Span] = []
     since = attempt.planned if attempt.submitted is None else attempt.submitted
-    for start, end, node in broken:
-        found.append(span(QUEUE, since, start, Fate.WAITED))
-        found += [span(each, start, end, Fate.REQUEUED) for each in _nodes(node)]
-        since = end
+    node = attempt.node
+    for run in runs:
+        # The scheduler's name of a node goes before what the machine calls itself.
+        node = run.node or attempt.node
+        if run.requeued is not None:
+            found.append(span(QUEUE, since, run.start, Fate.WAITED))
+            found += [span(each, run.start, run.requeued, Fate.REQUEUED) for each in _nodes(node)]
+            since = max(run.start, run.requeued)
+            node = attempt.node
     fate = _fate(trial, attempt)
     over = attempt.ended
     if over is None:
@@ -192,8 +203,7 @@ def _of_attempt(
             found.append(span(QUEUE, since, over, Fate.WAITING if fate is Fate.WAITING else Fate.WAITED))
         return found
     found.append(span(QUEUE, since, attempt.started, Fate.WAITED))
-    found += [span(each, attempt.started, over, fate) for each in _nodes(attempt.node or NOWHERE)]
-    return found
+    return found + [span(each, attempt.started, over, fate) for each in _nodes(node)]
 
 
 def _fate(trial: Trial, attempt: Attempt) -> Fate:
@@ -210,6 +220,6 @@ def _fate(trial: Trial, attempt: Attempt) -> Fate:
     return Fate.FAILED
 
 
-def _nodes(name: str) -> list[str]:
+def _nodes(name: str | None) -> list[str]:
     """The nodes of a job; a name that is no list of Slurm's, of a local machine for example, is one node."""
-    return hosts(name) or [name]
+    return hosts(name) or [name] if name else [NOWHERE]

@@ -25,7 +25,7 @@ class Drawing:
     height: float = 280
     left: float = 62
     right: float = 14
-    top: float = 14
+    top: float = 26
     bottom: float = 46
     parts: list[Html] = field(default_factory=list)
 
@@ -51,7 +51,7 @@ class Drawing:
                 marks.rule(self.left, y, self.end, y),
                 marks.label(self.left - 7, y + 4, shortened(words, 9), anchor="end"),
             )
-        self.add(marks.label(4, self.top - 4, shortened(name, 48), kind="name"))
+        self.add(marks.label(4, self.top - 12, shortened(name, 48), kind="name"))
 
     def axis_bottom(self, scale: Scale, name: str, found: Ticks | None = None) -> None:
         """A horizontal axis, its name below it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from axsched_hpc.core.errors import plural
@@ -23,7 +24,13 @@ _CURVES, _POINTS, _METRICS = 300, 20_000, 6
 def curve_figures(found: Account) -> Html:
     """A figure for each metric that was reported on the way; nothing where none was."""
     names: dict[str, None] = dict.fromkeys(found.reading.problem.required)
-    there = {name for curve in found.curves.values() for metrics in curve.values() for name in metrics}
+    # A metric that has but the value of the end has no curve.
+    there = {
+        name
+        for curve in found.curves.values()
+        for name, count in Counter(name for metrics in curve.values() for name in metrics).items()
+        if count > 1
+    }
     names |= dict.fromkeys(sorted(there))
     reported = [name for name in names if name in there]
     return join(_curves(found, name, i) for i, name in enumerate(reported[:_METRICS]))

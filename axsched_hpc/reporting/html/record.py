@@ -26,6 +26,14 @@ _CELLS, _REASON, _SESSIONS = 20_000, 160, 50
 
 def provenance_section(found: Account) -> Html:
     """Script, commit, versions, machine, drivers."""
+    parts = [table("What was run", ("what", "value"), run_rows(found))]
+    if found.sessions:
+        parts.append(_sessions(found.sessions))
+    return join(parts)
+
+
+def run_rows(found: Account) -> list[tuple[str, str]]:
+    """The same as pairs of what it is and its value, each in a line."""
     rows = [("directory", str(found.reading.layout.root))]
     if found.sessions:
         rows += _of_driver(found.sessions[-1])
@@ -34,10 +42,7 @@ def provenance_section(found: Account) -> Html:
     for objective in problem.objectives:
         rows.append(("objective of Ax", f"{'minimize' if objective.minimize else 'maximize'} {objective.name}"))
     rows += [("constraint", str(bound)) for bound in problem.bounds]
-    parts = [table("What was run", ("what", "value"), [(name, line(value)) for name, value in rows])]
-    if found.sessions:
-        parts.append(_sessions(found.sessions))
-    return join(parts)
+    return [(name, line(value)) for name, value in rows]
 
 
 def _of_driver(session: Session) -> Iterable[tuple[str, str]]:

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-#: Positive values that lie further apart than this factor are easier to read on a logarithmic axis.
-_DECADES = 1000.0
+#: Positive values that lie further apart than this factor are easier to read on a logarithmic axis; those
+#: beyond the second one may be.
+_DECADES, _RANGE = 1000.0, 30.0
 
 #: A value further beyond the middle half of all than so many times its width would hide the others.
 _FAR = 6.0
@@ -55,12 +56,23 @@ def fitted(values: Iterable[float], start: float, end: float, *, log: bool | Non
         return Scale(0.0, 1.0, start, end)
     low, high = there[0], there[-1]
     if log is None:
-        log = low > 0 and high / low >= _DECADES
+        log = _logarithmic(there)
     if log and high > low > 0:
         room = (high / low) ** 0.04
         return Scale(max(low / room, 5e-324), min(high * room, 1.7e308), start, end, log=True)
     room = (high / 2 - low / 2) * 0.08 or abs(high) * 0.05 or 1.0
     return Scale(max(low - room, -1.7e308), min(high + room, 1.7e308), start, end)
+
+
+def _logarithmic(there: Sequence[float]) -> bool:
+    """Whether sorted values are easier to read on a logarithmic axis: over some range at least, and where
+    their median then lies nearer to the middle.
+    """
+    low, high, median = there[0], there[-1], there[len(there) // 2]
+    if low <= 0 or high / low < _RANGE:
+        return False
+    straight = abs(median / high - 0.5)
+    return high / low >= _DECADES or abs(math.log(median / low) / math.log(high / low) - 0.5) < straight
 
 
 def without_far(values: Iterable[float]) -> list[float]:

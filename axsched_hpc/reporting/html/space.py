@@ -135,12 +135,14 @@ def _coordinates(
         kind = f"q{min(4, 5 * i // len(ranked))}" if trial.number not in found.best else "top"
         told = f"trial {trial.label}: {name_text(objective.name)} = {number(objective.value(metrics))}"
         drawing.add(marks.broken(places, kind, told))
+    width = int(step / 7.5)
+    # Long names take turns between two lines, so that neighbours have room.
+    turns = any(len(axis.name) > width for axis in axes)
+    width = max(8, width * 2) if turns else width
     for j, axis in enumerate(axes):
         x = drawing.left + j * step
         drawing.add(marks.rule(x, drawing.top, x, drawing.ground, "axis"))
-        # Names take turns between two lines, so that neighbours have room.
-        high = drawing.top - (30 if j % 2 else 12)
-        width = max(8, int(2 * step / 7.5))
+        high = drawing.top - (30 if turns and j % 2 else 12)
         drawing.add(marks.label(x, high, shortened(name_text(axis.name), width), anchor="middle", kind="name"))
         room = max(4, int((step - 8) / 6.5)) if j < len(axes) - 1 else 9
         for at, words in axis.ticks:
@@ -211,7 +213,7 @@ def _slices(
     correlations = {}
     for i, name in enumerate(names):
         left, top = 10 + (i % columns) * cell + 48, 8 + (i // columns) * high + 18
-        end, ground = left + cell - 64, top + high - 70
+        end, ground = left + cell - 64, top + high - 52
         y = fitted(near, ground, top)
         axis = axis_of(name, [trial.parameters.get(name) for trial, _ in known], left + 6, end - 6, count=3)
         for value, words in ticks(y, 3):
@@ -241,7 +243,7 @@ def _slices(
     described = f"{plural(len(names), 'small figure')} with a dot for each completed trial."
     note = (
         "What a parameter does by itself may be hidden by the others: Ax chooses good places more often. "
-        "Correlations tell of rising or falling alone. `axsched report --model` asks Ax's model."
+        "Correlations tell of rising or falling alone. axsched report --model asks Ax's model."
     )
     rows = [
         (

@@ -48,6 +48,7 @@ svg.states{height:16px;border-radius:8px;background:var(--card)}
 svg text{fill:var(--soft);font-size:13px}
 svg text.name{fill:var(--fg)}
 svg text.small{font-size:11px}
+svg text.halo{paint-order:stroke;stroke:var(--bg);stroke-width:3px;stroke-linejoin:round}
 svg text.strong{fill:var(--fg);font-weight:600}
 .grid{stroke:var(--rule);stroke-width:1}
 .axis{stroke:var(--soft);stroke-width:1}
@@ -71,6 +72,8 @@ circle.done,.dots.done{opacity:.8}
 .line.q0{stroke:var(--q0)}.line.q1{stroke:var(--q1)}.line.q2{stroke:var(--q2)}.line.q3{stroke:var(--q3)}
 .line.q4{stroke:var(--q4)}
 rect.q0{fill:var(--q0)}rect.q1{fill:var(--q1)}rect.q2{fill:var(--q2)}rect.q3{fill:var(--q3)}rect.q4{fill:var(--q4)}
+.line.stop{stroke-dasharray:6 3}
+.line.lost.faint{stroke-dasharray:2 3}
 .faint{opacity:.55}
 .band{fill:var(--done);opacity:.18}
 path.line:hover{stroke-width:3.2;opacity:1}

@@ -89,7 +89,7 @@ def best_section(found: Account) -> Html:
         return join([el("p", _front_text(found)), _front_table(found)])
     (trial,) = stands.best
     parts = [
-        el("p", el("strong", f"Trial {trial.label}"), f": {_certainty(found, trial, problem.objectives[0])}"),
+        el("p", el("strong", f"Trial {trial.label}"), f": {certainty(found, trial, problem.objectives[0])}"),
         *([el("p", stands.text)] if problem.bounds else []),
         el("div", _parameter_table(found, trial), _metric_table(trial), class_="figures"),
     ]
@@ -147,7 +147,8 @@ def _bar_of_states(counts: dict[TrialState, int]) -> Html:
     )
 
 
-def _certainty(found: Account, trial: Trial, objective: Objective) -> str:
+def certainty(found: Account, trial: Trial, objective: Objective) -> str:
+    """How sure the best value is, in words."""
     value, sem = objective.value(trial.metrics or {}), error(objective, trial)
     told = f"{name_text(objective.name)} = {number(value)}"
     if sem is None:
