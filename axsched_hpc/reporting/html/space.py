@@ -221,7 +221,7 @@ def _slices(
             if i % columns == 0:
                 drawing.add(marks.label(left - 6, y(value) + 4, shortened(words, 7), anchor="end", kind="small"))
         drawing.add(marks.rule(left, ground, end, ground, "axis"))
-        drawing.add(*_ticks_below(axis, left, end, ground))
+        drawing.add(*ticks_below(axis, left, end, ground))
         drawing.add(marks.label(left, top - 6, shortened(name_text(name), int(cell / 8)), kind="name"))
         pairs = [
             (at, objective.value(metrics), trial)
@@ -263,7 +263,8 @@ def _slices(
     return figure(f"slices-{index}", title, described, drawing, numbers, note=note, wide=True)
 
 
-def _ticks_below(axis: Axis, left: float, end: float, ground: float) -> list[Html]:
+def ticks_below(axis: Axis, left: float, end: float, ground: float) -> list[Html]:
+    """Ticks of an axis below a small figure."""
     # As many as have room, the first and the last among them.
     shown = [axis.ticks[i] for i in thinned(len(axis.ticks), 3)] if axis.numeric else axis.ticks
     room = max(2, int((end - left) / max(1, len(shown)) / 6.2))
