@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from axsched_hpc.core.events import (
@@ -77,7 +78,7 @@ class Account:
         """All of them, by number."""
         return list(self.reading.ledger.trials.values())
 
-    @property
+    @cached_property
     def best(self) -> frozenset[int]:
         """The numbers of the best trials."""
         return frozenset(trial.number for trial in self.standing.best)

@@ -31,14 +31,25 @@ def progress_figures(found: Account) -> Html:
         return _hypervolume(found, found.growth)
     if not found.steps:
         return el("p", found.standing.text)
-    return join([_over_trials(found), _over_time(found)])
+    trials = found.reading.ledger.trials
+    told = {step.trial: _told(step, trials[step.trial]) for step in found.steps[: marks.DETAILED + 1]}
+    for step in found.steps:
+        if step.trial in found.best:
+            told[step.trial] = _told(step, trials[step.trial])
+    return join([_over_trials(found, told), _over_time(found, told)])
 
 
-def _over_trials(found: Account) -> Html:
+def _told(step: Step, trial: Trial) -> str:
+    unfit = "" if step.feasible else ", violates a constraint"
+    return f"trial {step.label}: {uncertain(step.value, step.sem)}{unfit}; {parameters_text(trial)}"
+
+
+def _over_trials(found: Account, told: dict[int, str]) -> Html:
     last = max(found.reading.ledger.trials)
     scale = fitted([0, max(1, last)], 0, 0, log=False)
     return _progress(
         found,
+        told,
         "progress-trials",
         "Best value over trials",
         "number of the trial",
@@ -49,11 +60,12 @@ def _over_trials(found: Account) -> Html:
     )
 
 
-def _over_time(found: Account) -> Html:
+def _over_time(found: Account, told: dict[int, str]) -> Html:
     began = found.began
     whole = max(1.0, found.until - began)
     return _progress(
         found,
+        told,
         "progress-time",
         "Best value over wall time",
         "time since the first driver",
@@ -66,6 +78,7 @@ def _over_time(found: Account) -> Html:
 
 def _progress(
     found: Account,
+    told: dict[int, str],
     name: str,
     title: str,
     across: str,
@@ -75,7 +88,6 @@ def _progress(
     x_ticks: Callable[[Scale], Ticks] | None,
 ) -> Html:
     (objective,) = found.reading.problem.objectives
-    trials = found.reading.ledger.trials
     drawing = Drawing()
     x = axis(drawing)
     y = fitted(without_far(step.value for step in steps), drawing.ground, drawing.top)
@@ -86,18 +98,10 @@ def _progress(
     def places(chosen: Iterable[Step]) -> list[marks.Place]:
         return [(x(where(step)), y(step.value)) for step in chosen]
 
-    def told(step: Step) -> str:
-        unfit = "" if step.feasible else ", violates a constraint"
-        return (
-            f"trial {step.label}: {uncertain(step.value, step.sem)}{unfit}; "
-            f"{parameters_text(trials[step.trial])}"
-        )
-
     good = [step for step in steps if step.feasible]
     bad = [step for step in steps if not step.feasible]
     drawing.add(_error_bars(steps, places(steps), y))
-    drawing.add(marks.dots(places(bad), "off", list(map(told, bad))))
-    drawing.add(marks.dots(places(good), "done", list(map(told, good))))
+    drawing.add(_dots(places(bad), "off", bad, told), _dots(places(good), "done", good, told))
     # The line follows the order of the axis: of trials that were completed out of it, it has the best so far.
     best: float | None = None
     corners: list[marks.Place] = []
@@ -108,7 +112,7 @@ def _progress(
     drawing.add(marks.stairs(corners, drawing.end, "top"))
     top = next((step for step in steps if step.trial in found.best), None)
     if top is not None:
-        drawing.add(marks.diamond((x(where(top)), y(top.value)), f"the best: {told(top)}"))
+        drawing.add(marks.diamond((x(where(top)), y(top.value)), f"the best: {told[top.trial]}"))
     lost = [t for t in found.trials if t.state in (TrialState.FAILED, TrialState.ABANDONED)]
     fails = []
     for trial in lost:
@@ -137,6 +141,11 @@ def _progress(
     return figure(
         name, title, described, drawing, _progress_table(found, steps), legend=legend, note=note.strip()
     )
+
+
+def _dots(places: Sequence[marks.Place], kind: str, steps: Sequence[Step], told: dict[int, str]) -> Html:
+    many = len(steps) > marks.DETAILED
+    return marks.dots(places, kind, () if many else [told.get(step.trial, "") for step in steps])
 
 
 def _error_bars(steps: Sequence[Step], places: Sequence[marks.Place], y: Scale) -> Html:

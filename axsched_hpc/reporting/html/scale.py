@@ -30,7 +30,7 @@ class Scale:
 
     def __call__(self, value: float) -> float:
         """The place of a value; of one outside the axis its nearest end."""
-        value = min(max(value, self.low), self.high)
+        value = self.low if value < self.low else self.high if value > self.high else value
         if self.log:
             part = math.log(value / self.low) / math.log(self.high / self.low)
         else:
@@ -152,13 +152,13 @@ def _power(exponent: int) -> str:
 
 
 def _round_step(wanted: float) -> float:
-    """1, 2 or 5 times a power of ten, and not less than wanted."""
+    """1, 2 or 5 times a power of ten, whichever is nearest."""
     if not (wanted > 0 and math.isfinite(wanted)):
         return 1.0
     power = 10.0 ** math.floor(math.log10(wanted))
     if power == 0:
         return wanted
-    return next((power * each for each in (1, 2, 5) if power * each >= wanted * 0.999), power * 10)
+    return power * next(size for limit, size in ((1.5, 1), (3.5, 2), (7.5, 5), (99.0, 10)) if wanted < limit * power)
 
 
 def _time_text(seconds: float, step: float) -> str:
