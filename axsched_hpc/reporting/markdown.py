@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from html import escape
 
 from axsched_hpc.core.errors import plural
 from axsched_hpc.core.states import TrialState
@@ -17,7 +18,7 @@ from axsched_hpc.reporting.savings import saved_text
 from axsched_hpc.reporting.table import duration, number
 
 #: What Markdown, or the HTML that it allows, would take for markup; and what begins a cell.
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|&~])")
+_MARKUP = re.compile(r"([\\`*_{}\[\]#|~])")
 
 #: Rows of a front or of improvements.
 _ROWS = 50
@@ -110,4 +111,4 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _safe(words: str) -> str:
     """Somebody's text, so that it stays text."""
-    return _MARKUP.sub(r"\\\1", harmless(words))
+    return escape(_MARKUP.sub(r"\\\1", harmless(words)), quote=False)

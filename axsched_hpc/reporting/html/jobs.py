@@ -230,7 +230,7 @@ def _advice(faults: Sequence[Fault]) -> Html:
                 "p",
                 el("strong", _kind(fault)),
                 f" (trial {fault.trials[-1]}{' and others' if len(fault.trials) > 1 else ''}): {message}",
-                *([el("br"), el("em", line(fault.hint))] if fault.hint else []),
+                *([Html("<br>"), el("em", line(fault.hint))] if fault.hint else []),
             )
         )
     parts.append(el("p", "axsched show TRIAL has all about one of them, axsched logs TRIAL what it wrote.", class_="soft"))

@@ -32,7 +32,8 @@ class Scale:
         """The place of a value; of one outside the axis its nearest end."""
         value = self.low if value < self.low else self.high if value > self.high else value
         if self.log:
-            part = math.log(value / self.low) / math.log(self.high / self.low)
+            first = math.log(self.low)
+            part = (math.log(value) - first) / (math.log(self.high) - first)
         else:
             # Halves, for the width of the largest numbers is none.
             part = (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
@@ -76,14 +77,20 @@ def _logarithmic(there: Sequence[float]) -> bool:
 
 
 def without_far(values: Iterable[float]) -> list[float]:
-    """The values without those so far off that an axis for them would hide all others."""
+    """The values, sorted, without those so far off that an axis for them would hide all others."""
     there = sorted(values)
-    if len(there) < 8 or (there[0] > 0 and there[-1] / there[0] >= _DECADES):
+    if len(there) < 8:
         return there
-    first, third = there[len(there) // 4], there[(3 * len(there)) // 4]
-    room = _FAR * (third - first)
-    near = [value for value in there if first - room <= value <= third + room]
-    return near if room > 0 else there
+    far = _FAR
+    places = there
+    if there[0] > 0 and there[-1] / there[0] >= _DECADES:
+        # By orders of magnitude, of which fewer are far.
+        far, places = _FAR / 2, [math.log(value) for value in there]
+    first, third = places[len(there) // 4], places[(3 * len(there)) // 4]
+    room = far * (third - first)
+    if not room > 0:
+        return there
+    return [value for value, at in zip(there, places, strict=True) if first - room <= at <= third + room]
 
 
 def ticks(scale: Scale, count: int = 5) -> list[tuple[float, str]]:
@@ -92,7 +99,7 @@ def ticks(scale: Scale, count: int = 5) -> list[tuple[float, str]]:
         found = _decades(scale, count)
         if len(found) > 1:
             return found
-    step = _round_step((scale.high / 2 - scale.low / 2) * 2 / count)
+    step = _round_step((scale.high / 2 - scale.low / 2) / count * 2)
     first = math.ceil(scale.low / step)
     values = [i * step for i in range(first, math.floor(scale.high / step) + 1)]
     return [(value, tick_text(value, step)) for value in values]
