@@ -195,6 +195,10 @@ def _place(value: object, numbers: Sequence[float], tried: str) -> Html:
 
 
 def _metric_table(trial: Trial) -> Html:
+    metrics = trial.metrics or {}
+    if all(sem is None for _, sem in metrics.values()):
+        plain = [(name_text(name), number(mean)) for name, (mean, _) in metrics.items()]
+        return table("Metrics of the best trial", ("metric", "value"), plain, numbers=(1,))
     rows = [
         (
             name_text(name),
@@ -202,7 +206,7 @@ def _metric_table(trial: Trial) -> Html:
             "–" if sem is None else number(sem),
             "–" if sem is None else f"{number(mean - CONFIDENCE * sem)} to {number(mean + CONFIDENCE * sem)}",
         )
-        for name, (mean, sem) in (trial.metrics or {}).items()
+        for name, (mean, sem) in metrics.items()
     ]
     head = ("metric", "mean", "standard error", "95 % interval")
     return table("Metrics of the best trial", head, rows, numbers=(1, 2, 3))
