@@ -19,11 +19,15 @@ _FORMATS = {"html": (".html", ".htm"), "md": (".md", ".markdown"), "pdf": (".pdf
 @click.command(
     short_help="Write a report: figures and tables in one HTML file.",
     epilog=examples(
-        "axsched report", "axsched report outputs/bowl -o bowl.html --model", "axsched report -o - --format md"
+        "axsched report",
+        "axsched report outputs/bowl -o bowl.html --model",
+        "axsched report -o - --format md",
     ),
 )
 @DIRECTORY
-@click.option("-o", "--output", metavar="FILE", help="Write to FILE (- for standard output); default: DIR/report.html.")
+@click.option(
+    "-o", "--output", metavar="FILE", help="Write to FILE (- for standard output); default: DIR/report.html."
+)
 @click.option(
     "--format",
     "form",
@@ -42,7 +46,9 @@ def report(directory: str | None, output: str | None, form: str | None, model: b
     from axsched_hpc.reporting.account import account, account_json
 
     if as_json and (output is not None or form is not None or model):
-        raise click.UsageError("--json prints the numbers alone; it goes with none of --output, --format, --model.")
+        raise click.UsageError(
+            "--json prints the numbers alone; it goes with none of --output, --format, --model."
+        )
     form = form or _format_of(output)
     if model and form == "md":
         raise click.UsageError("--model adds figures, and Markdown has none here: write html or pdf.")

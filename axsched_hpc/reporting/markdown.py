@@ -28,7 +28,9 @@ def report_markdown(found: Account) -> str:
     """Summary, best, improvements, jobs, failures, and what was run."""
     ledger, used = found.reading.ledger, found.use
     counts = ", ".join(
-        f"{ledger.counts[state]} {str(state).replace('_', ' ')}" for state in TrialState if ledger.counts[state]
+        f"{ledger.counts[state]} {str(state).replace('_', ' ')}"
+        for state in TrialState
+        if ledger.counts[state]
     )
     parts = [
         f"# {_safe(found.reading.layout.root.name)}",

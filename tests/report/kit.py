@@ -111,7 +111,8 @@ def history(
         ran = 60 + 40 * chance.random()
         value = abs(float(values.get("p0", 0.5)) - 0.3) + 0.1 + 0.02 * chance.random()
         points = tuple(
-            (step, {"loss": (value + math.exp(-step / (1 + curve / 5)), None)}) for step in range(1, curve + 1)
+            (step, {"loss": (value + math.exp(-step / (1 + curve / 5)), None)})
+            for step in range(1, curve + 1)
         )
         if points:
             events.append(AttemptReported(now + ran / 2, n, attempt, points, 10))
@@ -131,7 +132,9 @@ def history(
     return [*events[:2], *sorted(events[2:], key=lambda event: event.time)]
 
 
-def _submitted(events: list[Event], n: int, attempt: int, now: float, node: str, chance: random.Random) -> float:
+def _submitted(
+    events: list[Event], n: int, attempt: int, now: float, node: str, chance: random.Random
+) -> float:
     token = f"t-{n}-{attempt}"
     events.append(BatchPlanned(now, token, ((n, attempt),)))
     events.append(BatchSubmitted(now + 0.1, token, {0: f"{1000 + n}_{attempt}"}))

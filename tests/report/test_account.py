@@ -134,7 +134,12 @@ def test_failures_are_by_kind_with_the_latest_message_and_what_was_lost() -> Non
     exits, node = told(events).faults
     assert (exits.kind, exits.attempts, exits.trials, exits.lost) == (FailureKind.EXIT_CODE, 2, (1, 2), 2)
     assert exits.message == "code 4"
-    assert (node.kind, node.lost, node.seconds, node.hint) == (FailureKind.NODE_FAILED, 0, 3, "It is excluded.")
+    assert (node.kind, node.lost, node.seconds, node.hint) == (
+        FailureKind.NODE_FAILED,
+        0,
+        3,
+        "It is excluded.",
+    )
 
 
 def test_who_cannot_be_told_from_the_best_is_said() -> None:

@@ -38,7 +38,12 @@ def chromium(place: Path, html: str, *options: str) -> tuple[str, list[str]]:
     page = place / "page.html"
     page.write_text(html, encoding="utf-8")
     argv = browser.command(
-        str(browser.find()), place / "profile", "--enable-logging=stderr", "--dump-dom", *options, page.as_uri()
+        str(browser.find()),
+        place / "profile",
+        "--enable-logging=stderr",
+        "--dump-dom",
+        *options,
+        page.as_uri(),
     )
     done = subprocess.run(argv, capture_output=True, text=True, timeout=100, check=True)
     return done.stdout, re.findall(r"CONSOLE.*", done.stderr)

@@ -25,10 +25,12 @@ from axsched_hpc.reporting.html.style import CSS
 from axsched_hpc.reporting.markdown import report_markdown
 from tests.report.kit import BEGAN, Element, Page, history, opened, problem, told
 
-EVIL = '<script>alert(1)</script>"\'&\x1b[31m\u202e`|'
+EVIL = "<script>alert(1)</script>\"'&\x1b[31m\u202e`|"
 
 
-def trial(n: int, parameters: dict[str, Any], loss: float | None, *, name: str = "loss", index: int | None = None) -> list[Event]:
+def trial(
+    n: int, parameters: dict[str, Any], loss: float | None, *, name: str = "loss", index: int | None = None
+) -> list[Event]:
     """A trial that was completed, or failed where it has no loss."""
     at = BEGAN + 10 * n
     ax = None if index is None else {"index": index}
@@ -67,12 +69,23 @@ CASES: dict[str, list[Event]] = {
     "four objectives": history(60, of=problem(4, bound=20.0)),
     "all sorts of parameters": of_values(
         [
-            ({"fixed": 7, "flag": i % 2 == 0, "word": "ab"[i % 2], **({"deep": i} if i % 3 else {}), "none": None}, i / 7)
+            (
+                {
+                    "fixed": 7,
+                    "flag": i % 2 == 0,
+                    "word": "ab"[i % 2],
+                    **({"deep": i} if i % 3 else {}),
+                    "none": None,
+                },
+                i / 7,
+            )
             for i in range(12)
         ]
     ),
     "many words": of_values([({"word": f"w{i}", "long" * 40: "x" * 400}, float(i)) for i in range(60)]),
-    "extreme numbers": of_values([({"x": x}, y) for x, y in ((1e308, -1e308), (-1e308, 1e308), (5e-324, 0.0), (0.0, 5e-324))]),
+    "extreme numbers": of_values(
+        [({"x": x}, y) for x, y in ((1e308, -1e308), (-1e308, 1e308), (5e-324, 0.0), (0.0, 5e-324))]
+    ),
     "equal values": of_values([({"x": 1.0}, 0.0)] * 9),
     "unicode": of_values([({"größe": "日本語", "🎉": 1.0 + i}, float(i)) for i in range(4)]),
     "evil": [
@@ -81,7 +94,11 @@ CASES: dict[str, list[Event]] = {
         *trial(1, {EVIL: f"{EVIL}2", "b": 2.0}, 2.0, name=EVIL),
         *trial(2, {EVIL: EVIL, "b": 3.0}, None),
     ],
-    "batch trial": [*opened(problem()), *trial(0, {"x": 1.0}, 3.0, index=0), *trial(1, {"x": 2.0}, 2.0, index=0)],
+    "batch trial": [
+        *opened(problem()),
+        *trial(0, {"x": 1.0}, 3.0, index=0),
+        *trial(1, {"x": 2.0}, 2.0, index=0),
+    ],
     "two drivers": [*history(20), *opened(problem(), BEGAN + 9e4)],
 }
 
@@ -99,7 +116,9 @@ def test_every_figure_has_a_title_a_description_and_its_numbers(case: tuple[str,
         assert figure.all("figcaption")[0].all("h3")[0].words.strip()
         drawing = next(svg for svg in figure.all("svg") if svg.attributes.get("role") == "img")
         ids = (drawing.attributes["aria-labelledby"] or "").split()
-        labels = {each.attributes.get("id"): each.words for each in drawing.all("title") + drawing.all("desc")}
+        labels = {
+            each.attributes.get("id"): each.words for each in drawing.all("title") + drawing.all("desc")
+        }
         assert [bool(labels[each].strip()) for each in ids] == [True, True]
         (numbers,) = figure.all("details")
         rows = numbers.all("table")[0].all("tr")
@@ -161,7 +180,10 @@ def test_markdown_tells_the_same_in_short() -> None:
     [
         ("nothing", "No driver has opened the experiment yet."),
         ("no trial", "There is no trial yet."),
-        ("all failed", "5 failed attempts, the most of kind exit code; 5 trials without a result in the end."),
+        (
+            "all failed",
+            "5 failed attempts, the most of kind exit code; 5 trials without a result in the end.",
+        ),
         ("infeasible", "No completed trial satisfies the constraint size <= -1; the nearest is trial"),
         ("usual", "put back into the queue"),
         ("usual", "script train.py, git commit 0123abcd, with changes that are not committed"),

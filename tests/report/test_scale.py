@@ -49,7 +49,8 @@ def test_a_tick_has_the_digits_that_its_neighbours_need() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "some"), [(40, "10 s"), (600, "5 min"), (5400, "1:00 h"), (40_000, "3 h"), (9e5, "2 d"), (1e9, "2000 d")]
+    ("seconds", "some"),
+    [(40, "10 s"), (600, "5 min"), (5400, "1:00 h"), (40_000, "3 h"), (9e5, "2 d"), (1e9, "2000 d")],
 )
 def test_spans_of_time_are_told_in_their_unit(seconds: float, some: str) -> None:
     scale = fitted([0.0, seconds], 0, 100, log=False)

@@ -109,7 +109,9 @@ def figure(
         parts.append(el("ul", *entries, class_="legend"))
     if note:
         parts.append(el("p", note, class_="note"))
-    parts.append(el("details", el("summary", "Numbers", el("span", f" of: {title}", class_="hidden")), numbers))
+    parts.append(
+        el("details", el("summary", "Numbers", el("span", f" of: {title}", class_="hidden")), numbers)
+    )
     return el("figure", *parts, id=name, class_="wide" if wide else None)
 
 

@@ -91,7 +91,14 @@ def _timeline(found: Account) -> Html:
         f"{hours(used.hours)} hours, {hours(used.wasted_hours)} of them in executions that failed or were put back."
     )
     return figure(
-        "timeline", "Jobs over time", described, drawing, _places(by_place), legend=legend, note=" ".join(notes), wide=True
+        "timeline",
+        "Jobs over time",
+        described,
+        drawing,
+        _places(by_place),
+        legend=legend,
+        note=" ".join(notes),
+        wide=True,
     )
 
 
@@ -174,7 +181,8 @@ def averaged(moments: Sequence[Moment], limit: int) -> list[Moment]:
             sums[i][1] += moment.waiting * (end - time)
             time = end
     means = [
-        Moment(first + i * width, running / width, waiting / width) for i, (running, waiting) in enumerate(sums)
+        Moment(first + i * width, running / width, waiting / width)
+        for i, (running, waiting) in enumerate(sums)
     ]
     return [*means, moments[-1]]
 
@@ -233,7 +241,13 @@ def _advice(faults: Sequence[Fault]) -> Html:
                 *([Html("<br>"), el("em", line(fault.hint))] if fault.hint else []),
             )
         )
-    parts.append(el("p", "axsched show TRIAL has all about one of them, axsched logs TRIAL what it wrote.", class_="soft"))
+    parts.append(
+        el(
+            "p",
+            "axsched show TRIAL has all about one of them, axsched logs TRIAL what it wrote.",
+            class_="soft",
+        )
+    )
     return join(parts)
 
 

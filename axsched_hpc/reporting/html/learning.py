@@ -106,11 +106,11 @@ def _table(
         for key in shown
     ]
     head = ("trial", "state", "first step", "value there", "last step", "value there")
-    caption = f"Curves of {name_text(name)}{f' ({less})' if less else ''}; axsched export --curves has all points"
+    caption = (
+        f"Curves of {name_text(name)}{f' ({less})' if less else ''}; axsched export --curves has all points"
+    )
     return table(caption, head, rows, numbers=(2, 3, 4, 5))
 
 
 def _state(trial: Trial) -> str:
     return str(trial.state).replace("_", " ")
-
-

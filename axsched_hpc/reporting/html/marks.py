@@ -38,9 +38,7 @@ def crosses(places: Sequence[Place], kind: str, titles: Sequence[str] = (), *, s
     if not places:
         return Html()
     whole, half = at(2 * size), at(size)
-    each = [
-        f"M{at(x)} {at(y)}m-{half}-{half}l{whole} {whole}m0-{whole}l-{whole} {whole}" for x, y in places
-    ]
+    each = [f"M{at(x)} {at(y)}m-{half}-{half}l{whole} {whole}m0-{whole}l-{whole} {whole}" for x, y in places]
     if len(places) > DETAILED or not titles:
         return Html(f'<path class="line {kind}" d="{"".join(each)}"/>')
     return Html(
@@ -108,9 +106,7 @@ def strokes(stretches: Iterable[tuple[float, float, float]], height: float, kind
 
 def rule(x: float, y: float, end_x: float, end_y: float, kind: str = "grid") -> Html:
     """A straight line."""
-    return Html(
-        f'<line class="{kind}" x1="{at(x)}" y1="{at(y)}" x2="{at(end_x)}" y2="{at(end_y)}"/>'
-    )
+    return Html(f'<line class="{kind}" x1="{at(x)}" y1="{at(y)}" x2="{at(end_x)}" y2="{at(end_y)}"/>')
 
 
 def label(x: float, y: float, words: str, *, anchor: str = "start", kind: str = "") -> Html:

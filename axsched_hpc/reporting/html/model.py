@@ -141,9 +141,7 @@ def _prediction(metric: str, folds: Sequence[Fold], index: int) -> Html:
     )
 
 
-def _slices(
-    metric: str, slices: dict[str, list[SlicePoint]], centre: int | None, index: int
-) -> Html:
+def _slices(metric: str, slices: dict[str, list[SlicePoint]], centre: int | None, index: int) -> Html:
     names = [name for name, points in slices.items() if len(points) > 1][:_MOST]
     columns = min(4, max(2, len(names)))
     lines = -(-len(names) // columns)
@@ -160,7 +158,9 @@ def _slices(
         for value, words in ticks(y, 3):
             drawing.add(marks.rule(left, y(value), end, y(value)))
             if i % columns == 0:
-                drawing.add(marks.label(left - 6, y(value) + 4, shortened(words, 7), anchor="end", kind="small"))
+                drawing.add(
+                    marks.label(left - 6, y(value) + 4, shortened(words, 7), anchor="end", kind="small")
+                )
         drawing.add(marks.rule(left, ground, end, ground, "axis"), *ticks_below(axis, left, end, ground))
         drawing.add(marks.label(left, top - 6, shortened(name_text(name), int(cell / 8)), kind="name"))
         points = [

@@ -67,7 +67,9 @@ def report_html(found: Account, by_model: Sequence[Html] | None = None) -> str:
         el("title", f"{name}: report of axsched"),
         Html(f"<style>{CSS}</style>"),
     ]
-    page = f'<!doctype html>\n<html lang="en"><head>{join(head)}</head>\n<body>\n{join(body)}\n</body></html>\n'
+    page = (
+        f'<!doctype html>\n<html lang="en"><head>{join(head)}</head>\n<body>\n{join(body)}\n</body></html>\n'
+    )
     return page
 
 
@@ -102,5 +104,3 @@ def _figures(content: Html) -> Html:
 
 def _digest(style: str) -> str:
     return base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-
-

@@ -40,7 +40,9 @@ def run_rows(found: Account) -> list[tuple[str, str]]:
     rows += [("objective", _objective(each.what, each.repository)) for each in found.objectives]
     problem = found.reading.problem
     for objective in problem.objectives:
-        rows.append(("objective of Ax", f"{'minimize' if objective.minimize else 'maximize'} {objective.name}"))
+        rows.append(
+            ("objective of Ax", f"{'minimize' if objective.minimize else 'maximize'} {objective.name}")
+        )
     rows += [("constraint", str(bound)) for bound in problem.bounds]
     return [(name, line(value)) for name, value in rows]
 
@@ -99,7 +101,16 @@ def trial_section(found: Account) -> Html:
     limit = max(100, min(1000, _CELLS // (len(names) + len(metrics) + 6)))
     best = [i for i, trial in enumerate(trials) if trial.number in found.best]
     shown, less = some(trials, limit, best[:limit])
-    head = ("trial", "state", *map(name_text, metrics), *map(name_text, names), "attempts", "waited", "ran", "reason")
+    head = (
+        "trial",
+        "state",
+        *map(name_text, metrics),
+        *map(name_text, names),
+        "attempts",
+        "waited",
+        "ran",
+        "reason",
+    )
     rows = [
         (
             trial.label,
@@ -112,10 +123,20 @@ def trial_section(found: Account) -> Html:
         )
         for trial in shown
     ]
-    caption = f"{plural(len(trials), 'trial')}" + (f" ({less}: evenly chosen, the best among them)" if less else "")
+    caption = f"{plural(len(trials), 'trial')}" + (
+        f" ({less}: evenly chosen, the best among them)" if less else ""
+    )
     numbers = range(2, len(head) - 1)
-    note = el("p", "For other programs: ", el("code", "axsched export"), " writes CSV, JSON or Parquet.", class_="note")
-    told = el("details", el("summary", f"Show the table of {caption}"), table(caption, head, rows, numbers=numbers))
+    note = el(
+        "p",
+        "For other programs: ",
+        el("code", "axsched export"),
+        " writes CSV, JSON or Parquet.",
+        class_="note",
+    )
+    told = el(
+        "details", el("summary", f"Show the table of {caption}"), table(caption, head, rows, numbers=numbers)
+    )
     return join([told, note])
 
 

@@ -208,11 +208,17 @@ def _front(found: Account, index: int, one: Objective, other: Objective) -> Html
         return x(one.value(metrics)), y(other.value(metrics))
 
     def told(trial: Trial) -> str:
-        values = ", ".join(f"{name_text(o.name)} = {number(o.value(trial.metrics or {}))}" for o in problem.objectives)
+        values = ", ".join(
+            f"{name_text(o.name)} = {number(o.value(trial.metrics or {}))}" for o in problem.objectives
+        )
         return f"trial {trial.label}: {values}; {parameters_text(trial)}"
 
     front = [trial for trial, _ in known if trial.number in found.best]
-    rest = [(trial, satisfies(m, problem.bounds, reference)) for trial, m in known if trial.number not in found.best]
+    rest = [
+        (trial, satisfies(m, problem.bounds, reference))
+        for trial, m in known
+        if trial.number not in found.best
+    ]
     for kind, wanted in (("off", False), ("done", True)):
         chosen = [trial for trial, feasible in rest if feasible is wanted]
         drawing.add(marks.dots(list(map(place, chosen)), kind, list(map(told, chosen))))
@@ -224,7 +230,9 @@ def _front(found: Account, index: int, one: Objective, other: Objective) -> Html
     if found.growth is not None:
         rx, ry = found.growth.reference[one.name], found.growth.reference[other.name]
         if x.holds(rx) and y.holds(ry):
-            drawing.add(marks.crosses([(x(rx), y(ry))], "wait", ["reference point of the hypervolume"], size=5))
+            drawing.add(
+                marks.crosses([(x(rx), y(ry))], "wait", ["reference point of the hypervolume"], size=5)
+            )
     legend: list[LegendEntry] = [("best", "", "on the front"), ("dot", "done", "dominated")]
     if any(not feasible for _, feasible in rest):
         legend.append(("dot", "off", "violates a constraint or threshold"))
@@ -289,7 +297,8 @@ def _hypervolume(found: Account, grown: Growth) -> Html:
     keep = [i for i, (a, b) in enumerate(itertools.pairwise(series), 1) if b.hypervolume > a.hypervolume]
     shown, less = some(list(enumerate(series, 1)), 300, keep)
     rows = [
-        (str(i), str(each.trial), duration(each.time - found.began), number(each.hypervolume)) for i, each in shown
+        (str(i), str(each.trial), duration(each.time - found.began), number(each.hypervolume))
+        for i, each in shown
     ]
     numbers = table(
         f"Hypervolume after each completed trial{f' ({less})' if less else ''}",

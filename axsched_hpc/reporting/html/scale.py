@@ -165,7 +165,9 @@ def _round_step(wanted: float) -> float:
     power = 10.0 ** math.floor(math.log10(wanted))
     if power == 0:
         return wanted
-    return power * next(size for limit, size in ((1.5, 1), (3.5, 2), (7.5, 5), (99.0, 10)) if wanted < limit * power)
+    return power * next(
+        size for limit, size in ((1.5, 1), (3.5, 2), (7.5, 5), (99.0, 10)) if wanted < limit * power
+    )
 
 
 def _time_text(seconds: float, step: float) -> str:

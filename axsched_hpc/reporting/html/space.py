@@ -69,7 +69,9 @@ def _numeric(name: str, there: list[float], absent: bool, start: float, end: flo
     def placed(value: Any) -> float | None:
         return (start if absent else None) if value is None else scale(float(value))
 
-    return Axis(name, placed, shown, True, f"{number(low)} to {number(high)}{', logarithmic' if scale.log else ''}")
+    return Axis(
+        name, placed, shown, True, f"{number(low)} to {number(high)}{', logarithmic' if scale.log else ''}"
+    )
 
 
 def parameter_figures(found: Account) -> Html:
@@ -120,7 +122,9 @@ def _coordinates(
     values = [objective.value(m) for _, m in known]
     y = fitted(without_far(values), drawing.ground, drawing.top)
     axes.append(
-        Axis(objective.name, lambda value: y(value), [(y(v), t) for v, t in ticks(y, 4)], True, "the objective")
+        Axis(
+            objective.name, lambda value: y(value), [(y(v), t) for v, t in ticks(y, 4)], True, "the objective"
+        )
     )
     step = (drawing.end - drawing.left) / max(1, len(axes) - 1)
     best = [i for i, (trial, _) in enumerate(ranked) if trial.number in found.best]
@@ -143,7 +147,9 @@ def _coordinates(
         x = drawing.left + j * step
         drawing.add(marks.rule(x, drawing.top, x, drawing.ground, "axis"))
         high = drawing.top - (30 if turns and j % 2 else 12)
-        drawing.add(marks.label(x, high, shortened(name_text(axis.name), width), anchor="middle", kind="name"))
+        drawing.add(
+            marks.label(x, high, shortened(name_text(axis.name), width), anchor="middle", kind="name")
+        )
         room = max(4, int((step - 8) / 6.5)) if j < len(axes) - 1 else 9
         for at, words in axis.ticks:
             drawing.add(marks.rule(x, at, x + 4, at, "axis"))
@@ -158,7 +164,10 @@ def _coordinates(
     )
     legend: list[LegendEntry] = [
         ("line", "top", "best" if len(found.best) == 1 else "on the front"),
-        *(("line", f"q{i}", words) for i, words in enumerate(("best fifth", "second", "third", "fourth", "worst"))),
+        *(
+            ("line", f"q{i}", words)
+            for i, words in enumerate(("best fifth", "second", "third", "fourth", "worst"))
+        ),
     ]
     return figure(
         f"parallel-{index}",
@@ -188,9 +197,16 @@ def _ranges(
             where = ", ".join(list(dict.fromkeys(map(value_text, values)))[:6])
         best = next((trial for trial, _ in ranked if trial.number in found.best), None)
         rows.append(
-            (name_text(name), axis.told, where, "–" if best is None else value_text(best.parameters.get(name)))
+            (
+                name_text(name),
+                axis.told,
+                where,
+                "–" if best is None else value_text(best.parameters.get(name)),
+            )
         )
-    caption = f"Parameters over {plural(len(ranked), 'completed trial')}; the table of all trials has each value"
+    caption = (
+        f"Parameters over {plural(len(ranked), 'completed trial')}; the table of all trials has each value"
+    )
     return table(caption, ("parameter", "tried", "best tenth", "best trial"), rows)
 
 
@@ -219,7 +235,9 @@ def _slices(
         for value, words in ticks(y, 3):
             drawing.add(marks.rule(left, y(value), end, y(value)))
             if i % columns == 0:
-                drawing.add(marks.label(left - 6, y(value) + 4, shortened(words, 7), anchor="end", kind="small"))
+                drawing.add(
+                    marks.label(left - 6, y(value) + 4, shortened(words, 7), anchor="end", kind="small")
+                )
         drawing.add(marks.rule(left, ground, end, ground, "axis"))
         drawing.add(*ticks_below(axis, left, end, ground))
         drawing.add(marks.label(left, top - 6, shortened(name_text(name), int(cell / 8)), kind="name"))
@@ -283,7 +301,8 @@ def _means(known: Sequence[tuple[Trial, Metrics]], name: str, objective: Objecti
     if len(groups) > 6:
         return "–"
     return "; ".join(
-        f"{word}: {number(sum(v / len(values) for v in values))} ({len(values)})" for word, values in groups.items()
+        f"{word}: {number(sum(v / len(values) for v in values))} ({len(values)})"
+        for word, values in groups.items()
     )
 
 

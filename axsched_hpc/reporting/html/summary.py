@@ -58,7 +58,11 @@ def headline(found: Account) -> Html:
         share = "" if used.share is None else f"on average {used.share * used.peak:.1f} ran at a time"
         cards.append(("Most jobs at a time", f"{used.peak:,}", share))
         nodes = "" if abs(used.node_hours - used.hours) < 1e-9 else f"{hours(used.node_hours)} node-hours"
-        wasted = f"{hours(used.wasted_hours)} of it lost to failures" if used.wasted_hours else "none lost to failures"
+        wasted = (
+            f"{hours(used.wasted_hours)} of it lost to failures"
+            if used.wasted_hours
+            else "none lost to failures"
+        )
         cards.append(("Job hours", hours(used.hours), "; ".join(filter(None, (nodes, wasted)))))
     if used.median_wait is not None:
         cards.append(("Wait in the queue", duration(used.median_wait), "median of the attempts"))
@@ -76,7 +80,11 @@ def state_text(found: Account) -> str:
     ledger = found.reading.ledger
     if not found.sessions:
         return "No driver has opened the experiment yet."
-    how = "ended in good order" if ledger.closed else "ended before its script was done; start it again to go on"
+    how = (
+        "ended in good order"
+        if ledger.closed
+        else "ended before its script was done; start it again to go on"
+    )
     return f"No driver is at work; the last one {how}. What is last known is of {moment_text(found.until)}."
 
 
@@ -184,7 +192,12 @@ def _choices(found: Account, name: str) -> str:
 
 def _place(value: object, numbers: Sequence[float], tried: str) -> Html:
     """Where a value lies in what was tried, as a little picture."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not numbers or numbers[0] == numbers[-1]:
+    if (
+        not isinstance(value, (int, float))
+        or isinstance(value, bool)
+        or not numbers
+        or numbers[0] == numbers[-1]
+    ):
         return Html()
     scale = fitted(numbers, 3, 77)
     label = text(f"{number(value)} of {tried}")
@@ -214,7 +227,9 @@ def _metric_table(trial: Trial) -> Html:
 
 def _front_text(found: Account) -> str:
     problem, grown = found.reading.problem, found.growth
-    goals = ", ".join(f"{name_text(o.name)} ({'less' if o.minimize else 'more'} is better)" for o in problem.objectives)
+    goals = ", ".join(
+        f"{name_text(o.name)} ({'less' if o.minimize else 'more'} is better)" for o in problem.objectives
+    )
     told = f"Pareto front of {plural(len(found.standing.best), 'trial')} by {goals}."
     if problem.bounds:
         told += f" {found.standing.text}"
