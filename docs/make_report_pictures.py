@@ -16,17 +16,14 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-# What is written in a report must not depend on where it is made.
-os.environ["TZ"] = "UTC"
-time.tzset()
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from axsched_hpc.reporting import browser
 from axsched_hpc.reporting.account import account
 from axsched_hpc.reporting.html.page import report_html
 from axsched_hpc.reporting.reading import read_history
+
+ROOT = Path(__file__).resolve().parents[1]
 
 #: Picture -> width, height, and options of Chromium.
 PICTURES = {
@@ -49,6 +46,9 @@ def main() -> None:
     )
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
+    # What is written in a report must not depend on where it is made.
+    os.environ["TZ"] = "UTC"
+    time.tzset()
     program = browser.find()
     if program is None:
         sys.exit(f"There is no Chromium here; looked for {', '.join(browser.NAMES)}.")

@@ -108,8 +108,8 @@ def _ask(bridge: AxBridge, centre: tuple[int, Mapping[str, Any]] | None) -> Sigh
     adapter = strategy.fit(experiment)
     if not isinstance(adapter, TorchAdapter):
         return Sight(
-            reason=f"Ax has no model yet: its strategy is at {strategy.current_node_name}, and comes to a model "
-            "after some more trials."
+            reason=f"Ax has no model yet: its strategy is at {strategy.current_node_name}, and comes to a "
+            "model after some more trials."
         )
     wanted = [name for name in _metrics(experiment) if name in adapter.outcomes]
     return Sight(

@@ -95,7 +95,8 @@ def _format_of(output: str | None) -> str:
         if ending in endings:
             return form
     raise ConfigError(
-        f"The format of {output} is not known. Let its name end with .html, .md or .pdf, or name it: --format html."
+        f"The format of {output} is not known. Let its name end with .html, .md or .pdf, or name the format: "
+        "--format html."
     )
 
 

@@ -67,8 +67,8 @@ def pdf(html: str) -> bytes:
             return target.read_bytes()
         except OSError:
             raise ConfigError(
-                f"{program} made no PDF; the last it said: {said or 'nothing'}. Write HTML, and print it from "
-                "a browser."
+                f"{program} made no PDF; the last it said: {said or 'nothing'}. Write HTML, and print it "
+                "from a browser."
             ) from None
 
 

@@ -99,11 +99,11 @@ def lanes(found: Iterable[Span]) -> dict[str, list[list[Span]]]:
 
 @dataclass(frozen=True)
 class Moment:
-    """From a time on so many attempts run, and so many wait."""
+    """From a time on so many attempts run, and so many wait; of a stretch of time, on the average."""
 
     time: float
-    running: int
-    waiting: int
+    running: float
+    waiting: float
 
 
 def occupancy(found: Iterable[Span]) -> list[Moment]:
@@ -154,7 +154,7 @@ def use(found: Sequence[Span], moments: Sequence[Moment]) -> Use:
     once = {(s.trial, s.attempt, s.start): s for s in ran}.values()
     hours = sum(span.seconds for span in once) / 3600
     wasted = sum(s.seconds for s in once if s.fate in (Fate.FAILED, Fate.REQUEUED)) / 3600
-    peak = max((moment.running for moment in moments), default=0)
+    peak = round(max((moment.running for moment in moments), default=0))
     whole = max((s.end for s in ran), default=0.0) - min((s.start for s in ran), default=0.0)
     share = hours * 3600 / (peak * whole) if peak and whole > 0 else None
     waits = sorted(span.seconds for span in found if span.fate is Fate.WAITED)

@@ -2,8 +2,10 @@
 
 import logging
 import sys
+
 from ax import ChoiceParameterConfig, Client, RangeParameterConfig
 from ax.early_stopping.strategies import PercentileEarlyStoppingStrategy
+
 from axsched_hpc import AxScheduler, SlurmRunner
 
 logging.basicConfig(format="%(asctime)s %(message)s")
@@ -12,11 +14,15 @@ EPOCHS = 30
 
 
 def train(parameters):
-    import math, time, warnings
+    import math
+    import time
+    import warnings
+
     from sklearn.datasets import load_digits
     from sklearn.metrics import log_loss
     from sklearn.model_selection import train_test_split
     from sklearn.neural_network import MLPClassifier
+
     from axsched_hpc import report
 
     warnings.simplefilter("ignore")
@@ -75,4 +81,4 @@ scheduler = AxScheduler(
     },
 )
 scheduler.set_objective_function(train)
-print(scheduler.run_optimization(max_trials=int(sys.argv[1])))
+scheduler.run_optimization(max_trials=int(sys.argv[1]))

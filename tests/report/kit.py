@@ -1,4 +1,4 @@
-"""Experiments for reports, as events: with failures, retries, curves, constraints, whatever a journal can hold."""
+"""Experiments for reports, as events: with failures, retries, curves, constraints, all that there is."""
 
 from __future__ import annotations
 

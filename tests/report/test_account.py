@@ -1,4 +1,4 @@
-"""What a report tells is what the journal says: spans of jobs, jobs at a time, failures, how sure the best is."""
+"""What a report tells is what the journal says: spans of jobs, failures, how sure the best is."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_what_goes_on_ends_now_and_what_was_given_up_ends_then() -> None:
         AttemptStarted(BEGAN + 2, 1, 1, "n1"),
         TrialAbandoned(BEGAN + 10, 1, "timeout"),
     ]
-    assert {short(span) for span in told(events, alive=True).spans if not span.end == span.start} >= {
+    assert {short(span) for span in told(events, alive=True).spans if span.end != span.start} >= {
         ("n1", 2, 70, Fate.RUNNING),
         ("n1", 2, 10, Fate.FAILED),
         (QUEUE, 1, 70, Fate.WAITING),

@@ -1,4 +1,4 @@
-"""A report in a real Chromium: on a phone, in the dark, on paper, and with a script in it that must not run."""
+"""A report in a real Chromium: on a phone, in the dark, on paper, with a script in it that must not run."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ all.dataset.found = found.join("|");
 parent.postMessage(all.dataset.found, "*");
 })</script>"""
 PHONE = """<!doctype html><script>addEventListener("message",
-e => document.documentElement.dataset.found = e.data)</script><iframe src="phone.html" width="360" height="800"
-style="border:0"></iframe>"""
+e => document.documentElement.dataset.found = e.data)</script>
+<iframe src="phone.html" width="360" height="800" style="border:0"></iframe>"""
 
 
 def chromium(place: Path, html: str, *options: str) -> tuple[str, list[str]]:

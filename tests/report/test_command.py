@@ -35,9 +35,9 @@ def test_it_writes_one_private_file_into_the_directory(directory: Path) -> None:
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert Page(target.read_text(encoding="utf-8")).root.all("h1")[0].words.endswith("/outputs")
     # Looking again replaces it, and leaves nothing else.
-    before = set(os.listdir(directory))
+    before = set(directory.iterdir())
     axsched("report", directory)
-    assert set(os.listdir(directory)) == before
+    assert set(directory.iterdir()) == before
 
 
 def test_it_loads_neither_ax_nor_numpy(directory: Path, tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_markdown_tells_the_same_in_short() -> None:
         ("two objectives", "Measured up to the reference point"),
         ("four objectives", "Pareto front of"),
         ("thirty parameters", "Parallel coordinates (3 of 3)"),
-        ("all sorts of parameters", "The same in all trials: fixed = 7, none = –."),
+        ("all sorts of parameters", "The same in all trials: fixed = 7, none = -."),
         ("all sorts of parameters", "not set"),
         ("batch trial", "Trial 1 (arm 1_0)"),
         ("two drivers", "2 drivers"),

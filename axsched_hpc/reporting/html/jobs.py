@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from axsched_hpc.core.errors import plural
 from axsched_hpc.reporting.account import Account
@@ -88,7 +89,8 @@ def _timeline(found: Account) -> Html:
     used = found.use
     described = (
         f"{plural(len({(s.trial, s.attempt) for s in found.spans}), 'job')} on {plural(nodes, 'node')}: "
-        f"{hours(used.hours)} hours, {hours(used.wasted_hours)} of them in executions that failed or were put back."
+        f"{hours(used.hours)} hours, {hours(used.wasted_hours)} of them in executions that failed or were "
+        "put back."
     )
     return figure(
         "timeline",
@@ -153,7 +155,7 @@ def _slots(found: Account) -> Html:
     share = "" if used.share is None else f" On average {used.share:.0%} of those were in use."
     described = f"At most {used.peak} jobs ran at a time.{share}"
     rows = [
-        (duration(m.time - first), str(round(m.running, 1)), str(round(m.waiting, 1)))
+        (duration(m.time - first), f"{m.running:.3g}", f"{m.waiting:.3g}")
         for m in (moments[i] for i in thinned(len(moments), 40))
     ]
     numbers = table("Jobs at a time", ("after", "running", "waiting"), rows, numbers=(0, 1, 2))
@@ -170,7 +172,7 @@ def averaged(moments: Sequence[Moment], limit: int) -> list[Moment]:
     first, last = moments[0].time, moments[-1].time
     width = (last - first) / limit
     sums = [[0.0, 0.0] for _ in range(limit)]
-    for moment, following in zip(moments, moments[1:], strict=False):
+    for moment, following in pairwise(moments):
         time = moment.time
         while time < following.time:
             i = min(limit - 1, int((time - first) / width))
@@ -225,7 +227,10 @@ def _failures(faults: Sequence[Fault]) -> Html:
     numbers = table("Failures by kind", head, rows, numbers=(2, 3, 4))
     total = sum(fault.attempts for fault in faults)
     lost = sum(fault.lost for fault in faults)
-    described = f"{plural(total, 'failed attempt')}, the most of kind {_kind(faults[0])}; {plural(lost, 'trial')} without a result in the end."
+    described = (
+        f"{plural(total, 'failed attempt')}, the most of kind {_kind(faults[0])}; "
+        f"{plural(lost, 'trial')} without a result in the end."
+    )
     return figure("failures", "Failed attempts by kind", described, drawing, numbers, note=described)
 
 

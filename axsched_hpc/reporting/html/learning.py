@@ -73,7 +73,8 @@ def _curves(found: Account, name: str, index: int) -> Html:
         notes.append(f"{len(shown)} of {len(order)} curves are drawn.")
     if single:
         notes.append(f"{plural(single, 'trial')} reported one value only.")
-    described = f"{plural(len(curves), 'curve')}, {sum(trials[k].state is TrialState.EARLY_STOPPED for k in curves)} of them stopped early."
+    stopped = sum(trials[key].state is TrialState.EARLY_STOPPED for key in curves)
+    described = f"{plural(len(curves), 'curve')}, {stopped} of them stopped early."
     return figure(
         f"curves-{index}",
         f"Learning curves of {name_text(name)}",

@@ -27,7 +27,8 @@ def dots(places: Sequence[Place], kind: str, titles: Sequence[str] = (), *, radi
         return Html(f'<path class="dots {kind}" stroke-width="{2 * radius:g}" d="{path}"/>')
     return Html(
         "".join(
-            f'<circle class="{kind}" cx="{at(x)}" cy="{at(y)}" r="{radius:g}"><title>{text(title)}</title></circle>'
+            f'<circle class="{kind}" cx="{at(x)}" cy="{at(y)}" r="{radius:g}">'
+            f"<title>{text(title)}</title></circle>"
             for (x, y), title in zip(places, titles, strict=True)
         )
     )

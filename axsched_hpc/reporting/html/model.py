@@ -129,7 +129,7 @@ def _prediction(metric: str, folds: Sequence[Fold], index: int) -> Html:
     return figure(
         f"prediction-{index}",
         f"How well the model predicts {name_text(metric)}",
-        f"Each of {plural(len(folds), 'trial')} as a model predicts it that has not seen it (cross-validation).",
+        f"Each of {plural(len(folds), 'trial')} as a model that has not seen it predicts it.",
         drawing,
         table(
             "Cross-validation",

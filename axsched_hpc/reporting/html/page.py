@@ -67,10 +67,9 @@ def report_html(found: Account, by_model: Sequence[Html] | None = None) -> str:
         el("title", f"{name}: report of axsched"),
         Html(f"<style>{CSS}</style>"),
     ]
-    page = (
+    return (
         f'<!doctype html>\n<html lang="en"><head>{join(head)}</head>\n<body>\n{join(body)}\n</body></html>\n'
     )
-    return page
 
 
 def _sections(found: Account, by_model: Sequence[Html] | None) -> list[Section]:

@@ -115,7 +115,7 @@ def trial_section(found: Account) -> Html:
         (
             trial.label,
             str(trial.state).replace("_", " ") + (" (best)" if trial.number in found.best else ""),
-            *(uncertain(*trial.metrics[n]) if trial.metrics and n in trial.metrics else "–" for n in metrics),
+            *(uncertain(*trial.metrics[n]) if trial.metrics and n in trial.metrics else "-" for n in metrics),
             *(value_text(trial.parameters.get(name)) for name in names),
             str(len(trial.attempts)),
             *_times(trial),
@@ -143,6 +143,6 @@ def trial_section(found: Account) -> Html:
 def _times(trial: Trial) -> tuple[str, str]:
     attempt = trial.attempt
     if attempt is None or attempt.started is None:
-        return "–", "–"
-    waited = "–" if attempt.submitted is None else duration(attempt.started - attempt.submitted)
-    return waited, "–" if attempt.ended is None else duration(attempt.ended - attempt.started)
+        return "-", "-"
+    waited = "-" if attempt.submitted is None else duration(attempt.started - attempt.submitted)
+    return waited, "-" if attempt.ended is None else duration(attempt.ended - attempt.started)

@@ -166,7 +166,7 @@ def _progress_table(found: Account, steps: Sequence[Step]) -> Html:
             duration(step.time - found.began),
             uncertain(step.value, step.sem),
             "yes" if step.feasible else "no",
-            "–" if step.best is None else number(step.best),
+            "-" if step.best is None else number(step.best),
         )
         for step in shown
     ]
@@ -287,7 +287,7 @@ def _hypervolume(found: Account, grown: Growth) -> Html:
     reference = ", ".join(f"{name_text(name)} = {number(value)}" for name, value in grown.reference.items())
     note = f"Measured up to the reference point {reference}"
     note += (
-        f"; without a threshold ({', '.join(map(name_text, grown.inferred))}) it lies a tenth beyond the front."
+        f"; without thresholds ({', '.join(map(name_text, grown.inferred))}) it lies a tenth beyond it."
         if grown.inferred
         else ", the objective thresholds."
     )

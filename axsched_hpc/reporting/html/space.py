@@ -14,7 +14,7 @@ from axsched_hpc.reporting.account import Account
 from axsched_hpc.reporting.html import marks
 from axsched_hpc.reporting.html.elements import Html, el, join, table
 from axsched_hpc.reporting.html.figure import Drawing, LegendEntry, figure
-from axsched_hpc.reporting.html.scale import Scale, fitted, spread, thinned, tick_text, ticks, without_far
+from axsched_hpc.reporting.html.scale import fitted, spread, thinned, ticks, without_far
 from axsched_hpc.reporting.html.words import name_text, parameter_names, value_text
 from axsched_hpc.reporting.plain import shortened
 from axsched_hpc.reporting.progress import rank_correlation
@@ -201,7 +201,7 @@ def _ranges(
                 name_text(name),
                 axis.told,
                 where,
-                "–" if best is None else value_text(best.parameters.get(name)),
+                "-" if best is None else value_text(best.parameters.get(name)),
             )
         )
     caption = (
@@ -252,9 +252,9 @@ def _slices(
         if axis.numeric:
             correlations[name] = rank_correlation(
                 [
-                    (float(value), objective.value(metrics))
+                    (float(given), objective.value(metrics))
                     for trial, metrics in known
-                    if (value := trial.parameters.get(name)) is not None
+                    if (given := trial.parameters.get(name)) is not None
                 ]
             )
     title = f"{name_text(objective.name)} against each parameter, as observed"
@@ -266,14 +266,14 @@ def _slices(
     rows = [
         (
             name_text(name),
-            "–" if (rho := correlations.get(name)) is None else f"{rho:+.2f}",
+            "-" if (rho := correlations.get(name)) is None else f"{rho:+.2f}",
             _means(known, name, objective),
         )
         for name in names
     ]
-    rows.sort(key=lambda row: -abs(float(row[1])) if row[1] != "–" else 0.0)
+    rows.sort(key=lambda row: -abs(float(row[1])) if row[1] != "-" else 0.0)
     numbers = table(
-        f"Rank correlation with {name_text(objective.name)} (Spearman; -1 to 1), and means where there are few values",
+        f"Rank correlation with {name_text(objective.name)} (Spearman, -1 to 1), and means by few values",
         ("parameter", "correlation", "mean by value (trials)"),
         rows,
         numbers=(1,),
@@ -299,7 +299,7 @@ def _means(known: Sequence[tuple[Trial, Metrics]], name: str, objective: Objecti
     for trial, metrics in known:
         groups.setdefault(_word(trial.parameters.get(name)), []).append(objective.value(metrics))
     if len(groups) > 6:
-        return "–"
+        return "-"
     return "; ".join(
         f"{word}: {number(sum(v / len(values) for v in values))} ({len(values)})"
         for word, values in groups.items()

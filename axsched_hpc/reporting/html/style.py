@@ -32,7 +32,8 @@ white-space:nowrap}
 nav ul,.legend{list-style:none;margin:10px 0;padding:0;display:flex;flex-wrap:wrap;gap:4px 18px}
 .legend{margin:4px 0;font-size:.88rem;gap:2px 16px}
 .legend svg{vertical-align:-2px;margin-right:2px}
-.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(165px,1fr));gap:10px;margin:16px 0;padding:0}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(165px,1fr));gap:10px;
+margin:16px 0;padding:0}
 .cards>div{background:var(--card);border-radius:8px;padding:10px 14px;min-width:0}
 .cards dt{color:var(--soft);font-size:.85rem}
 .cards dd{margin:0;font-size:1.3rem;font-weight:600;line-height:1.25;overflow-wrap:anywhere}
@@ -43,7 +44,8 @@ align-items:start}
 figure{margin:0;min-width:0}
 figure.wide{grid-column:1/-1}
 svg{display:block;width:100%;height:auto}
-.legend svg,svg.inline{display:inline-block;width:18px;height:14px}
+svg.place{display:inline-block;width:80px;height:12px}
+.legend svg{display:inline-block;width:18px;height:14px}
 svg.states{height:16px;border-radius:8px;background:var(--card)}
 svg text{fill:var(--soft);font-size:13px}
 svg text.name{fill:var(--fg)}
@@ -71,6 +73,7 @@ circle.done,.dots.done{opacity:.8}
 .best{fill:var(--best);stroke:var(--bg);stroke-width:1.5}
 .line.q0{stroke:var(--q0)}.line.q1{stroke:var(--q1)}.line.q2{stroke:var(--q2)}.line.q3{stroke:var(--q3)}
 .line.q4{stroke:var(--q4)}
+
 rect.q0{fill:var(--q0)}rect.q1{fill:var(--q1)}rect.q2{fill:var(--q2)}rect.q3{fill:var(--q3)}rect.q4{fill:var(--q4)}
 .line.stop{stroke-dasharray:6 3}
 .line.lost.faint{stroke-dasharray:2 3}
@@ -94,12 +97,14 @@ footer{margin-top:48px;border-top:1px solid var(--rule);padding-top:8px;color:va
 @media (max-width:640px){body{padding:0 14px 32px;font-size:15px}.wide .scroll>svg{min-width:640px}
 svg text{font-size:15px}.cards{grid-template-columns:repeat(auto-fill,minmax(138px,1fr))}h1{font-size:1.4rem}
 th,td{max-width:16rem}}
-@media print{:root{color-scheme:light;--bg:#fff;--fg:#000;--soft:#444;--rule:#ccc;--card:#f4f4f4;--done:#0072b2;
---lost:#c44f00;--stop:#9c4580;--run:#00805d;--wait:#8b95a0;--back:#a87900;--best:#d55e00;--q0:#08306b;
+@media print{:root{color-scheme:light;--bg:#fff;--fg:#000;--soft:#444;--rule:#ccc;--card:#f4f4f4;
+--done:#0072b2;--lost:#c44f00;--stop:#9c4580;--run:#00805d;--wait:#8b95a0;--back:#a87900;--best:#d55e00;--q0:#08306b;
 --q1:#1c6cb1;--q2:#5a9fd0;--q3:#9dbfdd;--q4:#c6d0da;--link:#000}
 body{max-width:none;padding:0;font-size:10.5pt}nav,details:not([open]),.skip{display:none}
-figure,.cards>div,tr{break-inside:avoid}h2,h3{break-after:avoid}.figures{grid-template-columns:1fr 1fr}
-.scroll,details .scroll{overflow:visible;max-height:none}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
+figure,.cards>div,tr{break-inside:avoid}h2,h3{break-after:avoid}
+.figures{grid-template-columns:1fr 1fr}
+.scroll,details .scroll{overflow:visible;max-height:none}
+*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """.strip()
 
 #: What failed and what was put back is hatched, each in its own direction; once for all figures.

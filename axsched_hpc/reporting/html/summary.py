@@ -175,11 +175,8 @@ def certainty(found: Account, trial: Trial, objective: Objective) -> str:
 def _parameter_table(found: Account, trial: Trial) -> Html:
     rows = []
     for name, value in trial.parameters.items():
-        numbers = sorted(
-            v
-            for each in found.trials
-            if type(v := each.parameters.get(name)) in (int, float) and v is not True and v is not False
-        )
+        values = (each.parameters.get(name) for each in found.trials)
+        numbers = sorted(float(v) for v in values if isinstance(v, (int, float)) and not isinstance(v, bool))
         tried = f"{number(numbers[0])} to {number(numbers[-1])}" if numbers else _choices(found, name)
         rows.append((name_text(name), value_text(value), _place(value, numbers, tried), tried))
     return table("Parameters of the best trial", ("parameter", "value", "place", "tried"), rows, numbers=(1,))
@@ -203,7 +200,8 @@ def _place(value: object, numbers: Sequence[float], tried: str) -> Html:
     label = text(f"{number(value)} of {tried}")
     return Html(
         f'<svg class="place" role="img" aria-label="{label}" width="80" height="12" viewBox="0 0 80 12">'
-        f'{marks.rule(3, 6, 77, 6, "axis")}<circle class="done" cx="{marks.at(scale(value))}" cy="6" r="4"/></svg>'
+        f"{marks.rule(3, 6, 77, 6, 'axis')}"
+        f'<circle class="done" cx="{marks.at(scale(value))}" cy="6" r="4"/></svg>'
     )
 
 
@@ -216,8 +214,8 @@ def _metric_table(trial: Trial) -> Html:
         (
             name_text(name),
             number(mean),
-            "–" if sem is None else number(sem),
-            "–" if sem is None else f"{number(mean - CONFIDENCE * sem)} to {number(mean + CONFIDENCE * sem)}",
+            "-" if sem is None else number(sem),
+            "-" if sem is None else f"{number(mean - CONFIDENCE * sem)} to {number(mean + CONFIDENCE * sem)}",
         )
         for name, (mean, sem) in metrics.items()
     ]

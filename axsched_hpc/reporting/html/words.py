@@ -20,7 +20,7 @@ LONG = 60
 def value_text(value: Any) -> str:
     """A parameter's value."""
     if value is None:
-        return "–"
+        return "-"
     if isinstance(value, float):
         return number(value)
     return shortened(line(as_text(value)), LONG)
