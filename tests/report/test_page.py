@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,10 +21,14 @@ from axsched_hpc.core.events import (
     TrialAdded,
 )
 from axsched_hpc.core.states import FailureKind, Verdict
+from axsched_hpc.reporting.account import account
 from axsched_hpc.reporting.html.page import report_html
 from axsched_hpc.reporting.html.style import CSS
 from axsched_hpc.reporting.markdown import report_markdown
+from axsched_hpc.reporting.reading import read_history
 from tests.report.kit import BEGAN, Element, Page, history, opened, problem, told
+
+ROOT = Path(__file__).resolve().parents[2]
 
 EVIL = "<script>alert(1)</script>\"'&\x1b[31m\u202e`|"
 
@@ -61,12 +66,12 @@ CASES: dict[str, list[Event]] = {
     "one trial": of_values([({"x": 1.0}, 2.0)]),
     "all failed": of_values([({"x": float(i)}, None) for i in range(5)]),
     "waiting": [*opened(problem()), TrialAdded(BEGAN, 0, "0_0", {"x": 1.0}, "ax")],
-    "usual": history(120, curve=12),
+    "usual": history(60, curve=8),
     "infeasible": history(30, of=problem(bound=-1.0)),
     "one parameter": history(30, parameters=1),
-    "thirty parameters": history(60, parameters=30),
-    "two objectives": history(80, of=problem(2)),
-    "four objectives": history(60, of=problem(4, bound=20.0)),
+    "thirty parameters": history(30, parameters=30),
+    "two objectives": history(40, of=problem(2)),
+    "four objectives": history(30, of=problem(4, bound=20.0)),
     "all sorts of parameters": of_values(
         [
             (
@@ -202,11 +207,18 @@ def test_it_says_in_words_what_there_is(name: str, words: str) -> None:
     assert words in page.root.words
 
 
+def test_the_recording_for_the_pictures_is_read() -> None:
+    reading, events = read_history(ROOT / "docs/data/training")
+    words = Page(report_html(account(reading, events, now=2e9, alive=False))).root.words
+    assert "Early stopping: 10 trials stopped" in words
+    assert "put back into the queue" in words
+
+
 def test_very_many_trials_are_thinned_out_and_that_is_said() -> None:
-    html = report_html(told(history(1500, parameters=6, curve=4)))
+    html = report_html(told(history(1200)))
     assert len(html) < 2_500_000
     words = Page(html).root.words
-    assert re.search(r"\d+ of 1500 rows", words)
+    assert re.search(r"\d+ of 1200 rows", words)
     assert re.search(r"40\d of 1\d+ trials are drawn", words)
     assert "details under the pointer are for up to 1,000" in words
 

@@ -136,7 +136,8 @@ def _coordinates(
             None if (at := axis.place(value)) is None else (drawing.left + j * step, at)
             for j, (axis, value) in enumerate(zip(axes, row, strict=True))
         ]
-        kind = f"q{min(4, 5 * i // len(ranked))}" if trial.number not in found.best else "top"
+        many = " faint" if len(chosen) > 80 else ""
+        kind = f"q{min(4, 5 * i // len(ranked))}{many}" if trial.number not in found.best else "top"
         told = f"trial {trial.label}: {name_text(objective.name)} = {number(objective.value(metrics))}"
         drawing.add(marks.broken(places, kind, told))
     width = int(step / 7.5)

@@ -39,7 +39,7 @@ margin:16px 0;padding:0}
 .cards dd{margin:0;font-size:1.3rem;font-weight:600;line-height:1.25;overflow-wrap:anywhere}
 .cards dd+dd{font-size:.85rem;font-weight:400;color:var(--soft);line-height:1.35;margin-top:2px}
 .states{display:flex;height:14px;border-radius:7px;overflow:hidden;width:100%}
-.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:26px 30px;
+.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,420px),1fr));gap:26px 30px;
 align-items:start}
 figure{margin:0;min-width:0}
 figure.wide{grid-column:1/-1}
