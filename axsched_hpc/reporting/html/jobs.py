@@ -79,7 +79,7 @@ def _timeline(found: Account) -> Html:
     legend: list[LegendEntry] = [("bar", kind, words[kind]) for kind in words if kind in fates]
     notes = ["Each line of a node is a slot: jobs that ran side by side have lines of their own."]
     if left_out:
-        notes.append(f"{plural(left_out, 'line')} more are left out.")
+        notes.append(f"Left out: {plural(left_out, 'more line')}.")
     if many:
         notes.append(f"Details under the pointer are for up to {marks.DETAILED:,} jobs.")
     by_place: dict[str, list[Span]] = {}

@@ -117,7 +117,8 @@ def _progress(
     fails = []
     for trial in lost:
         at = float(trial.number) if x_ticks is None else (trial.ended or trial.added) - found.began
-        fails.append((x(at), drawing.ground - 6))
+        # On the side of the worst values, away from the line of the best.
+        fails.append((x(at), drawing.top + 2 if objective.minimize else drawing.ground - 6))
     drawing.add(marks.crosses(fails, "lost", [f"trial {t.label}: {t.state}" for t in lost]))
     legend: list[LegendEntry] = [("line", "top", "best so far"), ("dot", "done", "completed")]
     if bad:

@@ -63,8 +63,9 @@ circle.stop,rect.stop{fill:var(--stop)} .line.stop,.dots.stop,.stroke.stop{strok
 circle.run,rect.run{fill:var(--run)} .line.run,.dots.run,.stroke.run{stroke:var(--run)}
 rect.wait{fill:var(--wait)} .line.wait,.stroke.wait{stroke:var(--wait)}
 rect.lost{fill:url(#lost);stroke:var(--lost);stroke-width:1} .line.lost,.dots.lost{stroke:var(--lost)}
-.stroke.lost{stroke:var(--lost)}
-rect.back{fill:url(#back);stroke:var(--back);stroke-width:1} .line.back,.stroke.back{stroke:var(--back)}
+.stroke.lost{stroke:url(#lost)}
+rect.back{fill:url(#back);stroke:var(--back);stroke-width:1} .line.back{stroke:var(--back)}
+.stroke.back{stroke:url(#back)}
 pattern .lost{stroke:var(--lost);stroke-width:3} pattern .back{stroke:var(--back);stroke-width:3}
 pattern rect{fill:var(--bg);stroke:none}
 circle.done,.dots.done{opacity:.8}
