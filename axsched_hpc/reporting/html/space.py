@@ -20,7 +20,7 @@ from axsched_hpc.reporting.plain import shortened
 from axsched_hpc.reporting.progress import rank_correlation
 from axsched_hpc.reporting.table import number
 
-#: Lines of parallel coordinates, and axes side by side; values on an axis of words; dots of one small figure.
+#: Lines of parallel coordinates (of all such figures together), and axes side by side; values on an axis of words; dots of one small figure.
 _LINES, _AXES, _WORDS, _DOTS = 400, 12, 12, 1000
 
 #: Where a value is not there, as of a parameter that depends on another one.
@@ -128,7 +128,7 @@ def _coordinates(
     )
     step = (drawing.end - drawing.left) / max(1, len(axes) - 1)
     best = [i for i, (trial, _) in enumerate(ranked) if trial.number in found.best]
-    chosen = thinned(len(ranked), _LINES, best[:50])
+    chosen = thinned(len(ranked), max(100, _LINES // of), best[:50])
     for i in reversed(chosen):
         trial, metrics = ranked[i]
         row = [trial.parameters.get(name) for name in names] + [objective.value(metrics)]

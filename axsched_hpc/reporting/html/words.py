@@ -44,7 +44,7 @@ def moment_text(seconds: float) -> str:
         return f"{seconds:g} s"
 
 
-def parameters_text(trial: Trial, limit: int = 12) -> str:
+def parameters_text(trial: Trial, limit: int = 8) -> str:
     """Some parameters in a line, for what is shown under the pointer."""
     shown = list(trial.parameters.items())[:limit]
     more = ", …" if len(trial.parameters) > limit else ""
