@@ -20,7 +20,8 @@ from axsched_hpc.reporting.plain import shortened
 from axsched_hpc.reporting.progress import rank_correlation
 from axsched_hpc.reporting.table import number
 
-#: Lines of parallel coordinates (of all such figures together), and axes side by side; values on an axis of words; dots of one small figure.
+#: Lines of parallel coordinates (of all such figures together), and axes side by side; values on an axis of
+#: words; dots of one small figure.
 _LINES, _AXES, _WORDS, _DOTS = 400, 12, 12, 1000
 
 #: Where a value is not there, as of a parameter that depends on another one.
