@@ -25,6 +25,7 @@ from axsched_hpc.commands.logs import logs
 from axsched_hpc.commands.looking import show, trials
 from axsched_hpc.commands.output import confirm, show_json, width
 from axsched_hpc.commands.output import show as _show
+from axsched_hpc.commands.report import report
 from axsched_hpc.commands.requests import (
     add,
     cancel,
@@ -154,6 +155,7 @@ cli.add_command(doctor)
 cli.add_command(export)
 cli.add_command(init)
 cli.add_command(logs)
+cli.add_command(report)
 cli.add_command(run)
 cli.add_command(show)
 cli.add_command(submit)

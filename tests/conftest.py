@@ -1,4 +1,4 @@
-"""Fixtures for all tests, and what tests of containers and of NFS need."""
+"""Fixtures for all tests, and what tests of containers, of NFS and in a browser need."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
+from axsched_hpc.reporting import browser
 from tests.nfs.guest import obstacle
 
 # Before anything imports torch: models this small are fitted faster by one thread than by several that fight
@@ -31,10 +32,17 @@ def _no_engines() -> str | None:
     return f"tests of containers need {', '.join(absent)}; on Debian: charliecloud podman busybox-static."
 
 
+def _no_browser() -> str | None:
+    if browser.find() is not None:
+        return None
+    return f"tests in a browser need one of {', '.join(browser.NAMES)}; on Debian: chromium."
+
+
 # Marker: the variable that requires what its tests need, and what says why it is not there, if so.
 _NEEDS: dict[str, tuple[str, Callable[[], str | None]]] = {
     "container": ("AXSCHED_REQUIRE_CONTAINERS", _no_engines),
     "nfs": ("AXSCHED_REQUIRE_NFS", obstacle),
+    "browser": ("AXSCHED_REQUIRE_BROWSER", _no_browser),
 }
 
 #: Marker: the variable under which none of its tests may be skipped, for whatever reason.
@@ -50,6 +58,8 @@ _TOGETHER = (
     "tests/lease/test_drivers.py",
     "tests/lease/test_superseded.py",
     "tests/outages/",
+    "tests/report/test_browser.py",
+    "tests/report/test_page.py",
     "tests/packaging/test_distributions.py",
     "tests/containers/test_engines.py",
     "tests/runners/test_killed.py::TestOnSlurm",

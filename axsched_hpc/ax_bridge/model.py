@@ -69,7 +69,7 @@ def best_by_model(experiment: Experiment, strategy: GenerationStrategy, seed: in
     """Fit the model, within a seed, and ask Ax. What Ax will suggest next is not changed by it."""
     if not experiment.trial_indices_by_status[TrialStatus.COMPLETED]:
         return BestByModel(reason="No trial is completed yet.")
-    copy = _unfitted(strategy, experiment)
+    copy = unfitted(strategy, experiment)
     try:
         with with_rng_seed(seed):
             adapter = copy.fit(experiment)
@@ -124,7 +124,7 @@ def _why_no_front(experiment: Experiment) -> str:
     return "By Ax's model no trial satisfies all constraints and thresholds."
 
 
-def _unfitted(strategy: GenerationStrategy, experiment: Experiment) -> GenerationStrategy:
+def unfitted(strategy: GenerationStrategy, experiment: Experiment) -> GenerationStrategy:
     """The strategy as it stands, without its models: fitting one leaves the other alone."""
     memo: dict[int, Any] = {id(each): each for each in (experiment, strategy._generator_runs)}
     memo |= {

@@ -119,7 +119,17 @@ def write(path: str | Path, table: Table, form: str | None = None) -> None:
     ConfigError
         There is no such format, what it needs is not installed, or the file cannot be written.
     """
-    data = RENDERERS[format_of(path, form)](table)
+    put(path, RENDERERS[format_of(path, form)](table))
+
+
+def put(path: str | Path, data: bytes) -> None:
+    """Let a file of a user's choice appear as a whole.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be written.
+    """
     target = Path(path).expanduser().resolve()
     if target.exists() and not target.is_file():
         raise ConfigError(f"{target} is no file that could be replaced. Name another.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.changes import Change
 from axsched_hpc.core.errors import ConfigError
+from axsched_hpc.core.events import Event
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.machine import Trial
 from axsched_hpc.io import atomic, requests
@@ -140,6 +141,11 @@ def read_experiment(directory: str | Path | None = None) -> Reading:
     JournalError
         Its journal is damaged.
     """
+    return read_history(directory)[0]
+
+
+def read_history(directory: str | Path | None = None) -> tuple[Reading, list[Event]]:
+    """The same, and all that has happened, oldest first."""
     layout = experiment_at(directory)
     try:
         segments = journal.read(layout.journal)
@@ -151,4 +157,4 @@ def read_experiment(directory: str | Path | None = None) -> Reading:
     ledger = journal.replay(segments)
     problem = Problem.from_json(ledger.driver.problem if ledger.driver else {})
     asked = tuple(each for each in asked if each[0] not in ledger.changes.answers)
-    return Reading(layout, ledger, problem, held, asked)
+    return Reading(layout, ledger, problem, held, asked), list(journal.events(segments))

@@ -1,0 +1,1 @@
+"""The report as one HTML file: hand-written SVG, no script, nothing from outside."""
