@@ -42,7 +42,7 @@ _WORDS = (
 _SHOWN = 5
 
 
-@click.command(short_help="Run an experiment that stands in a file.")
+@click.command()
 @click.argument("file", metavar="[FILE]", default="axsched.yaml", type=click.Path())
 @click.option("--dry-run", is_flag=True, help="Show the first trials and their job, and run nothing.")
 @click.option("--schema", is_flag=True, help="Print the file's JSON Schema, for editors.")

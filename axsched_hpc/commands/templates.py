@@ -12,7 +12,7 @@ from axsched_hpc.slurm import profile as profiles
 from axsched_hpc.slurm import templates as stored
 
 
-@click.group(short_help="Templates of batch scripts and profiles.")
+@click.group()
 def templates() -> None:
     """Look at the templates that come with the package, and make files of your own from them."""
 
