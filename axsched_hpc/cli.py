@@ -15,7 +15,7 @@ import click
 from axsched_hpc._version import __version__
 from axsched_hpc.core.errors import AxSchedError
 
-#: Each command: where it is, as module:attribute in axsched_hpc.commands, and what `axsched --help` says of it.
+#: Each command: its place in axsched_hpc.commands, as module:attribute, and what `axsched --help` says of it.
 COMMANDS = {
     "best": ("looking:best", "Show the best trial, or the Pareto front."),
     "doctor": ("doctor:doctor", "Check a site: Slurm, the directory, a job's round trip."),
@@ -33,7 +33,7 @@ COMMANDS = {
 
 
 class _Later(click.Command):
-    """A command whose module is imported when it is used: a look at an experiment loads nothing of the others."""
+    """A command whose module is imported when it is used: a look at an experiment loads no others."""
 
     def __init__(self, name: str, where: str, words: str) -> None:
         super().__init__(name, short_help=words)

@@ -1,4 +1,4 @@
-"""``axsched repair`` and ``axsched unlock``: what a person decides when an experiment cannot go on by itself."""
+"""``axsched repair`` and ``axsched unlock``: what a person decides where an experiment is stuck."""
 
 from __future__ import annotations
 
