@@ -46,12 +46,14 @@ def experiment(directory: Path, trials: int) -> None:
     """A journal of so many completed trials."""
     layout = Layout.at(directory)
     atomic.make_directory(layout.journal)
+    # What Ax's model for Bayesian optimisation leaves behind with each point.
+    suggested = json.loads(Path(__file__).with_name("generator_run.json").read_text())
     objective = {"weights": {"loss": 1.0}, "minimize": True}
     events: list[Event] = [DriverOpened(1.0, FORMAT, "host", 1, "0" * 64, {"objectives": [objective]})]
     for n in range(trials):
         token = f"token-{n}"
         events += [
-            TrialAdded(2.0, n, f"{n}_0", {"x": 0.5, "y": float(n)}, "ax", {"generator_run": "x" * 500}),
+            TrialAdded(2.0, n, f"{n}_0", {"x": 0.5, "y": float(n)}, "ax", suggested),
             BatchPlanned(3.0, token, ((n, 1),)),
             BatchSubmitted(4.0, token, {0: f"{n}_0"}),
             AttemptStarted(5.0, n, 1, "node"),

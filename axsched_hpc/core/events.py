@@ -8,21 +8,20 @@ settings gives the same past.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
+from axsched_hpc.core.record import Record
 from axsched_hpc.core.states import FailureKind, Verdict
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(Record):
     """Base of all events. ``time`` is in seconds since the epoch, on the driver's clock."""
 
     kind: ClassVar[str]
     time: float
 
 
-@dataclass(frozen=True)
 class TrialEvent(Event):
     """An event of one trial."""
 
@@ -32,7 +31,6 @@ class TrialEvent(Event):
 # ---------------------------------------------------------------- the experiment and its drivers
 
 
-@dataclass(frozen=True)
 class LeaseTaken(Event):
     """A process took the experiment over. First record of every segment, from format 2 on.
 
@@ -54,7 +52,6 @@ class LeaseTaken(Event):
     base: bool = False
 
 
-@dataclass(frozen=True)
 class DriverOpened(Event):
     """A driver has read what was there. Second record of its segment; the first one in format 1.
 
@@ -76,7 +73,6 @@ class DriverOpened(Event):
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
 class DriverClosed(Event):
     """The driver gave the experiment back. ``finished``: in good order, with no call interrupted."""
 
@@ -84,7 +80,6 @@ class DriverClosed(Event):
     finished: bool = True
 
 
-@dataclass(frozen=True)
 class CallStarted(Event):
     """A public call began. ``ordinal`` counts them within one run of the user's script, over restarts.
 
@@ -100,7 +95,6 @@ class CallStarted(Event):
     synchronous: bool = True
 
 
-@dataclass(frozen=True)
 class CallEnded(Event):
     """A public call returned; ``reason`` says why it stopped."""
 
@@ -109,7 +103,6 @@ class CallEnded(Event):
     reason: str
 
 
-@dataclass(frozen=True)
 class ObjectiveSet(Event):
     """What the attempts planned from here on run: a directory below ``objective/``.
 
@@ -124,7 +117,6 @@ class ObjectiveSet(Event):
     repository: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True)
 class BaselineSet(Event):
     """The arm to which relative constraints refer: Ax's status quo."""
 
@@ -133,7 +125,6 @@ class BaselineSet(Event):
     parameters: dict[str, Any]
 
 
-@dataclass(frozen=True)
 class PointsEnqueued(Event):
     """Points that are to be run before Ax is asked for any.
 
@@ -152,7 +143,6 @@ class PointsEnqueued(Event):
 # ---------------------------------------------------------------- a trial's life
 
 
-@dataclass(frozen=True)
 class TrialAdded(TrialEvent):
     """A trial entered the experiment.
 
@@ -170,8 +160,7 @@ class TrialAdded(TrialEvent):
     place: int | None = None
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Record):
     """What a batch's jobs ask for beyond what their runner is set to.
 
     ``memory_mb`` (MiB) and ``time_s`` (seconds) take the place of the runner's; null leaves those as they
@@ -183,7 +172,6 @@ class Request:
     exclude: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
 class BatchPlanned(Event):
     """The intent to submit attempts, written before the scheduler is asked. ``attempts`` are (trial,
     attempt), by array index.
@@ -195,7 +183,6 @@ class BatchPlanned(Event):
     request: Request = field(default_factory=Request)
 
 
-@dataclass(frozen=True)
 class BatchSubmitted(Event):
     """The scheduler took a batch. ``jobs`` maps array indices to job ids (an index without a job was not
     submitted).
@@ -206,7 +193,6 @@ class BatchSubmitted(Event):
     jobs: dict[int, str]
 
 
-@dataclass(frozen=True)
 class AttemptWithdrawn(TrialEvent):
     """A planned attempt never became a job, and its claim is closed, so that it never will. It counts as no
     failure.
@@ -217,7 +203,6 @@ class AttemptWithdrawn(TrialEvent):
     reason: str
 
 
-@dataclass(frozen=True)
 class AttemptWaits(TrialEvent):
     """The job waits for a reason that does not pass by itself, in the scheduler's words; empty: no longer."""
 
@@ -226,7 +211,6 @@ class AttemptWaits(TrialEvent):
     reason: str
 
 
-@dataclass(frozen=True)
 class AttemptStarted(TrialEvent):
     """The job runs."""
 
@@ -235,7 +219,6 @@ class AttemptStarted(TrialEvent):
     node: str | None = None
 
 
-@dataclass(frozen=True)
 class AttemptRequeued(TrialEvent):
     """The scheduler put the job back into its queue by itself."""
 
@@ -244,7 +227,6 @@ class AttemptRequeued(TrialEvent):
     reason: str = ""
 
 
-@dataclass(frozen=True)
 class AttemptReported(TrialEvent):
     """The objective reported intermediate values: points of the trial's curve, as (step, metrics).
 
@@ -258,7 +240,6 @@ class AttemptReported(TrialEvent):
     read: int
 
 
-@dataclass(frozen=True)
 class StopDecided(TrialEvent):
     """The trial is unpromising by its curve, and its attempt is to be ended; ``reason`` is Ax's."""
 
@@ -267,7 +248,6 @@ class StopDecided(TrialEvent):
     reason: str
 
 
-@dataclass(frozen=True)
 class TrialStopped(TrialEvent):
     """The attempt that was to be ended has ended without metrics; the trial keeps its curve."""
 
@@ -278,7 +258,6 @@ class TrialStopped(TrialEvent):
     ended: float | None = None
 
 
-@dataclass(frozen=True)
 class AttemptSucceeded(TrialEvent):
     """The objective reported valid metrics: name -> (mean, sem or null). ``started`` and ``ended`` are on the
     node's clock.
@@ -292,8 +271,7 @@ class AttemptSucceeded(TrialEvent):
     node: str | None = None
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(Record):
     """Why an attempt failed, as far as it is known.
 
     ``asked_mb`` and ``used_mb`` are the memory that the job asked for and the most that it used, in MiB;
@@ -322,7 +300,6 @@ class Failure:
         return f"{self.message}{stop} {self.hint}".rstrip()
 
 
-@dataclass(frozen=True)
 class AttemptFailed(TrialEvent):
     """An attempt ended without valid metrics, and what becomes of its trial."""
 
@@ -334,7 +311,6 @@ class AttemptFailed(TrialEvent):
     ended: float | None = None
 
 
-@dataclass(frozen=True)
 class TrialAbandoned(TrialEvent):
     """The driver gave the trial up by itself, for example at the end of a call's time."""
 

@@ -32,11 +32,11 @@ from axsched_hpc.core.events import (
 )
 from axsched_hpc.core.machine import Action, IllegalTransition, Planned, Submit, Submitted, Trial, step
 from axsched_hpc.core.metrics import Metrics
+from axsched_hpc.core.record import Record
 from axsched_hpc.core.states import TrialState
 
 
-@dataclass(frozen=True)
-class _External:
+class _External(Record):
     """What the ledger needs of the outcome of a trial that the user completed by himself."""
 
     state: TrialState | None = None
@@ -119,7 +119,8 @@ class Ledger:
         """
         handler = _HANDLERS.get(type(event), Ledger._step)
         actions = handler(self, event)
-        self.last_time = max(self.last_time, event.time)
+        if event.time > self.last_time:
+            self.last_time = event.time
         return actions
 
     def replay(self, events: Iterable[Event]) -> None:
@@ -161,19 +162,20 @@ class Ledger:
         return trial
 
     def _put(self, before: Trial | None, after: Trial) -> None:
-        self.trials[after.number] = after
+        number, state = after.number, after.state
+        self.trials[number] = after
         if before is not None:
-            if before.state is after.state:
+            if before.state is state:
                 return
             self.counts[before.state] -= 1
-        self.counts[after.state] += 1
-        self.active.pop(after.number, None)
-        self.waiting.pop(after.number, None)
-        if after.state.active:
-            self.active[after.number] = None
-        elif after.state is TrialState.WAITING:
-            self.waiting[after.number] = None
-        elif after.state in (TrialState.FAILED, TrialState.ABANDONED):
+            self.active.pop(number, None)
+            self.waiting.pop(number, None)
+        self.counts[state] += 1
+        if state.active:
+            self.active[number] = None
+        elif state is TrialState.WAITING:
+            self.waiting[number] = None
+        elif state in (TrialState.FAILED, TrialState.ABANDONED):
             self.failed_arms[arm_key(after.parameters)] += 1
 
     # ------------------------------------------------------------ events of the experiment

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.errors import ConfigError
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.machine import Trial
+from axsched_hpc.core.record import Record
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import journal
 from axsched_hpc.store.holder import Holder, holder
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(Record):
     """What the journal said when it was read."""
 
     layout: Layout
@@ -121,7 +120,7 @@ def read_experiment(directory: str | Path | None = None) -> Reading:
     """
     layout = experiment_at(directory)
     try:
-        segments = journal.read(layout.journal)
+        segments = journal.read(layout.journal, ax=False)
         held = holder(layout, segments=segments)
     except OSError as error:
         raise ConfigError(f"{layout.journal} cannot be read ({error.strerror or error}).") from error

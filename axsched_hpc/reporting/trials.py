@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from axsched_hpc.core.errors import ConfigError, did_you_mean
 from axsched_hpc.core.machine import Attempt, Trial
+from axsched_hpc.core.record import Record
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.reporting.plain import broken, line, parts, shortened
 from axsched_hpc.reporting.reading import Reading
@@ -25,8 +25,7 @@ _DIRECTORIES = re.compile(r"(?<!\S)/(?:[^\s/]+/)+")
 _WORD = 12
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(Record):
     """What is shown, and sorted by.
 
     Attributes
