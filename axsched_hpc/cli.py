@@ -20,6 +20,7 @@ COMMANDS = {
     "best": ("looking:best", "Show the best trial, or the Pareto front."),
     "doctor": ("doctor:doctor", "Check a site: Slurm, the directory, a job's round trip."),
     "export": ("export:export", "Write the trials as CSV, JSON or Parquet."),
+    "help": ("help:show_help", "Show the help of a command."),
     "logs": ("logs:logs", "Print what a trial has written, or follow it."),
     "repair": ("mending:repair", "Mend a journal that cannot be read."),
     "run": ("run:run", "Run an experiment that stands in a file."),
@@ -30,6 +31,10 @@ COMMANDS = {
     "trials": ("looking:trials", "List the trials: parameters, metrics, reasons."),
     "unlock": ("mending:unlock", "End the right to drive of a driver that is gone."),
 }
+
+
+#: What `run` needs and no look does: it may be missing where only looks are wanted.
+_NEEDED = {"ax", "botorch", "cloudpickle", "filelock", "jinja2", "rich", "submitit", "sympy", "torch", "yaml"}
 
 
 class _Later(click.Command):
@@ -80,4 +85,13 @@ def main() -> None:
         from axsched_hpc.commands.output import show
 
         show(f"axsched: {error}", err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if error.name not in _NEEDED:
+            raise
+        click.echo(
+            f"axsched: This command needs {error.name}, which is not installed in {sys.prefix}. "
+            "Install axsched-hpc with all that it needs: pip install axsched-hpc",
+            err=True,
+        )
         sys.exit(1)

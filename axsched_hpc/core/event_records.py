@@ -99,7 +99,7 @@ def decode(record: dict[str, Any]) -> Event:
         The kind is unknown, or a field is missing, superfluous, of the wrong type or out of range.
     """
     kind = record.get("kind")
-    cls = _EVENTS.get(kind) if isinstance(kind, str) else None
+    cls: Any = _EVENTS.get(kind) if isinstance(kind, str) else None
     if cls is None:
         raise ValueError(f"unknown kind of record {kind!r:.80}")
     del record["kind"]
@@ -113,7 +113,7 @@ def decode(record: dict[str, Any]) -> Event:
 
 
 @cache
-def _readers(cls: type[Event]) -> dict[str, typed.Reader]:
+def _readers(cls: Any) -> dict[str, typed.Reader]:
     """A reader for each field, which holds numbers to their ranges."""
     return {
         name: typed.within(reader, *_RANGES[name]) if name in _RANGES else reader

@@ -5,7 +5,7 @@ error, and so is a number that is not finite or does not fit into 64 bits.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields
 from enum import StrEnum
 from functools import cache
 from math import isfinite
@@ -47,7 +47,7 @@ def reader(kind: Any) -> Reader:
         return _PLAIN[kind]
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return lambda value: _word(kind, value)
-    if is_dataclass(kind):
+    if hasattr(kind, "__dataclass_fields__"):
         return lambda value: record(kind, readers(kind), _object(value))
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType) and len(inner) == 2 and NoneType in inner:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from json.scanner import make_scanner
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ _MORE = "more"
 _AX, _PLACE = b', "ax": ', b', "place": '
 _INDEX, _EXTERNAL = b'"index": ', b'"origin": "external"'
 
-_JSON = json.JSONDecoder()
+_SCAN = make_scanner(json.JSONDecoder())
 
 
 class NewerFormatError(ValueError):
@@ -234,7 +235,7 @@ def parse_line(data: bytes, *, ax: bool = True) -> Line:
 def _object(body: bytes) -> dict[str, Any]:
     text = body.decode()
     try:
-        record, end = _JSON.scan_once(text, 0)
+        record, end = _SCAN(text, 0)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except StopIteration:
