@@ -237,7 +237,9 @@ class Ledger:
         if event.trial in self.trials:
             raise IllegalTransition(f"trial {event.trial} is added a second time")
         index = (event.ax or {}).get("index")
-        trial = Trial(event.trial, event.arm, event.parameters, event.origin, event.time, index=index)
+        trial = Trial(event.trial, event.arm, event.parameters, event.origin, event.time)
+        if index is not None:
+            trial = trial.changed(index=index)
         if event.origin == "external":
             try:
                 outcome = typed.read(_External, {name: (event.ax or {}).get(name) for name in _EXTERNAL})

@@ -20,37 +20,38 @@ class Record:
         __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     _names: ClassVar[tuple[str, ...]] = ()
+    #: What the fields have by themselves; those from the place `_free` on have a value there.
     _defaults: ClassVar[dict[str, Any]] = {}
     _factories: ClassVar[dict[str, Callable[[], Any]]] = {}
+    _free: ClassVar[int] = 0
 
     def __init_subclass__(cls) -> None:
         found = fields(dataclass(init=False, repr=False, eq=False)(cls))
         cls._names = tuple(each.name for each in found)
-        cls._defaults = {each.name: each.default for each in found if each.default is not MISSING}
+        cls._defaults = {each.name: each.default for each in found}
         cls._factories = {
             each.name: each.default_factory for each in found if each.default_factory is not MISSING
         }
+        bare = [place for place, each in enumerate(found, 1) if each.default is MISSING]
+        cls._free = max(bare, default=0)
 
     def __init__(self, *args: Any, **given: Any) -> None:
-        if given or len(args) != len(self._names):
-            members = self._members(args, given)
-        else:
-            members = dict(zip(self._names, args, strict=True))
+        members = self._defaults.copy()
+        members.update(zip(self._names, args))  # noqa: B905 - counted below
+        if given or not self._free <= len(args) <= len(self._names):
+            self._complete(members, args, given)
         object.__setattr__(self, "__dict__", members)
 
     @classmethod
-    def _members(cls, args: tuple[Any, ...], given: dict[str, Any]) -> dict[str, Any]:
-        members = {**cls._defaults, **dict(zip(cls._names, args, strict=False)), **given}
+    def _complete(cls, members: dict[str, Any], args: tuple[Any, ...], given: dict[str, Any]) -> None:
+        twice = given.keys() & cls._names[: len(args)]
+        members.update(given)
         for name, made in cls._factories.items():
-            if name not in members:
+            if members[name] is MISSING:
                 members[name] = made()
-        if (
-            len(args) > len(cls._names)
-            or given.keys() & cls._names[: len(args)]
-            or members.keys() != set(cls._names)
-        ):
+        lacking = any(value is MISSING for value in members.values())
+        if twice or lacking or max(len(args), len(members)) > len(cls._names):
             raise TypeError(f"{cls.__name__} takes {', '.join(cls._names)}")
-        return members
 
     @classmethod
     def of(cls, members: dict[str, Any]) -> Self:
@@ -61,7 +62,9 @@ class Record:
 
     def changed(self, **changes: Any) -> Self:
         """The same with other members, as :func:`dataclasses.replace` has it, at a tenth of its time."""
-        return self.of({**self.__dict__, **changes})
+        made = object.__new__(type(self))
+        object.__setattr__(made, "__dict__", {**self.__dict__, **changes})
+        return made
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise FrozenInstanceError(f"cannot assign to field {name!r}")
