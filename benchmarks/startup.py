@@ -2,7 +2,7 @@
 
 Each round starts every program once, one after the other, so that what else the machine does falls on all of
 them alike. The claim: `import axsched_hpc`, and each command that looks at an experiment of 20 trials, take
-under 3 times that; at 1,000 trials, whose whole journal is read, under LIMIT times.
+under 3 times that; at 1,000 trials, whose whole journal is read, under 5 times.
 
     python benchmarks/startup.py [--rounds N] [--json FILE] [--markdown FILE]
 """

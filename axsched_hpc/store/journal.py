@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from json.scanner import make_scanner
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +30,7 @@ _MORE = "more"
 _AX, _PLACE = b', "ax": ', b', "place": '
 _INDEX, _EXTERNAL = b'"index": ', b'"origin": "external"'
 
-_SCAN = make_scanner(json.JSONDecoder())
+_JSON = json.JSONDecoder()
 
 
 class NewerFormatError(ValueError):
@@ -235,11 +234,9 @@ def parse_line(data: bytes, *, ax: bool = True) -> Line:
 def _object(body: bytes) -> dict[str, Any]:
     text = body.decode()
     try:
-        record, end = _SCAN(text, 0)
+        record, end = _JSON.raw_decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    except StopIteration:
-        raise ValueError("it is no JSON") from None
     if type(record) is not dict or end < len(text):
         raise ValueError("it is no JSON object")
     return record
