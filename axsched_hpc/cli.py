@@ -8,52 +8,77 @@ from __future__ import annotations
 
 import gc
 import sys
-import time
-from collections.abc import Callable
-from typing import TypeVar
+from importlib import import_module
 
 import click
 
 from axsched_hpc._version import __version__
-from axsched_hpc.commands.arguments import DIRECTORY as _DIRECTORY
-from axsched_hpc.commands.arguments import JSON
-from axsched_hpc.commands.clean import clean
-from axsched_hpc.commands.doctor import doctor
-from axsched_hpc.commands.export import export
-from axsched_hpc.commands.init import init
-from axsched_hpc.commands.logs import logs
-from axsched_hpc.commands.looking import show, trials
-from axsched_hpc.commands.output import confirm, show_json, width
-from axsched_hpc.commands.output import show as _show
-from axsched_hpc.commands.report import report
-from axsched_hpc.commands.requests import (
-    add,
-    cancel,
-    import_evaluations,
-    pause,
-    resume,
-    retry,
-    set_numbers,
-    stop,
+from axsched_hpc.core.errors import AxSchedError
+
+#: Each command: its place in axsched_hpc.commands, as module:attribute, and what `axsched --help` says of it.
+COMMANDS = {
+    "add": ("requests:add", "Add points to be run next."),
+    "best": ("looking:best", "Show the best trial, or the Pareto front."),
+    "cancel": ("requests:cancel", "Cancel trials: they end without a result."),
+    "clean": ("clean:clean", "Remove working files that are of no more use."),
+    "doctor": ("doctor:doctor", "Check a site: Slurm, the directory, a job's round trip."),
+    "export": ("export:export", "Write the trials as CSV, JSON or Parquet."),
+    "help": ("help:show_help", "Show the help of a command."),
+    "import": ("requests:import_evaluations", "Take in evaluations that there are already."),
+    "init": ("init:init", "Write a project file to begin with."),
+    "logs": ("logs:logs", "Print what a trial has written, or follow it."),
+    "pause": ("requests:pause", "Submit nothing new; what runs goes on."),
+    "repair": ("mending:repair", "Mend a journal that cannot be read."),
+    "report": ("report:report", "Write a report: figures and tables in one HTML file."),
+    "resume": ("requests:resume", "Go on after a pause."),
+    "retry": ("requests:retry", "Give failed or cancelled trials another attempt."),
+    "run": ("run:run", "Run an experiment that stands in a file."),
+    "set": ("requests:set_numbers", "Change the budget, or how many trials run at a time."),
+    "show": ("looking:show", "Show all about one trial: attempts, reasons, files."),
+    "status": ("looking:status", "Show where every trial stands."),
+    "stop": ("requests:stop", "End the run, and keep all that it has."),
+    "submit": ("submit:submit", "Run a script's driver as a job."),
+    "templates": ("templates:templates", "Templates of batch scripts and profiles."),
+    "trials": ("looking:trials", "List the trials: parameters, metrics, reasons."),
+    "try": ("trying:try_", "Run one trial, and show everything it did."),
+    "unlock": ("mending:unlock", "End the right to drive of a driver that is gone."),
+    "watch": ("watch:watch", "Watch a run: best, slots, queue, failures, end."),
+}
+
+
+#: What `run` needs and no look does: it may be missing where only looks are wanted.
+_NEEDED = {"ax", "botorch", "cloudpickle", "filelock", "jinja2", "rich", "submitit", "sympy", "torch", "yaml"}
+
+
+class _Later(click.Command):
+    """A command whose module is imported when it is used: a look at an experiment loads no others."""
+
+    def __init__(self, name: str, where: str, words: str) -> None:
+        super().__init__(name, short_help=words)
+        self._where = where
+
+    def load(self) -> click.Command:
+        """The command itself."""
+        module, _, attribute = self._where.partition(":")
+        command: click.Command = getattr(import_module(f"axsched_hpc.commands.{module}"), attribute)
+        return command
+
+
+class _Group(click.Group):
+    """Lists its commands from the table, also to a shell that completes, and loads the one that is called."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.load() if isinstance(command, _Later) else command, rest
+
+
+@click.group(
+    cls=_Group,
+    commands={name: _Later(name, *told) for name, told in COMMANDS.items()},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-from axsched_hpc.commands.run import run
-from axsched_hpc.commands.submit import submit
-from axsched_hpc.commands.templates import templates
-from axsched_hpc.commands.trying import try_
-from axsched_hpc.commands.watch import watch
-from axsched_hpc.core.errors import AxSchedError, ExperimentLockedError, StorageError
-from axsched_hpc.io.layout import Layout
-from axsched_hpc.reporting.best import best_json, best_text
-from axsched_hpc.reporting.reading import experiment_at, read_experiment
-from axsched_hpc.reporting.records import status_record
-from axsched_hpc.reporting.table import status_text
-
-T = TypeVar("T")
-
-_YES = click.option("--yes", is_flag=True, help="Do not ask.")
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="axsched")
 def cli() -> None:
     """Bayesian optimisation with Ax on a batch cluster.
@@ -63,117 +88,6 @@ def cli() -> None:
     """
 
 
-@cli.command(short_help="Show where every trial stands.")
-@_DIRECTORY
-@JSON
-def status(directory: str | None, as_json: bool) -> None:
-    """Show where every trial of the experiment in DIR (default: outputs) stands."""
-    reading = read_experiment(directory)
-    if as_json:
-        show_json(status_record(reading))
-        return
-    # Where the output is no terminal nothing is cut, so that it can be searched and kept.
-    _show(status_text(reading, now=time.time(), width=width() or 10_000))
-
-
-@cli.command(short_help="Show the best trial, or the Pareto front.")
-@_DIRECTORY
-@JSON
-def best(directory: str | None, as_json: bool) -> None:
-    """Show the best trial of the experiment in DIR (default: outputs), or its Pareto front.
-
-    Says whether it satisfies the constraints; where no trial does, which one is nearest to it.
-    """
-    reading = read_experiment(directory)
-    if as_json:
-        show_json(best_json(reading))
-    else:
-        _show(best_text(reading))
-
-
-@cli.command(short_help="Mend a journal that cannot be read.")
-@_DIRECTORY
-@_YES
-@click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
-def repair(directory: str | None, yes: bool, dry_run: bool) -> None:
-    """Mend the journal of the experiment in DIR (default: outputs), where it is damaged.
-
-    Drops the lines that cannot be read, line by line, and takes what they said from the files of the trials,
-    as far as it stands there. A copy of the old journal is kept.
-    """
-    from axsched_hpc.reporting.mending import repair_text
-    from axsched_hpc.store import repair as mending
-
-    layout = experiment_at(directory)
-    examined = mending.examine(layout)
-    if examined.error is None:
-        click.echo(f"{layout.journal} reads well; there is nothing to repair.")
-        return
-    _show(repair_text(layout, examined))
-    if dry_run:
-        return
-    confirm("Write this as the new journal?", yes=yes)
-    _, copy = _on_disk(layout, lambda: mending.repair(layout, say=click.echo))
-    click.echo(f"Done. The old journal is kept in {copy}. Start the script again to go on.")
-
-
-@cli.command(short_help="End the right to drive of a driver that is gone.")
-@_DIRECTORY
-@_YES
-@click.option("--force", is_flag=True, help="Even if the driver is alive on this machine.")
-def unlock(directory: str | None, yes: bool, force: bool) -> None:
-    """Take the experiment in DIR (default: outputs) from its driver, so that another one can start at once.
-
-    For what only a person can judge: a driver on a machine that cannot be reached, a process that cannot be
-    ended, a lock that outlives its machine. A driver that is alive all the same notices before it writes
-    again, and stops; its jobs go on under the next one.
-    """
-    from axsched_hpc.reporting.mending import holder_text
-    from axsched_hpc.store import unlock as unlocking
-    from axsched_hpc.store.holder import holder
-
-    layout = experiment_at(directory)
-    who = _on_disk(layout, lambda: holder(layout))
-    if who is None or who.ended:
-        click.echo(f"Nobody holds {layout.root}; a driver can start at once.")
-        return
-    _show(holder_text(layout, who, now=time.time()))
-    if who.alive() and not force:
-        raise ExperimentLockedError(
-            f"Process {who.pid} is alive on this machine: end it (kill {who.pid}; if that does not help, "
-            f"kill -9 {who.pid}), and its jobs go on. To take the experiment from it all the same: --force."
-        )
-    confirm("Take the experiment from it?", yes=yes)
-    _on_disk(layout, lambda: unlocking.unlock(layout, who))
-    click.echo("Done. The next driver starts at once.")
-
-
-cli.add_command(clean)
-for _command in (stop, pause, resume, cancel, retry, set_numbers, add, import_evaluations):
-    cli.add_command(_command)
-cli.add_command(doctor)
-cli.add_command(export)
-cli.add_command(init)
-cli.add_command(logs)
-cli.add_command(report)
-cli.add_command(run)
-cli.add_command(show)
-cli.add_command(submit)
-cli.add_command(templates)
-cli.add_command(trials)
-cli.add_command(watch)
-cli.add_command(try_)
-
-
-def _on_disk(layout: Layout, action: Callable[[], T]) -> T:
-    try:
-        return action()
-    except OSError as error:
-        raise StorageError(
-            f"{layout.root} cannot be read or written ({error.strerror or error}). Nothing was changed."
-        ) from error
-
-
 def main() -> None:
     """Entry point of the command."""
     # A long journal is a million objects, all of them alive until the end: nothing to collect.
@@ -181,5 +95,16 @@ def main() -> None:
     try:
         cli(prog_name="axsched")
     except AxSchedError as error:
-        _show(f"axsched: {error}", err=True)
+        from axsched_hpc.commands.output import show
+
+        show(f"axsched: {error}", err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if error.name not in _NEEDED:
+            raise
+        click.echo(
+            f"axsched: This command needs {error.name}, which is not installed in {sys.prefix}. "
+            "Install axsched-hpc with all that it needs: pip install axsched-hpc",
+            err=True,
+        )
         sys.exit(1)

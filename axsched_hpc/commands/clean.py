@@ -23,7 +23,6 @@ _SHOWN = 5
 
 
 @click.command(
-    short_help="Remove working files that are of no more use.",
     epilog=examples(
         "axsched clean --dry-run",
         "axsched clean --failed --work --yes",

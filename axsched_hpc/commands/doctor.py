@@ -17,7 +17,7 @@ import click
 _WIDTH = 100
 
 
-@click.command(short_help="Check a site: Slurm, the directory, a job's round trip.")
+@click.command()
 @click.argument("directory", metavar="[DIR]", required=False, type=click.Path(file_okay=False))
 @click.option("--profile", metavar="NAME|PATH", help="The site's settings, as trials will have them.")
 @click.option("--partition", metavar="NAME", help="The partition to check; default: the site's.")

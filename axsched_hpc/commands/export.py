@@ -11,7 +11,7 @@ from axsched_hpc.reporting.curves import read_curves
 from axsched_hpc.reporting.reading import read_experiment
 
 
-@click.command(short_help="Write the trials as CSV, JSON or Parquet.")
+@click.command()
 @DIRECTORY
 @click.option("-o", "--output", metavar="FILE", help="Write to FILE, in the format that its name ends with.")
 @click.option(

@@ -26,7 +26,6 @@ _PROGRAMS = {
 
 
 @click.command(
-    short_help="Write a project file to begin with.",
     epilog=examples(
         "axsched init",
         "axsched init --kind shell -p rate=float:1e-4:0.1:log -p n=int:1:8 --metric accuracy --maximize",

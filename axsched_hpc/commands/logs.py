@@ -36,7 +36,6 @@ _LOGS = ("stdout.log", "stderr.log")
 
 
 @click.command(
-    short_help="Print what a trial has written, or follow it.",
     epilog=examples(
         "axsched logs 7 -f", "axsched logs 7 --stderr --lines 50", "axsched logs 7 --attempt 1 > log"
     ),

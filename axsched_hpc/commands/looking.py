@@ -1,4 +1,4 @@
-"""``axsched trials`` and ``axsched show``: a table of the trials, and all about one of them."""
+"""The commands that look at an experiment: ``axsched status``, ``best``, ``trials`` and ``show``."""
 
 from __future__ import annotations
 
@@ -16,8 +16,40 @@ from axsched_hpc.reporting.reading import read_experiment, trial_of
 _FAILED = (TrialState.FAILED, TrialState.ABANDONED)
 
 
+@click.command()
+@DIRECTORY
+@JSON
+def status(directory: str | None, as_json: bool) -> None:
+    """Show where every trial of the experiment in DIR (default: outputs) stands."""
+    from axsched_hpc.reporting.records import status_record
+    from axsched_hpc.reporting.table import status_text
+
+    reading = read_experiment(directory)
+    if as_json:
+        show_json(status_record(reading))
+        return
+    # Where the output is no terminal nothing is cut, so that it can be searched and kept.
+    echo(status_text(reading, now=time.time(), width=width() or 10_000))
+
+
+@click.command()
+@DIRECTORY
+@JSON
+def best(directory: str | None, as_json: bool) -> None:
+    """Show the best trial of the experiment in DIR (default: outputs), or its Pareto front.
+
+    Says whether it satisfies the constraints; where no trial does, which one is nearest to it.
+    """
+    from axsched_hpc.reporting.best import best_json, best_text
+
+    reading = read_experiment(directory)
+    if as_json:
+        show_json(best_json(reading))
+    else:
+        echo(best_text(reading))
+
+
 @click.command(
-    short_help="List the trials: parameters, metrics, reasons.",
     epilog=examples(
         "axsched trials --failed",
         "axsched trials --state completed --sort loss | head -4",
@@ -78,7 +110,6 @@ def trials(
 
 
 @click.command(
-    short_help="Show all about one trial: attempts, reasons, files.",
     epilog=examples("axsched show 7", "axsched show 7 outputs/bowl", "axsched show 7 --json"),
 )
 @TRIAL

@@ -17,7 +17,6 @@ _FORMATS = {"html": (".html", ".htm"), "md": (".md", ".markdown"), "pdf": (".pdf
 
 
 @click.command(
-    short_help="Write a report: figures and tables in one HTML file.",
     epilog=examples(
         "axsched report",
         "axsched report outputs/bowl -o bowl.html --model",

@@ -39,7 +39,6 @@ def _answered(function: Function) -> Function:
 
 
 @click.command(
-    short_help="End the run, and keep all that it has.",
     epilog=examples("axsched stop", "axsched stop --cancel", "axsched stop outputs/bowl --wait 60"),
 )
 @DIRECTORY
@@ -64,7 +63,6 @@ def stop(directory: str | None, cancel: bool, wait: float, as_json: bool) -> Non
 
 
 @click.command(
-    short_help="Cancel trials: they end without a result.",
     epilog=examples("axsched cancel 7", "axsched cancel 7 8 12 outputs/bowl"),
 )
 @click.argument("words", metavar="TRIAL... [DIR]", nargs=-1, required=True, type=TrialsAndDirectory())
@@ -78,7 +76,6 @@ def cancel(words: Sequence[int | str], wait: float, as_json: bool) -> None:
 
 
 @click.command(
-    short_help="Give failed or cancelled trials another attempt.",
     epilog=examples("axsched retry 7", "axsched retry 7 8 --json"),
 )
 @click.argument("words", metavar="TRIAL... [DIR]", nargs=-1, required=True, type=TrialsAndDirectory())
@@ -102,7 +99,6 @@ def _ask_of_trials(kind: RequestKind, words: Sequence[int | str], *, wait: float
 
 
 @click.command(
-    short_help="Submit nothing new; what runs goes on.",
     epilog=examples("axsched pause", "axsched pause outputs/bowl"),
 )
 @DIRECTORY
@@ -115,7 +111,7 @@ def pause(directory: str | None, wait: float, as_json: bool) -> None:
     _ask(RequestKind.PAUSE, directory, wait=wait, as_json=as_json)
 
 
-@click.command(short_help="Go on after a pause.", epilog=examples("axsched resume"))
+@click.command(epilog=examples("axsched resume"))
 @DIRECTORY
 @_answered
 def resume(directory: str | None, wait: float, as_json: bool) -> None:
@@ -125,7 +121,6 @@ def resume(directory: str | None, wait: float, as_json: bool) -> None:
 
 @click.command(
     "set",
-    short_help="Change the budget, or how many trials run at a time.",
     epilog=examples("axsched set --trials 40", "axsched set --max-parallel 16 outputs/bowl"),
 )
 @DIRECTORY
@@ -146,7 +141,6 @@ def set_numbers(
 
 
 @click.command(
-    short_help="Add points to be run next.",
     epilog=examples("axsched add x=0.5 kind=relu", "axsched add --from points.csv outputs/bowl"),
 )
 @click.argument("words", metavar="[NAME=VALUE]... [DIR]", nargs=-1, type=PointsAndDirectory())
@@ -185,7 +179,6 @@ def add(words: Sequence[tuple[str, str] | str], file: str | None, wait: float, a
 
 @click.command(
     "import",
-    short_help="Take in evaluations that there are already.",
     epilog=examples("axsched import measured.csv", "axsched import ../earlier/outputs"),
 )
 @click.argument("source", metavar="SOURCE", type=click.Path(exists=True))

@@ -46,7 +46,7 @@ _WORDS = (
 _SHOWN = 5
 
 
-@click.command(short_help="Run an experiment that stands in a file.")
+@click.command()
 @click.argument("file", metavar="[FILE]", default=DEFAULT_FILE, type=click.Path())
 @click.option("--dry-run", is_flag=True, help="Show the first trials and their job, and run nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask whether to go on with a changed objective.")

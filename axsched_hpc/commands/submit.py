@@ -12,7 +12,6 @@ from axsched_hpc.commands.output import show
 
 
 @click.command(
-    short_help="Run a script's driver as a job.",
     # What stands behind the script is the script's.
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )

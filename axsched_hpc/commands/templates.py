@@ -12,12 +12,12 @@ from axsched_hpc.slurm import profile as profiles
 from axsched_hpc.slurm import templates as stored
 
 
-@click.group(short_help="Templates of batch scripts and profiles.")
+@click.group()
 def templates() -> None:
     """Look at the templates that come with the package, and make files of your own from them."""
 
 
-@templates.command("list", short_help="List the templates.")
+@templates.command("list")
 def list_templates() -> None:
     """List the templates, and the profiles of your own."""
     names = stored.names()
@@ -34,14 +34,14 @@ def list_templates() -> None:
             click.echo(f"  {name}{used}")
 
 
-@templates.command(short_help="Print a template.")
+@templates.command()
 @click.argument("name")
 def show(name: str) -> None:
     """Print the template NAME."""
     click.echo(stored.read(name), nl=False)
 
 
-@templates.command(short_help="Make a file of your own from a template.")
+@templates.command()
 @click.argument("name")
 @click.argument("path", required=False, type=click.Path())
 @click.option("--force", is_flag=True, help="Replace a file that is there.")

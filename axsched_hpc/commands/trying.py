@@ -65,7 +65,6 @@ def _assignments(ctx: click.Context, param: click.Parameter, values: Sequence[st
 
 @click.command(
     "try",
-    short_help="Run one trial, and show everything it did.",
     epilog=examples("axsched try", "axsched try -p x=0.3 -p solver=cg", "axsched try --where local --keep"),
 )
 @click.argument("file", metavar="[FILE]", default="axsched.yaml", type=click.Path())

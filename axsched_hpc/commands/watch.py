@@ -8,7 +8,6 @@ from axsched_hpc.commands.arguments import DIRECTORY, examples
 
 
 @click.command(
-    short_help="Watch a run: best, slots, queue, failures, end.",
     epilog=examples(
         "axsched watch", "axsched watch --interval 30", "axsched watch --until-done && axsched best"
     ),

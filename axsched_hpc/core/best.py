@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from axsched_hpc.core import typed
 from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.metrics import Metrics
+from axsched_hpc.core.record import Record
 from axsched_hpc.core.states import TrialState
 
 #: Half the width of a 95 % confidence interval, in standard errors of a normal distribution.
 _CONFIDENCE = 1.96
 
 
-@dataclass(frozen=True)
-class Objective:
+class Objective(Record):
     """A metric, or a weighted sum (``weights``: metric -> weight), to be minimised or maximised."""
 
     weights: dict[str, float]
@@ -47,8 +47,7 @@ class Objective:
         return self.as_cost(self.value(metrics))
 
 
-@dataclass(frozen=True)
-class Constraint:
+class Constraint(Record):
     """``sum(weight * metric) op bound``; a relative bound is in per cent of the status quo, as in Ax.
 
     It counts as violated where the observed mean violates it with 95 % confidence, by its standard error (0
@@ -90,8 +89,7 @@ class Constraint:
         return self.excess(metrics, baseline) <= _CONFIDENCE * sem
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(Record):
     """What is optimised, as far as observed values can be ranked by it.
 
     ``thresholds`` are those of a multi-objective experiment; ``status_quo`` is the name of the baseline's

@@ -12,9 +12,9 @@ kept. A curve of 200 steps is kept whole; one of 10,000 steps has 620 points, on
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from axsched_hpc.core.metrics import Metrics
+from axsched_hpc.core.record import Record
 
 #: Steps are exact as floating point numbers, which Ax and JSON make of them.
 LARGEST_STEP = 2**53
@@ -26,8 +26,7 @@ RESOLUTION = 100
 Point = tuple[int, Metrics]
 
 
-@dataclass(frozen=True)
-class Reach:
+class Reach(Record):
     """How far a curve has come: its first and last step, and the metrics at the last one."""
 
     first: int
@@ -35,8 +34,7 @@ class Reach:
     metrics: Metrics
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(Record):
     """A line of a progress file. ``end``: bytes of the file up to the end of the line."""
 
     step: int

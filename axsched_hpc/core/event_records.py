@@ -6,7 +6,7 @@ What the fields mean stands with the events; how they are laid out in a file, in
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -96,7 +96,7 @@ def encode(event: Event) -> dict[str, Any]:
 
 
 def decode(record: dict[str, Any]) -> Event:
-    """The event that a JSON object stands for.
+    """The event that a JSON object stands for; the object is used up.
 
     Raises
     ------
@@ -104,15 +104,12 @@ def decode(record: dict[str, Any]) -> Event:
         The kind is unknown, or a field is missing, superfluous, of the wrong type or out of range.
     """
     kind = record.get("kind")
-    cls = _EVENTS.get(kind) if isinstance(kind, str) else None
+    cls: Any = _EVENTS.get(kind) if isinstance(kind, str) else None
     if cls is None:
         raise ValueError(f"unknown kind of record {kind!r:.80}")
+    del record["kind"]
     try:
-        found = dict(record)
-        del found["kind"]
-        values = typed.members(cls, found)
-        _check_ranges(cls, values)
-        event = cls(**values)
+        event: Event = typed.record(cls, _readers(cls), record)
         if check := _CHECKS.get(cls):
             check(event)
     except ValueError as error:
@@ -121,16 +118,12 @@ def decode(record: dict[str, Any]) -> Event:
 
 
 @cache
-def _ranged(cls: type) -> tuple[tuple[str, float, float], ...]:
-    """The fields of an event whose numbers have a range: name, least, greatest."""
-    return tuple((each.name, *_RANGES[each.name]) for each in fields(cls) if each.name in _RANGES)
-
-
-def _check_ranges(cls: type, values: dict[str, Any]) -> None:
-    for name, least, greatest in _ranged(cls):
-        number = values.get(name)
-        if number is not None and not least <= number <= greatest:
-            raise ValueError(f"has a field {name!r} that is out of range: {number}")
+def _readers(cls: Any) -> dict[str, typed.Reader]:
+    """A reader for each field, which holds numbers to their ranges."""
+    return {
+        name: typed.within(reader, *_RANGES[name]) if name in _RANGES else reader
+        for name, reader in typed.readers(cls).items()
+    }
 
 
 def _check_sizes(event: DriverOpened) -> None:

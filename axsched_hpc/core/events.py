@@ -8,24 +8,23 @@ settings gives the same past.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
+from axsched_hpc.core.record import Record
 from axsched_hpc.core.states import FailureKind, RequestKind, Verdict
 
 #: The last second of the year 9999: later ones cannot be shown as a date.
 LAST_TIME = 253_402_300_799
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(Record):
     """Base of all events. ``time`` is in seconds since the epoch, on the driver's clock."""
 
     kind: ClassVar[str]
     time: float
 
 
-@dataclass(frozen=True)
 class TrialEvent(Event):
     """An event of one trial."""
 
@@ -35,7 +34,6 @@ class TrialEvent(Event):
 # ---------------------------------------------------------------- the experiment and its drivers
 
 
-@dataclass(frozen=True)
 class LeaseTaken(Event):
     """A process took the experiment over. First record of every segment, from format 2 on.
 
@@ -57,7 +55,6 @@ class LeaseTaken(Event):
     base: bool = False
 
 
-@dataclass(frozen=True)
 class DriverOpened(Event):
     """A driver has read what was there. Second record of its segment; the first one in format 1.
 
@@ -79,8 +76,7 @@ class DriverOpened(Event):
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Definition:
+class Definition(Record):
     """What makes an experiment this one: its fingerprint, and Ax's JSON of what is searched and wanted."""
 
     fingerprint: dict[str, Any]
@@ -88,7 +84,6 @@ class Definition:
     optimization_config: dict[str, Any]
 
 
-@dataclass(frozen=True)
 class DefinitionChanged(Event):
     """The experiment is defined anew from here on; earlier trials count as they are.
 
@@ -103,7 +98,6 @@ class DefinitionChanged(Event):
     after: Definition
 
 
-@dataclass(frozen=True)
 class DriverClosed(Event):
     """The driver gave the experiment back. ``finished``: in good order, with no call interrupted."""
 
@@ -111,7 +105,6 @@ class DriverClosed(Event):
     finished: bool = True
 
 
-@dataclass(frozen=True)
 class CallStarted(Event):
     """A public call began. ``ordinal`` counts them within one run of the user's script, over restarts.
 
@@ -131,7 +124,6 @@ class CallStarted(Event):
     max_parallel: int | None = None
 
 
-@dataclass(frozen=True)
 class CallEnded(Event):
     """A public call returned; ``reason`` says why it stopped."""
 
@@ -140,7 +132,6 @@ class CallEnded(Event):
     reason: str
 
 
-@dataclass(frozen=True)
 class ObjectiveSet(Event):
     """What the attempts planned from here on run: a directory below ``objective/``.
 
@@ -155,7 +146,6 @@ class ObjectiveSet(Event):
     repository: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True)
 class BaselineSet(Event):
     """The arm to which relative constraints refer: Ax's status quo."""
 
@@ -164,7 +154,6 @@ class BaselineSet(Event):
     parameters: dict[str, Any]
 
 
-@dataclass(frozen=True)
 class PointsEnqueued(Event):
     """Points that are to be run before Ax is asked for any.
 
@@ -180,15 +169,13 @@ class PointsEnqueued(Event):
     front: bool = False
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(Record):
     """A number in the place of the script's: ``value``, for as long as the script says ``said``."""
 
     value: int
     said: int
 
 
-@dataclass(frozen=True)
 class RequestAnswered(Event):
     """A request to the run was taken or refused; what a person is told of it is the ``answer``.
 
@@ -214,7 +201,6 @@ class RequestAnswered(Event):
 # ---------------------------------------------------------------- a trial's life
 
 
-@dataclass(frozen=True)
 class TrialAdded(TrialEvent):
     """A trial entered the experiment.
 
@@ -232,8 +218,7 @@ class TrialAdded(TrialEvent):
     place: int | None = None
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Record):
     """What a batch's jobs ask for beyond what their runner is set to.
 
     ``memory_mb`` (MiB) and ``time_s`` (seconds) take the place of the runner's; null leaves those as they
@@ -245,7 +230,6 @@ class Request:
     exclude: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
 class BatchPlanned(Event):
     """The intent to submit attempts, written before the scheduler is asked. ``attempts`` are (trial,
     attempt), by array index.
@@ -257,7 +241,6 @@ class BatchPlanned(Event):
     request: Request = field(default_factory=Request)
 
 
-@dataclass(frozen=True)
 class BatchSubmitted(Event):
     """The scheduler took a batch. ``jobs`` maps array indices to job ids (an index without a job was not
     submitted).
@@ -268,7 +251,6 @@ class BatchSubmitted(Event):
     jobs: dict[int, str]
 
 
-@dataclass(frozen=True)
 class AttemptWithdrawn(TrialEvent):
     """A planned attempt never became a job, and its claim is closed, so that it never will. It counts as no
     failure.
@@ -279,7 +261,6 @@ class AttemptWithdrawn(TrialEvent):
     reason: str
 
 
-@dataclass(frozen=True)
 class AttemptWaits(TrialEvent):
     """The job waits for a reason that does not pass by itself, in the scheduler's words; empty: no longer."""
 
@@ -288,7 +269,6 @@ class AttemptWaits(TrialEvent):
     reason: str
 
 
-@dataclass(frozen=True)
 class AttemptStarted(TrialEvent):
     """The job runs."""
 
@@ -297,7 +277,6 @@ class AttemptStarted(TrialEvent):
     node: str | None = None
 
 
-@dataclass(frozen=True)
 class AttemptRequeued(TrialEvent):
     """The scheduler put the job back into its queue by itself."""
 
@@ -306,7 +285,6 @@ class AttemptRequeued(TrialEvent):
     reason: str = ""
 
 
-@dataclass(frozen=True)
 class AttemptReported(TrialEvent):
     """The objective reported intermediate values: points of the trial's curve, as (step, metrics).
 
@@ -320,7 +298,6 @@ class AttemptReported(TrialEvent):
     read: int
 
 
-@dataclass(frozen=True)
 class StopDecided(TrialEvent):
     """The trial is unpromising by its curve, and its attempt is to be ended; ``reason`` is Ax's."""
 
@@ -329,7 +306,6 @@ class StopDecided(TrialEvent):
     reason: str
 
 
-@dataclass(frozen=True)
 class TrialStopped(TrialEvent):
     """The attempt that was to be ended has ended without metrics; the trial keeps its curve."""
 
@@ -340,7 +316,6 @@ class TrialStopped(TrialEvent):
     ended: float | None = None
 
 
-@dataclass(frozen=True)
 class AttemptSucceeded(TrialEvent):
     """The objective reported valid metrics: name -> (mean, sem or null). ``started`` and ``ended`` are on the
     node's clock.
@@ -354,8 +329,7 @@ class AttemptSucceeded(TrialEvent):
     node: str | None = None
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(Record):
     """Why an attempt failed, as far as it is known.
 
     ``asked_mb`` and ``used_mb`` are the memory that the job asked for and the most that it used, in MiB;
@@ -384,7 +358,6 @@ class Failure:
         return f"{self.message}{stop} {self.hint}".rstrip()
 
 
-@dataclass(frozen=True)
 class AttemptFailed(TrialEvent):
     """An attempt ended without valid metrics, and what becomes of its trial."""
 
@@ -396,7 +369,6 @@ class AttemptFailed(TrialEvent):
     ended: float | None = None
 
 
-@dataclass(frozen=True)
 class TrialRetried(TrialEvent):
     """A trial that had failed or was abandoned waits for another attempt, as a person asked for."""
 
@@ -404,7 +376,6 @@ class TrialRetried(TrialEvent):
     reason: str
 
 
-@dataclass(frozen=True)
 class TrialAbandoned(TrialEvent):
     """The driver gave the trial up by itself, for example at the end of a call's time."""
 

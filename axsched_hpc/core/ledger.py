@@ -35,11 +35,11 @@ from axsched_hpc.core.events import (
 )
 from axsched_hpc.core.machine import Action, IllegalTransition, Planned, Submit, Submitted, Trial, step
 from axsched_hpc.core.metrics import Metrics
+from axsched_hpc.core.record import Record
 from axsched_hpc.core.states import TrialState
 
 
-@dataclass(frozen=True)
-class _External:
+class _External(Record):
     """What the ledger needs of the outcome of a trial that the user completed by himself."""
 
     state: TrialState | None = None
@@ -137,7 +137,8 @@ class Ledger:
         handler = _HANDLERS.get(type(event), Ledger._step)
         before = self._counted
         actions = handler(self, event)
-        self.last_time = max(self.last_time, event.time)
+        if event.time > self.last_time:
+            self.last_time = event.time
         if before is not None and not isinstance(event, LeaseTaken | DriverOpened):
             # What the user finished by himself is recorded with its own time, which may be long past.
             self.worked += max(0.0, event.time - before)
@@ -184,24 +185,25 @@ class Ledger:
         return trial
 
     def _put(self, before: Trial | None, after: Trial) -> None:
-        self.trials[after.number] = after
+        number, state = after.number, after.state
+        self.trials[number] = after
         if before is not None:
-            if before.state is after.state:
+            if before.state is state:
                 return
             self.counts[before.state] -= 1
             if before.state in _FAILED:
                 self.failed_arms[arm_key(after.parameters)] -= 1
-                self.changes.cancelled.discard(after.number)
-        self.counts[after.state] += 1
-        self.active.pop(after.number, None)
-        self.waiting.pop(after.number, None)
-        if after.state.active:
-            self.active[after.number] = None
-        elif after.state is TrialState.WAITING:
-            self.waiting[after.number] = None
+                self.changes.cancelled.discard(number)
+            self.active.pop(number, None)
+            self.waiting.pop(number, None)
+        self.counts[state] += 1
+        if state.active:
+            self.active[number] = None
+        elif state is TrialState.WAITING:
+            self.waiting[number] = None
         else:
-            self.changes.ended(after.number, abandoned=after.state is TrialState.ABANDONED)
-            if after.state in _FAILED:
+            self.changes.ended(number, abandoned=state is TrialState.ABANDONED)
+            if state in _FAILED:
                 self.failed_arms[arm_key(after.parameters)] += 1
 
     # ------------------------------------------------------------ events of the experiment
@@ -276,7 +278,9 @@ class Ledger:
         if event.trial in self.trials:
             raise IllegalTransition(f"trial {event.trial} is added a second time")
         index = (event.ax or {}).get("index")
-        trial = Trial(event.trial, event.arm, event.parameters, event.origin, event.time, index=index)
+        trial = Trial(event.trial, event.arm, event.parameters, event.origin, event.time)
+        if index is not None:
+            trial = trial.changed(index=index)
         if event.origin == "external":
             try:
                 outcome = typed.read(_External, {name: (event.ax or {}).get(name) for name in _EXTERNAL})

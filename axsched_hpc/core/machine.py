@@ -8,8 +8,8 @@ tells the trial's whole story.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import field
+from typing import Any
 
 from axsched_hpc.core.curve import Point, Reach, reached
 from axsched_hpc.core.events import (
@@ -29,14 +29,13 @@ from axsched_hpc.core.events import (
     TrialStopped,
 )
 from axsched_hpc.core.metrics import Metrics
+from axsched_hpc.core.record import Record
 from axsched_hpc.core.states import TrialState, Verdict
 
 S = TrialState
-Record = TypeVar("Record")
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(Record):
     """One execution of a trial by one job.
 
     Attributes
@@ -66,8 +65,7 @@ class Attempt:
     withdrawn: bool = False
 
 
-@dataclass(frozen=True)
-class Trial:
+class Trial(Record):
     """One trial: its parameters, where it stands, and all its attempts, oldest first.
 
     Attributes
@@ -106,7 +104,6 @@ class Trial:
         return tuple(a.failure for a in self.attempts if a.failure is not None)
 
 
-@dataclass(frozen=True)
 class Planned(TrialEvent):
     """One trial's share of a ``BatchPlanned``."""
 
@@ -116,7 +113,6 @@ class Planned(TrialEvent):
     request: Request = field(default_factory=Request)
 
 
-@dataclass(frozen=True)
 class Submitted(TrialEvent):
     """One trial's share of a ``BatchSubmitted``."""
 
@@ -124,19 +120,16 @@ class Submitted(TrialEvent):
     job: str
 
 
-@dataclass(frozen=True)
-class Action:
+class Action(Record):
     """Something that the loop has to do because of an event."""
 
     trial: int
 
 
-@dataclass(frozen=True)
 class Submit(Action):
     """Plan and submit the trial's next attempt."""
 
 
-@dataclass(frozen=True)
 class TellCompleted(Action):
     """Give Ax the metrics."""
 
@@ -144,14 +137,12 @@ class TellCompleted(Action):
     time: float
 
 
-@dataclass(frozen=True)
 class TellReported(Action):
     """Give Ax points of the trial's curve."""
 
     points: tuple[Point, ...]
 
 
-@dataclass(frozen=True)
 class TellStopped(Action):
     """Tell Ax that the trial was stopped early."""
 
@@ -159,7 +150,6 @@ class TellStopped(Action):
     time: float
 
 
-@dataclass(frozen=True)
 class TellFailed(Action):
     """Tell Ax that the trial failed; its arm may come again."""
 
@@ -167,7 +157,6 @@ class TellFailed(Action):
     time: float
 
 
-@dataclass(frozen=True)
 class TellAbandoned(Action):
     """Tell Ax that the trial is abandoned; its arm will not come again."""
 
@@ -175,14 +164,12 @@ class TellAbandoned(Action):
     time: float
 
 
-@dataclass(frozen=True)
 class TellRetried(Action):
     """Tell Ax that the trial is under way again."""
 
     time: float
 
 
-@dataclass(frozen=True)
 class CleanUp(Action):
     """Remove the working files of an attempt that was completed or stopped early."""
 
@@ -231,21 +218,19 @@ def _short(event: TrialEvent) -> str:
     return f"{type(event).__name__} of trial {event.trial}"
 
 
-def _replace(record: Record, **changes: Any) -> Record:
-    # What dataclasses.replace does, at a tenth of its time: a long journal is mostly this.
-    after = object.__new__(type(record))
-    after.__dict__.update(record.__dict__, **changes)
-    return after
-
-
 def _with_attempt(trial: Trial, state: TrialState, **changes: Any) -> Trial:
+    return trial.changed(state=state, attempts=_attempts(trial, **changes))
+
+
+def _attempts(trial: Trial, **changes: Any) -> tuple[Attempt, ...]:
+    """The trial's attempts with another latest one."""
     *before, latest = trial.attempts
-    return _replace(trial, state=state, attempts=(*before, _replace(latest, **changes)))
+    return (*before, latest.changed(**changes))
 
 
 def _planned(trial: Trial, event: Planned) -> Step:
     attempt = Attempt(event.attempt, event.token, event.index, event.time, event.request)
-    return _replace(trial, state=S.PLANNED, attempts=(*trial.attempts, attempt)), ()
+    return trial.changed(state=S.PLANNED, attempts=(*trial.attempts, attempt)), ()
 
 
 def _submitted(trial: Trial, event: Submitted) -> Step:
@@ -269,9 +254,8 @@ def _requeued(trial: Trial, event: AttemptRequeued) -> Step:
 
 
 def _reported(trial: Trial, event: AttemptReported) -> Step:
-    after = _replace(
-        _with_attempt(trial, trial.state, read=event.read), reach=reached(trial.reach, event.points)
-    )
+    reach = reached(trial.reach, event.points)
+    after = trial.changed(reach=reach, attempts=_attempts(trial, read=event.read))
     return after, (TellReported(trial.number, event.points),)
 
 
@@ -284,7 +268,7 @@ def _stopped(trial: Trial, event: TrialStopped) -> Step:
     after = _with_attempt(
         trial, S.EARLY_STOPPED, started=event.started or latest.started, ended=event.ended or event.time
     )
-    after = _replace(after, reason=event.reason, ended=event.time)
+    after = after.changed(reason=event.reason, ended=event.time)
     return after, (
         TellStopped(trial.number, event.reason, event.time),
         CleanUp(trial.number, event.attempt),
@@ -293,14 +277,13 @@ def _stopped(trial: Trial, event: TrialStopped) -> Step:
 
 def _succeeded(trial: Trial, event: AttemptSucceeded) -> Step:
     latest = trial.attempts[-1]
-    after = _with_attempt(
+    attempts = _attempts(
         trial,
-        S.COMPLETED,
         started=event.started or latest.started,
         ended=event.ended or event.time,
         node=event.node or latest.node,
     )
-    after = _replace(after, metrics=event.metrics, ended=event.time)
+    after = trial.changed(state=S.COMPLETED, attempts=attempts, metrics=event.metrics, ended=event.time)
     return after, (
         TellCompleted(trial.number, event.metrics, event.time),
         CleanUp(trial.number, event.attempt),
@@ -318,21 +301,21 @@ def _failed(trial: Trial, event: AttemptFailed) -> Step:
         ended=event.ended or event.time,
         node=event.failure.node or latest.node,
     )
-    after = _replace(after, reason=event.failure.text)
+    after = after.changed(reason=event.failure.text)
     if event.verdict is Verdict.RETRY:
         return after, (Submit(trial.number),)
-    after = _replace(after, ended=event.time)
+    after = after.changed(ended=event.time)
     tell = TellFailed if event.verdict is Verdict.FAIL else TellAbandoned
     return after, (tell(trial.number, event.failure.text, event.time),)
 
 
 def _abandoned(trial: Trial, event: TrialAbandoned) -> Step:
-    after = _replace(trial, state=S.ABANDONED, reason=event.reason, ended=event.time)
+    after = trial.changed(state=S.ABANDONED, reason=event.reason, ended=event.time)
     return after, (TellAbandoned(trial.number, event.reason, event.time),)
 
 
 def _retried(trial: Trial, event: TrialRetried) -> Step:
-    after = _replace(trial, state=S.WAITING, reason="", ended=None)
+    after = trial.changed(state=S.WAITING, reason="", ended=None)
     return after, (TellRetried(trial.number, event.time), Submit(trial.number))
 
 

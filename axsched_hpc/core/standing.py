@@ -6,16 +6,15 @@ Objective thresholds count as constraints here: a trial that does not reach them
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from axsched_hpc.core.best import Constraint, Problem, baseline, best, comparable, satisfies
 from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.metrics import Metrics
+from axsched_hpc.core.record import Record
 from axsched_hpc.core.states import TrialState
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(Record):
     """How the completed trials stand to the constraints.
 
     Attributes

@@ -4,23 +4,23 @@ error, and so is a number that is not finite or does not fit into 64 bits.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields
 from enum import StrEnum
 from functools import cache
 from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from axsched_hpc.core.record import Record
+
 #: Whole numbers fit into 64 bits.
 LARGEST = 2**63 - 1
 
 Reader = Callable[[Any], Any]
 
-#: Types whose values can all be written again, and what tries it with others.
+#: Types whose values can all be written again.
 _SAFE = frozenset({str, int, bool, NoneType})
-_ENCODER = json.JSONEncoder(allow_nan=False)
 
 
 def read(kind: Any, value: Any) -> Any:
@@ -29,8 +29,8 @@ def read(kind: Any, value: Any) -> Any:
     Parameters
     ----------
     kind
-        ``int``, ``float``, ``bool``, ``str``, a ``StrEnum``, a dataclass, any of these ``| None``, and tuples
-        and dicts of them. ``Any`` is any JSON value.
+        ``int``, ``float``, ``bool``, ``str``, a ``StrEnum``, a dataclass, any of these ``| None``, and pairs,
+        tuples of any length and dicts of them. ``Any`` is any JSON value.
 
     Raises
     ------
@@ -47,8 +47,8 @@ def reader(kind: Any) -> Reader:
         return _PLAIN[kind]
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return lambda value: _word(kind, value)
-    if is_dataclass(kind):
-        return lambda value: _record(kind, value)
+    if hasattr(kind, "__dataclass_fields__"):
+        return lambda value: record(kind, readers(kind), _object(value))
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType) and len(inner) == 2 and NoneType in inner:
         other = reader(next(each for each in inner if each is not NoneType))
@@ -59,11 +59,9 @@ def reader(kind: Any) -> Reader:
     if origin is tuple and len(inner) == 2 and inner[1] is Ellipsis:
         each_one = reader(inner[0])
         return lambda value: tuple(each_one(each) for each in _list(value))
-    if origin is tuple:
-        readers = [reader(each) for each in inner]
-        return lambda value: tuple(
-            read(each) for read, each in zip(readers, _list(value, len(readers)), strict=True)
-        )
+    if origin is tuple and len(inner) == 2:
+        first, second = reader(inner[0]), reader(inner[1])
+        return lambda value: _pair(first, second, value)
     raise TypeError(f"no rule for {kind}")
 
 
@@ -82,24 +80,44 @@ def required(kind: type) -> frozenset[str]:
     )
 
 
-def members(kind: type, value: dict[str, Any]) -> dict[str, Any]:
-    """The arguments for a dataclass, from a JSON object; raises as :func:`read` does."""
-    known = readers(kind)
-    found = {}
+def within(reader: Reader, least: float, greatest: float) -> Reader:
+    """A reader of numbers in a range; null stays what it is."""
+    usual = type(reader(1))
+
+    def read(value: Any) -> Any:
+        if type(value) is usual and least <= value <= greatest:
+            return value
+        number = reader(value)
+        if number is not None and not least <= number <= greatest:
+            raise ValueError(f"is out of range: {number}")
+        return number
+
+    return read
+
+
+def record(kind: Any, known: Mapping[str, Reader], value: dict[str, Any]) -> Any:
+    """A dataclass from a JSON object, by a reader for each field; raises as :func:`read` does."""
+    try:
+        found = {name: known[name](each) for name, each in value.items()}
+    except (KeyError, ValueError):
+        raise ValueError(_fault(known, value)) from None
+    if len(found) == len(known) and issubclass(kind, Record):
+        return kind.of(found)
+    if missing := required(kind) - found.keys():
+        raise ValueError(f"lacks the field {min(missing)!r}")
+    return kind(**found)
+
+
+def _fault(known: Mapping[str, Reader], value: dict[str, Any]) -> str:
+    """What is wrong with an object's first field that is wrong."""
     for name, each in value.items():
         if name not in known:
-            raise ValueError(f"has the unknown field {name!r:.80}")
+            return f"has the unknown field {name!r:.80}"
         try:
-            found[name] = known[name](each)
+            known[name](each)
         except ValueError as error:
-            raise ValueError(f"has a field {name!r} that {error}") from None
-    if len(found) < len(known) and (missing := required(kind) - found.keys()):
-        raise ValueError(f"lacks the field {min(missing)!r}")
-    return found
-
-
-def _record(kind: Any, value: Any) -> Any:
-    return kind(**members(kind, _object(value)))
+            return f"has a field {name!r} that {error}"
+    raise AssertionError("unreachable")
 
 
 def _whole(value: Any) -> int:
@@ -129,14 +147,22 @@ def _text(value: Any) -> str:
 
 
 def _anything(value: Any) -> Any:
-    if type(value) in _SAFE or (type(value) is float and isfinite(value)):
-        return value
     # What could not be written again is not taken either: NaN, infinities, and depths without end.
     try:
-        _ENCODER.encode(value)
-    except (ValueError, RecursionError):
-        raise ValueError("holds a number that is not finite, or is nested too deeply") from None
+        _check(value)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
     return value
+
+
+def _check(value: Any) -> None:
+    kind = type(value)
+    if kind in _SAFE or (kind is float and isfinite(value)):
+        return
+    if kind is not dict and kind not in (list, tuple):
+        raise ValueError(f"holds {value!r:.80}, which is no JSON value or no finite number")
+    for each in value.values() if kind is dict else value:
+        _check(each)
 
 
 def _word(kind: type[StrEnum], value: Any) -> StrEnum:
@@ -158,6 +184,11 @@ def _list(value: Any, length: int | None = None) -> Sequence[Any]:
         raise ValueError(f"is {value!r:.80}, not a list" + (f" of {length}" if length is not None else ""))
     found: Sequence[Any] = value
     return found
+
+
+def _pair(first: Reader, second: Reader, value: Any) -> tuple[Any, Any]:
+    one, other = _list(value, 2)
+    return first(one), second(other)
 
 
 def _index(key: str) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from axsched_hpc.core.record import Record
 
 #: Version of the formats of all files in an experiment directory. Since 2 documents have checksums; since 3
 #: jobs ask for more after a failure, go on from checkpoints, and share a job; since 4 there are curves, and
@@ -11,8 +12,7 @@ from pathlib import Path
 FORMAT = 4
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(Record):
     """The experiment directory. Its paths are absolute, since jobs start elsewhere."""
 
     root: Path
@@ -129,8 +129,7 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) < 19
 
 
-@dataclass(frozen=True)
-class AttemptFiles:
+class AttemptFiles(Record):
     """The directory of one attempt, and what lies in it."""
 
     root: Path

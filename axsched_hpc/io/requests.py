@@ -70,9 +70,9 @@ def read(path: Path) -> Change:
     if (size := path.stat(follow_symlinks=False).st_size) > LARGEST:
         raise ValueError(f"{path} is no request: it has {size} bytes.")
     found = document.read(path)
-    known = {each.name for each in fields(Change)}
+    known = typed.readers(Change)
     try:
-        change = Change(**typed.members(Change, {n: v for n, v in found.items() if n in known}))
+        change: Change = typed.record(Change, known, {n: v for n, v in found.items() if n in known})
         change.check()
     except ValueError as error:
         raise ValueError(f"{path} is no request that can be taken: it {error}.") from None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from axsched_hpc.core.record import Record
 from axsched_hpc.io import atomic, outcome
 from axsched_hpc.io.layout import AttemptFiles
 
@@ -13,8 +14,7 @@ from axsched_hpc.io.layout import AttemptFiles
 _MIB = 1e6 / 2**20
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(Record):
     """What lies in an attempt's directory.
 
     Attributes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from axsched_hpc.core.best import Problem
@@ -13,14 +12,14 @@ from axsched_hpc.core.errors import ConfigError
 from axsched_hpc.core.events import Event
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.machine import Trial
+from axsched_hpc.core.record import Record
 from axsched_hpc.io import atomic, requests
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import journal
 from axsched_hpc.store.holder import Holder, holder
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(Record):
     """What the journal said when it was read."""
 
     layout: Layout
@@ -148,7 +147,7 @@ def read_history(directory: str | Path | None = None) -> tuple[Reading, list[Eve
     """The same, and all that has happened, oldest first."""
     layout = experiment_at(directory)
     try:
-        segments = journal.read(layout.journal)
+        segments = journal.read(layout.journal, ax=False)
         held = holder(layout, segments=segments)
         # After the journal: what was answered meanwhile is not there any more.
         asked = tuple(requests.waiting(layout))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from axsched_hpc.core.machine import Attempt, Trial
+from axsched_hpc.core.record import Record
 from axsched_hpc.core.states import TrialState
 
 
-@dataclass(frozen=True)
-class Saved:
+class Saved(Record):
     """What trials that were stopped early have not spent.
 
     Attributes

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from axsched_hpc.core.errors import ConfigError, did_you_mean
 from axsched_hpc.core.machine import Attempt, Trial
+from axsched_hpc.core.record import Record
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.reporting.plain import broken, line, parts, shortened, without_directories
 from axsched_hpc.reporting.reading import Reading
@@ -21,8 +21,7 @@ _NARROW = 16
 _WORD = 12
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(Record):
     """What is shown, and sorted by.
 
     Attributes

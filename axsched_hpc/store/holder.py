@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from axsched_hpc.core.errors import ExperimentLockedError, JournalError
 from axsched_hpc.core.events import DriverClosed, DriverOpened, Event, LeaseTaken
+from axsched_hpc.core.record import Record
 from axsched_hpc.io import access, processes
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import journal
@@ -18,8 +18,7 @@ from axsched_hpc.store import journal
 TAKEOVER = 60.0
 
 
-@dataclass(frozen=True)
-class Holder:
+class Holder(Record):
     """The one who made the journal's last segment, as far as it can be read.
 
     Attributes

@@ -12,19 +12,24 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from axsched_hpc.core.errors import JournalError
 from axsched_hpc.core.event_records import decode, encode
 from axsched_hpc.core.events import DriverOpened, Event, LeaseTaken
 from axsched_hpc.core.ledger import Ledger
+from axsched_hpc.core.record import Record
 from axsched_hpc.io import atomic
 from axsched_hpc.io.layout import FORMAT
 
 _CRC = b', "crc": "'
 _MORE = "more"
+
+# What a trial's line has of Ax, and what is read of that without Ax: an index, or a whole outcome.
+_AX, _PLACE = b', "ax": ', b', "place": '
+_INDEX, _EXTERNAL = b'"index": ', b'"origin": "external"'
+
 _JSON = json.JSONDecoder()
 
 
@@ -32,8 +37,7 @@ class NewerFormatError(ValueError):
     """The journal was written by a later version; carries its format."""
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(Record):
     """One segment as read.
 
     Attributes
@@ -88,8 +92,16 @@ def epochs(directory: Path) -> list[int]:
     return sorted(found)
 
 
-def read(directory: Path, *, before: int | None = None) -> list[Segment]:
-    """Read a journal; ``before`` leaves out the segments from that epoch on.
+def read(directory: Path, *, before: int | None = None, ax: bool = True) -> list[Segment]:
+    """Read a journal.
+
+    Parameters
+    ----------
+    before
+        Leave out the segments from this epoch on.
+    ax
+        Whether to read what only Ax understands of a trial, which is most of a journal: as of
+        :func:`parse_line`.
 
     Raises
     ------
@@ -105,7 +117,7 @@ def read(directory: Path, *, before: int | None = None) -> list[Segment]:
     # From the last segment back: each says how much of the earlier ones counts.
     for epoch in reversed(there):
         name = segment_name(epoch)
-        segment = read_segment(directory, epoch, limits.pop(name, None))
+        segment = read_segment(directory, epoch, limits.pop(name, None), ax=ax)
         if not segment.events:
             continue
         segments.append(segment)
@@ -119,10 +131,7 @@ def read(directory: Path, *, before: int | None = None) -> list[Segment]:
     for name, size in sorted(limits.items()):
         if size and name not in known:
             path = directory / name
-            raise JournalError(
-                f"{path} is missing, but a later driver read {size} bytes of it. {_repair(path)}",
-                file=str(path),
-            )
+            raise _damage(f"{path} is missing, but a later driver read {size} bytes of it.", path)
     return segments
 
 
@@ -159,11 +168,11 @@ def replayed(segments: Iterable[Segment], ledger: Ledger) -> Iterator[Event]:
             try:
                 ledger.apply(event)
             except ValueError as error:
-                raise JournalError(
+                raise _damage(
                     f"{segment.path}, line {line} tells of something that cannot have happened: {error}. "
-                    f"Nothing was changed. {_repair(segment.path)}",
-                    file=str(segment.path),
-                    line=line,
+                    "Nothing was changed.",
+                    segment.path,
+                    line,
                 ) from error
             yield event
 
@@ -186,7 +195,7 @@ def encode_line(event: Event, epoch: int, seq: int, *, more: bool = False) -> st
         body = json.dumps({**head, **encode(event)}, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"an event of kind {event.kind!r} cannot be written as JSON: {error}") from None
-    return f'{body[:-1]}{_CRC.decode()}{_checksum(body.encode()).decode()}"}}\n'
+    return f'{body[:-1]}{_CRC.decode()}{zlib.crc32(body.encode()):08x}"}}\n'
 
 
 class Line(NamedTuple):
@@ -198,8 +207,14 @@ class Line(NamedTuple):
     more: bool
 
 
-def parse_line(data: bytes) -> Line:
+def parse_line(data: bytes, *, ax: bool = True) -> Line:
     """What a line says, wherever it stands; ``data`` without its line end.
+
+    Parameters
+    ----------
+    ax
+        False to leave out what only Ax understands of a trial, as if it were null. Its bytes are held to the
+        line's checksum all the same.
 
     Raises
     ------
@@ -212,15 +227,11 @@ def parse_line(data: bytes) -> Line:
     if at < 0 or not data.endswith(b'"}'):
         raise ValueError("it has no checksum at its end")
     body = data[:at] + b"}"
-    if data[at + len(_CRC) : -2] != _checksum(body):
+    if data[at + len(_CRC) : -2] != b"%08x" % zlib.crc32(body):
         raise ValueError("its checksum is wrong")
-    text = body.decode()
-    try:
-        record, end = _JSON.raw_decode(text)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if not isinstance(record, dict) or end < len(text):
-        raise ValueError("it is no JSON object")
+    record = None if ax or _AX not in body else _without_ax(body)
+    if record is None:
+        record = _object(body)
     epoch, seq = record.pop("epoch", None), record.pop("seq", None)
     if type(epoch) is not int or type(seq) is not int or seq < 1:
         raise ValueError("it does not tell its epoch and number")
@@ -233,11 +244,41 @@ def parse_line(data: bytes) -> Line:
     return Line(epoch, seq, decode(record), more)
 
 
-def _checksum(body: bytes) -> bytes:
-    return b"%08x" % zlib.crc32(body)
+def _object(body: bytes) -> dict[str, Any]:
+    text = body.decode()
+    try:
+        record, end = _JSON.raw_decode(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if type(record) is not dict or end < len(text):
+        raise ValueError("it is no JSON object")
+    return record
 
 
-def read_segment(directory: Path, epoch: int, limit: int | None = None) -> Segment:
+def _without_ax(body: bytes) -> dict[str, Any] | None:
+    """A line without what Ax alone understands of its trial; None where it has to be read as a whole.
+
+    The member is cut out unread, where `_AX` begins it and `_PLACE` the last one. Quotation marks within
+    texts have a backslash, so that both are members. `_PLACE` is one of the line itself, since nothing but
+    its value follows; and then so is `_AX`: else what is left would not be JSON.
+    """
+    head, _, rest = body.partition(_AX)
+    value, _, place = rest.rpartition(_PLACE)
+    number = place[:-1]
+    if (
+        not value
+        or not (number == b"null" or number.isdigit())
+        or head.endswith(_EXTERNAL)
+        or _INDEX in value
+    ):
+        return None
+    try:
+        return _object(head + _PLACE + place)
+    except ValueError:
+        return None
+
+
+def read_segment(directory: Path, epoch: int, limit: int | None = None, *, ax: bool = True) -> Segment:
     """Read one segment, up to ``limit`` bytes where a later driver has said how much counts.
 
     Raises
@@ -249,32 +290,33 @@ def read_segment(directory: Path, epoch: int, limit: int | None = None) -> Segme
     data = atomic.read_bytes(path)
     if limit is not None:
         if len(data) < limit:
-            raise JournalError(
-                f"{path} has {len(data)} bytes, but a later driver read {limit}: its end is lost. "
-                f"{_repair(path)}",
-                file=str(path),
+            raise _damage(
+                f"{path} has {len(data)} bytes, but a later driver read {limit}: its end is lost.", path
             )
         data = data[:limit]
-    found, size = whole_groups(path, data, epoch)
+    found, size = whole_groups(path, data, epoch, ax=ax)
     if limit is not None and size != limit:
         # What a driver has read ends where a group ends.
-        line = len(found) + 1
-        raise JournalError(
-            f"{path}, line {line} is damaged: a later driver read {limit} bytes, which end within "
-            f"a line or a group. Nothing was changed. {_repair(path)}",
-            file=str(path),
-            line=line,
+        raise _damage(
+            f"{path}, line {len(found) + 1} is damaged: a later driver read {limit} bytes, which end within "
+            "a line or a group. Nothing was changed.",
+            path,
+            len(found) + 1,
         )
     return Segment(path, epoch, tuple(found), size, torn=len(data) - size if limit is None else 0)
 
 
-def whole_groups(path: Path, data: bytes, epoch: int, after: int = 0) -> tuple[list[Event], int]:
+def whole_groups(
+    path: Path, data: bytes, epoch: int, after: int = 0, *, ax: bool = True
+) -> tuple[list[Event], int]:
     """The events in a part of a segment, and how many bytes they take; an end that is torn is left out.
 
     Parameters
     ----------
     after
         How many lines stand before it.
+    ax
+        As for :func:`read`.
 
     Raises
     ------
@@ -283,12 +325,25 @@ def whole_groups(path: Path, data: bytes, epoch: int, after: int = 0) -> tuple[l
     """
     found: list[Event] = []
     whole = size = start = 0
-    while (end := data.find(b"\n", start) + 1) > 0:
-        line = _decode_at(path, data[start : end - 1], epoch, after + len(found) + 1)
-        found.append(line.event)
-        start = end
-        if not line.more:
-            whole, size = len(found), end
+    try:
+        while (end := data.find(b"\n", start)) >= 0:
+            line = parse_line(data[start:end], ax=ax)
+            number = after + len(found) + 1
+            if line.epoch != epoch or line.seq != number:
+                raise ValueError(f"it is not record {number} of epoch {epoch}")  # noqa: TRY301
+            if number == 1 and not isinstance(line.event, LeaseTaken | DriverOpened):
+                raise _damage(f"{path} does not start with a driver's record.", path, 1)
+            found.append(line.event)
+            start = end + 1
+            if not line.more:
+                whole, size = len(found), start
+    except NewerFormatError as error:
+        raise JournalError(newer_text(path, error), file=str(path), line=after + len(found) + 1) from None
+    except ValueError as error:
+        number = after + len(found) + 1
+        raise _damage(
+            f"{path}, line {number} is damaged: {error}. Nothing was changed.", path, number
+        ) from None
     return found[:whole], size
 
 
@@ -311,35 +366,6 @@ def _event(line: bytes) -> Event | None:
         return None
 
 
-def _decode_at(path: Path, line: bytes, epoch: int, number: int) -> Line:
-    try:
-        found = _parse_at(line, epoch, number)
-    except NewerFormatError as error:
-        raise JournalError(
-            newer_text(path, error),
-            file=str(path),
-            line=number,
-        ) from None
-    except ValueError as error:
-        raise JournalError(
-            f"{path}, line {number} is damaged: {error}. Nothing was changed. {_repair(path)}",
-            file=str(path),
-            line=number,
-        ) from None
-    if number == 1 and not isinstance(found.event, LeaseTaken | DriverOpened):
-        raise JournalError(
-            f"{path} does not start with a driver's record. {_repair(path)}", file=str(path), line=number
-        )
-    return found
-
-
-def _parse_at(line: bytes, epoch: int, number: int) -> Line:
-    found = parse_line(line)
-    if (found.epoch, found.seq) != (epoch, number):
-        raise ValueError(f"it is not record {number} of epoch {epoch}")
-    return found
-
-
 def newer_text(path: Path, newer: NewerFormatError) -> str:
     """What to say of a segment that a later version has written."""
     return (
@@ -348,8 +374,10 @@ def newer_text(path: Path, newer: NewerFormatError) -> str:
     )
 
 
-def _repair(path: Path) -> str:
-    return (
-        f"Restore the file from a backup, or let `axsched repair {path.parent.parent}` keep a copy and drop "
-        "what cannot be read."
+def _damage(what: str, path: Path, line: int | None = None) -> JournalError:
+    return JournalError(
+        f"{what} Restore the file from a backup, or let `axsched repair {path.parent.parent}` keep a copy "
+        "and drop what cannot be read.",
+        file=str(path),
+        line=line,
     )

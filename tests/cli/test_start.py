@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,25 @@ def test_an_error_can_be_caught_without_ax() -> None:
 
 def test_the_worker_loads_nothing_heavy() -> None:
     assert not loaded("import axsched_hpc.worker") & (HEAVY | {"click"})
+
+
+#: How bash asks for what `axsched st` could go on as.
+_COMPLETION = {"_AXSCHED_COMPLETE": "bash_complete", "COMP_WORDS": "axsched st", "COMP_CWORD": "1"}
+
+
+@pytest.mark.parametrize("variables", [{}, _COMPLETION], ids=["help", "completion"])
+def test_the_list_of_commands_loads_none_of_them(variables: dict[str, str]) -> None:
+    ours = "import sys; print(*(name for name in sys.modules if name.startswith('axsched_hpc.')))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{_COMMAND}\n{ours}", "--help"],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *said, modules = done.stdout.splitlines()
+    assert any("status" in line for line in said)
+    assert modules.split() == [f"axsched_hpc.{name}" for name in ("_version", "core", "core.errors", "cli")]
 
 
 #: Of the standard library: of no use to a look, and slow to load.

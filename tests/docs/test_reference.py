@@ -36,12 +36,25 @@ def _rows(page: str) -> list[list[str]]:
 # ---------------------------------------------------------------- the command line
 
 
+def _command(name: str) -> click.Command:
+    _, command, _ = cli.resolve_command(click.Context(cli), [name])
+    assert command is not None
+    return command
+
+
 _INNER = [
     f"{group} {name}"
-    for group, command in cli.commands.items()
-    if isinstance(command, click.Group)
+    for group in cli.commands
+    if isinstance(command := _command(group), click.Group)
     for name in command.commands
 ]
+
+
+@pytest.mark.parametrize("name", cli.commands)
+def test_a_command_is_what_the_table_of_commands_says(name: str) -> None:
+    command = _command(name)
+    assert command.name == name
+    assert command.short_help is None, "the table in cli.py is where `axsched --help` finds it"
 
 
 @pytest.mark.parametrize("name", ["", *cli.commands, *_INNER])

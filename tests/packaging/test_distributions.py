@@ -13,6 +13,7 @@ from email.parser import Parser
 from importlib.resources import files
 from pathlib import Path
 
+import click
 import pytest
 
 from axsched_hpc._version import __version__
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.timeout(300)
 FOLDER = ROOT / "slurm_templates"
 TEMPLATES = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*") if path.is_file())
 NOT_SOURCE = (".git", ".venv", "build", "dist", "_build", "*.egg-info", "__pycache__", ".*_cache", "outputs")
+NOT_IN_SDIST = {".gitignore", ".gitattributes"}
 # What an installed package is asked: its template names, whether it is marked as typed and has
 # the schema, where it lies.
 QUESTION = """
@@ -74,6 +76,9 @@ def test_the_sdist_holds_templates_tests_and_pins(built: Built) -> None:
     with tarfile.open(built.sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {f"axsched_hpc/slurm_templates/{name}" for name in TEMPLATES} <= names
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    tracked = {name for name in listed.stdout.splitlines() if name not in NOT_IN_SDIST}
+    assert tracked <= names
     assert {"axsched_hpc/py.typed", "requirements/constraints.txt", "tests/packaging/metadata.py"} <= names
 
 
@@ -84,8 +89,12 @@ def test_the_wheel_holds_the_package_and_nothing_beside_it(built: Built) -> None
     assert "axsched_hpc/py.typed" in names
     top_level = {name.partition("/")[0] for name in names}
     assert top_level == {"axsched_hpc", f"axsched_hpc-{__version__}.dist-info"}
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "axsched_hpc").rglob("*.py")}
+    source = ROOT / "axsched_hpc"
+    files = [path for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    modules = {str(path.relative_to(ROOT)) for path in files if path.suffix == ".py"}
     assert modules == {name for name in names if name.endswith(".py")}, "a folder lacks its __init__.py"
+    assert {str(path.relative_to(ROOT)) for path in files} <= names, "setup.cfg lacks package_data"
+    assert f"axsched_hpc-{__version__}.dist-info/licenses/LICENSE" in names
 
 
 def test_the_metadata_says_what_setup_cfg_says(built: Built) -> None:
@@ -96,6 +105,8 @@ def test_the_metadata_says_what_setup_cfg_says(built: Built) -> None:
     assert metadata["Version"] == __version__
     assert metadata["License-Expression"] == "MIT"
     assert metadata["Requires-Python"] == ">=3.11"
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata.get_payload() == (ROOT / "README.md").read_text(encoding="utf-8")
     assert "axsched = axsched_hpc.cli:main" in entry_points
 
 
@@ -112,3 +123,37 @@ def test_templates_are_found_after_installation(built: Built, tmp_path: Path, ki
     assert names.split() == TEMPLATES
     assert typed == "True"
     assert Path(place).is_relative_to(built.source if kind == "editable" else tmp_path / "venv")
+
+
+def test_the_command_looks_at_experiments_where_nothing_but_click_is_installed(
+    built: Built, tmp_path: Path
+) -> None:
+    """As pipx has it: an environment of its own, and a link to its command on the search path; without Ax,
+    and without all else that only drivers need.
+    """
+    place, bin_directory = tmp_path / "venv", tmp_path / "bin"
+    venv.create(place, with_pip=False)
+    python = place / "bin" / "python"
+    options = ["--quiet", "--no-deps", "--no-index"]
+    run(
+        python, "-m", "pip", "install", *options, built.wheel,
+        cwd=tmp_path, PYTHONPATH=sysconfig.get_path("purelib"),
+    )  # fmt: skip
+    (packages,) = place.glob("lib/python*/site-packages")
+    (packages / "click").symlink_to(Path(click.__file__).parent)
+    bin_directory.mkdir()
+    (bin_directory / "axsched").symlink_to(place / "bin" / "axsched")
+    path = {"PATH": f"{bin_directory}:{os.environ['PATH']}"}
+    recorded = ROOT / "tests" / "data" / "format-4"
+    assert "Commands:" in run("axsched", "help", cwd=tmp_path, **path)
+    assert "trials (" in run("axsched", "status", recorded, cwd=tmp_path, **path)
+    (tmp_path / "axsched.yaml").write_text("parameters: {}\n")
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | path
+    done = subprocess.run(
+        ["axsched", "run"], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"axsched: This command needs yaml, which is not installed in {place}. "
+        "Install axsched-hpc with all that it needs: pip install axsched-hpc\n"
+    )

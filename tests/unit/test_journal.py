@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from axsched_hpc.core.errors import JournalError, SupersededError
-from axsched_hpc.core.events import AttemptStarted, DriverClosed, DriverOpened, Event, LeaseTaken
+from axsched_hpc.core.events import AttemptStarted, DriverClosed, DriverOpened, Event, LeaseTaken, TrialAdded
 from axsched_hpc.io import faults
 from axsched_hpc.io.layout import FORMAT
 from axsched_hpc.store import journal, saving
@@ -212,3 +213,32 @@ def test_a_saved_file_is_replaced_whole_and_leaves_nothing_else(tmp_path: Path) 
     saving.save(path, "two")
     assert path.read_text() == saving.load(path) == "two"
     assert sorted(p.name for p in tmp_path.iterdir()) == [".saved.json.lock", "saved.json"]
+
+
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
+def test_without_what_only_ax_understands_the_experiment_is_the_same(version: int) -> None:
+    directory = Path(__file__).parents[1] / "data" / f"format-{version}" / "journal"
+    assert journal.replay(journal.read(directory, ax=False)) == journal.replay(journal.read(directory))
+
+
+@pytest.mark.parametrize(
+    ("added", "left_out"),
+    [
+        (TrialAdded(2.0, 0, "0_0", {"x": 0.5}, "ax", {"generator_run": {"place": 1, "ax": [None]}}), True),
+        (TrialAdded(2.0, 0, '", "ax": ', {"x": ', "place": null}'}, "enqueued", {"key": "\\"}, 7), True),
+        (TrialAdded(2.0, 0, "0_0", {"x": 0.5}, "ax", None), False),
+        # Parameters of these names, an index, and an outcome are read.
+        (TrialAdded(2.0, 0, "0_0", {"y": 1, "ax": 2, "place": None}, "ax", {"a": 1}), False),
+        (TrialAdded(2.0, 0, "0_0", {"x": 0.5}, "candidate", {"index": 3}), False),
+        (TrialAdded(2.0, 0, "0_0", {"x": 0.5}, "external", {"state": "completed"}), False),
+    ],
+)
+def test_what_only_ax_understands_is_cut_out_of_its_line_and_nothing_else(
+    added: TrialAdded, left_out: bool
+) -> None:
+    line = journal.encode_line(added, 1, 3, more=True).encode()[:-1]
+    assert journal.parse_line(line).event == added
+    read = journal.parse_line(line, ax=False)
+    assert read == (1, 3, replace(added, ax=None) if left_out else added, True)
+    with pytest.raises(ValueError, match="its checksum is wrong"):
+        journal.parse_line(line.replace(b'"ax"', b'"bx"'), ax=False)
