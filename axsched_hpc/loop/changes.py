@@ -20,7 +20,6 @@ from axsched_hpc.core.events import Event, PointsEnqueued, RequestAnswered, Tria
 from axsched_hpc.core.states import RequestKind
 from axsched_hpc.io import atomic, faults, requests
 from axsched_hpc.io.storage import is_storage_error
-from axsched_hpc.loop import sources
 from axsched_hpc.loop.session import Session
 from axsched_hpc.runners.base import BaseRunner
 
@@ -140,6 +139,8 @@ class Changer:
 
     def _add(self, id: str, change: Change, place: Place, now: float) -> list[Event]:
         refuse_where_ax_drives(change, place)
+        from axsched_hpc.loop import sources  # loads Ax, which `axsched try` does without
+
         session = self._session
         good, bad = sources.given_points(zip(change.places, change.points, strict=True), session.bridge)
         if bad:
@@ -161,6 +162,8 @@ class Changer:
 
     def _import(self, id: str, change: Change, place: Place, now: float) -> list[Event]:
         refuse_where_ax_drives(change, place)
+        from axsched_hpc.loop import sources
+
         bridge, ledger, source = self._session.bridge, self._session.ledger, change.source or ""
         # What the user has made in Ax by himself is none of the source's.
         self._session.adopt()

@@ -20,13 +20,13 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from axsched_hpc.core.errors import ObjectiveError
-from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.io import access, atomic, document, owner, storage
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.objectives import kinds
 from axsched_hpc.objectives.kinds import FunctionObjective, Objective, ScriptObjective
 
 if TYPE_CHECKING:
+    from axsched_hpc.core.ledger import Ledger
     from types import ModuleType
 
 SPEC, FILES, PICKLE = "objective.json", "files", "function.pkl"

@@ -1,5 +1,7 @@
 """Requests to real drivers: one that is killed at any point loses none and takes none twice; on Slurm they
 come from a compute node.
+
+docs/changing.md is about them.
 """
 
 from __future__ import annotations

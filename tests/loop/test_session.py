@@ -87,13 +87,13 @@ def test_another_experiment_is_refused_with_the_differences(tmp_path: Path) -> N
     opened(tmp_path).close(orderly=True)
     other = Client()
     other.configure_experiment(
-        parameters=[RangeParameterConfig(name="x", parameter_type="float", bounds=(0.0, 2.0))]
+        parameters=[RangeParameterConfig(name="x", parameter_type="float", bounds=(0.0, 0.5))]
     )
     other.configure_optimization(objective="loss")
     journal_before = sorted(path.name for path in (tmp_path / "journal").iterdir())
     with pytest.raises(ExperimentMismatchError) as caught:
         opened(tmp_path, other)
-    assert "parameter 'x': range 0.0..1.0 there, 0.0..2.0 here" in str(caught.value)
+    assert "parameter 'x': range 0.0..1.0 there, 0.0..0.5 here" in str(caught.value)
     assert "the objective 'minimize loss' is there, not here" in str(caught.value)
     assert sorted(path.name for path in (tmp_path / "journal").iterdir()) == journal_before
 
