@@ -26,8 +26,9 @@ from axsched_hpc.objectives import kinds
 from axsched_hpc.objectives.kinds import FunctionObjective, Objective, ScriptObjective
 
 if TYPE_CHECKING:
-    from axsched_hpc.core.ledger import Ledger
     from types import ModuleType
+
+    from axsched_hpc.core.ledger import Ledger
 
 SPEC, FILES, PICKLE = "objective.json", "files", "function.pkl"
 
