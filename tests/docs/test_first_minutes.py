@@ -17,27 +17,28 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def follow(folder: Path, more: str) -> str:
-    """Run the commands of the page, with more options for the first; what the last one says."""
+    """Run the commands of the page, with more options for the first; what `axsched best` says."""
     page = (ROOT / "docs/quickstart.md").read_text(encoding="utf-8")
     block = re.search(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert block is not None
     commands = re.findall(r"^axsched (\w+) +#", block[1], re.MULTILINE)
-    assert commands == ["init", "try", "run", "best"]
+    assert commands == ["init", "try", "run", "best", "report"]
     program = folder.parent / "axsched"
     program.write_text("from axsched_hpc.cli import main\nmain()\n")
-    said = ""
+    said = {}
     for command in commands:
         arguments = more.split() if command == "init" else []
         done = scripts.run(program, [command, *arguments], folder=folder)
         assert done.returncode == 0, done.stderr + done.stdout
-        said = done.stdout
-    return said
+        said[command] = done.stdout
+    return said["best"]
 
 
 def checked(folder: Path, said: str, trials: int) -> None:
     assert re.search(r"-> loss = [0-9.e-]+\n", said)
     ledger = read_experiment(folder / "outputs").ledger
     assert +ledger.counts == {TrialState.COMPLETED: trials}
+    assert "<svg" in (folder / "outputs/report.html").read_text(encoding="utf-8")
     # What was tried is no trial of the experiment.
     assert sorted(path.name for path in folder.iterdir() if "try" in path.name) == []
 
