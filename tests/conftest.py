@@ -60,6 +60,7 @@ _TOGETHER = (
     "tests/outages/",
     "tests/report/test_browser.py",
     "tests/report/test_page.py",
+    "tests/nfs/",
     "tests/packaging/test_distributions.py",
     "tests/containers/test_engines.py",
     "tests/runners/test_killed.py::TestOnSlurm",

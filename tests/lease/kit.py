@@ -107,7 +107,7 @@ def is_stopped(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 300.0) -> None:
     """Wait for something, with a deadline."""
     assert poll(condition, seconds), f"not within {seconds:g} s: {what}"
 
