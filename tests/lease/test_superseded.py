@@ -95,7 +95,7 @@ POINTS = {
     "inbox.listed 2": "nothing",
     "inbox.read 2": "nothing",
     "inbox.recorded 2": "nothing",
-    "poll.seen 4": "nothing",
+    "poll.seen": "nothing",
     "tell.before 2": "clean-up",
     "snapshot.before": "nothing",
     "cleanup.before 2": "clean-up",
@@ -117,7 +117,7 @@ STORIES = [
     Story("inbox.listed 2", "open.read"),
     # It is at work.
     Story("submit.before 2", "batch.planned"),
-    Story("poll.seen 4", "inbox.listed"),
+    Story("poll.seen", "inbox.listed"),
 ]
 
 
