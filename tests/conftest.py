@@ -82,16 +82,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Together:
     return _Together(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that no process is left alone with it at the end."""
-    items.sort(key=lambda item: -_time_limit(item))
-
-
-def _time_limit(item: pytest.Item) -> float:
-    marker = item.get_closest_marker("timeout")
-    return float(marker.args[0]) if marker is not None and marker.args else 0.0
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip tests on a machine without what they need, or fail them where that is required."""
     for marker, (variable, reason_against) in _NEEDS.items():
