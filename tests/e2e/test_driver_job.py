@@ -79,7 +79,9 @@ def _all_computed_once(here: Site, trials: int) -> None:
     ledger = read_experiment(str(here.folder / "run")).ledger
     assert len(ledger.trials) == trials
     assert {str(trial.state) for trial in ledger.trials.values()} == {"completed"}
-    assert all(len(trial.attempts) == 1 for trial in ledger.trials.values())
+    # One that was withdrawn was never submitted: its driver was killed before.
+    begun = [[each for each in trial.attempts if not each.withdrawn] for trial in ledger.trials.values()]
+    assert all(len(attempts) == 1 for attempts in begun)
     ran = executions(here.folder)
     assert len(ran) == len(set(ran)) == trials
     assert len(list(Layout.at(here.folder / "run").journal.glob("*.jsonl"))) == here.log().count("process ")
