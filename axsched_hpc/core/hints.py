@@ -23,7 +23,7 @@ def hint(failure: Failure) -> str:
     match failure.kind:
         case FailureKind.OUT_OF_MEMORY:
             return (
-                f"Killed by the kernel: {_memory(failure)}; raise memory, or let it grow with "
+                f"Killed for its memory: {_memory(failure)}; raise memory, or let it grow with "
                 "retries={'out_of_memory': {'attempts': 2, 'memory_factor': 2}}."
             )
         case FailureKind.TIMED_OUT:

@@ -79,9 +79,10 @@ def test_more_time_and_more_memory(slurm_cluster: Cluster, tmp_path: Path) -> No
     (failure,) = large.failures()
     assert (failure.kind, failure.asked_mb) == (FailureKind.OUT_OF_MEMORY, 200)
     assert large.attempts[1].request == Request(memory_mb=600)
-    assert failure.hint.startswith("Killed by the kernel: the job asked for 200 MB")
+    assert failure.hint.startswith("Killed for its memory: the job asked for 200 MB")
     if slurm_cluster.accounting:
-        assert failure.used_mb is not None and 350 < failure.used_mb < 600
+        # Slurm ends it at the first sample that is too large, which may be taken while it still grows.
+        assert failure.used_mb is not None and 200 < failure.used_mb < 600
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_without_a_rule_a_lack_fails_the_trial_and_says_what_to_do(made: Made) -
     loop.run(Goal(1, synchronous=True), Interrupts())
     assert len(session.ledger.trials[0].attempts) == 1
     assert session.ledger.trials[0].reason.endswith(
-        "Killed by the kernel: the job asked for 4 GB and used 3.9 GB; raise memory, or let it grow with "
+        "Killed for its memory: the job asked for 4 GB and used 3.9 GB; raise memory, or let it grow with "
         "retries={'out_of_memory': {'attempts': 2, 'memory_factor': 2}}."
     )
 
