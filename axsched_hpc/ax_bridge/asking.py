@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
+from ax.adapter.registry import Generators
 from ax.core.base_trial import BaseTrial
+from ax.core.parameter import ParameterType
 from ax.exceptions.core import DataRequiredError, OptimizationComplete, OptimizationShouldStop
 from ax.exceptions.generation_strategy import MaxParallelismReachedException
 from ax.utils.common.random import with_rng_seed
@@ -17,6 +21,7 @@ from axsched_hpc.ax_bridge.stopping import GlobalStopping
 from axsched_hpc.ax_bridge.taking import Candidate
 from axsched_hpc.ax_bridge.trials import require_one_kind_of_sem, start
 from axsched_hpc.core.errors import ConfigError
+from axsched_hpc.io import cores
 
 logger = logging.getLogger(__name__)
 
@@ -79,21 +84,24 @@ class Asking:
         """Whether the strategy that ends the whole run acts only while no trial is running."""
         return self._stopping is not None and self._stopping.waits
 
-    def ask(self, n: int, *, time: float, most: int) -> Asked:
+    def ask(self, n: int, *, time: float, most: int, whole: bool) -> Asked:
         """Generate ``n`` points or somewhat more, each an arm of a new trial that Ax counts as running from
         ``time`` on.
 
         The trials come one at a time: in one request Ax would stop at the end of its current node, and an
-        error would lose those before it. Only an experiment's first ones are asked for at once, as
-        ``ax.Client`` does it: Ax then gives as many as there are slots, and one at a time only five before
-        there are results. Where trials have several arms each, the last one is made whole, for as long as
-        there are no more than ``most`` points.
+        error would lose those before it. At once come an experiment's first ones, as ``ax.Client`` does it:
+        Ax then gives as many as there are slots, and one at a time only five before there are results. And
+        those that look at no results, which spares them a look at all trials for each. Where trials have
+        several arms each, the last one is made whole, for as long as there are no more than ``most`` points.
+
+        Where the points need not be ``whole``, it is over with those that have come together: the next may be
+        chosen with the results that have come in by then.
         """
         candidates: list[Candidate] = []
         reason, exhausted = None, False
-        while len(candidates) < n and reason is None:
+        while len(candidates) < n and reason is None and (whole or not candidates):
             try:
-                trials = self._generate(n, most - len(candidates))
+                trials = self._generate(n - len(candidates), most - len(candidates))
             except DataRequiredError as error:
                 reason = f"Ax needs the results of running trials first: {error}"
             except MaxParallelismReachedException as error:
@@ -117,14 +125,27 @@ class Asking:
         self._reason = reason
         return Asked(tuple(candidates), reason, exhausted)
 
+    def _blind(self) -> bool:
+        """Whether the rest of the experiment is sampled at random, in a space that has room for all points:
+        where there are few, Ax would make some of them twice.
+        """
+        node = self._handles.generation_strategy.current_node
+        parameters = self._handles.experiment.search_space.range_parameters.values()
+        return (
+            not node.transition_criteria
+            and [spec.generator_enum for spec in node.generator_specs]
+            in ([Generators.SOBOL], [Generators.UNIFORM])
+            and any(each.parameter_type is ParameterType.FLOAT and each.digits is None for each in parameters)
+        )
+
     def _generate(self, wanted: int, most: int) -> list[BaseTrial]:
         """New trials, at least one: the first ones as many as are wanted."""
         experiment, strategy = self._handles.experiment, self._handles.generation_strategy
         if self._stopping is not None and (reason := self._stopping.reason(experiment)) is not None:
             raise OptimizationShouldStop(reason)
         batches = self._arms_per_trial > 1
-        at_once = not (experiment.trials or batches or self._stopping)
-        with with_rng_seed(self._handles.seed), self._observed.without_running():
+        at_once = not (batches or self._stopping) and (not experiment.trials or self._blind())
+        with with_rng_seed(self._handles.seed), self._observed.without_running(), torch_threads(cores.own()):
             made = strategy.gen(
                 experiment=experiment,
                 n=min(self._arms_per_trial, most),
@@ -142,3 +163,16 @@ class Asking:
                     "suggests single points, or set config['arms_per_trial']."
                 )
         return [experiment.new_trial(generator_run=run) for run in singles]
+
+
+@contextmanager
+def torch_threads(most: int) -> Iterator[None]:
+    """Hold torch to so many threads: left alone it takes one for each core of the machine, whoever else works
+    there.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, most))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -204,14 +204,14 @@ class AxBridge:
 
     # ------------------------------------------------------------ generation
 
-    def ask(self, n: int, *, time: float, most: int | None = None) -> Asked:
+    def ask(self, n: int, *, time: float, most: int | None = None, whole: bool = True) -> Asked:
         """Generate ``n`` points or somewhat more, each an arm of a new trial that Ax counts as running from
-        ``time`` on.
+        ``time`` on; or where they need not be whole, as many as it makes in one go.
 
         Where trials have several arms each, the last one is made whole, for as long as there are no more than
         ``most`` points (default: ``n``).
         """
-        return self._asking.ask(n, time=time, most=n if most is None else most)
+        return self._asking.ask(n, time=time, most=n if most is None else most, whole=whole)
 
     def validate(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Check a point against the search space, without any effect, and bring it into Ax's form.

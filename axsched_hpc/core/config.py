@@ -11,9 +11,6 @@ from axsched_hpc.core import sizes
 from axsched_hpc.core.errors import ConfigError, did_you_mean, wrong_value
 from axsched_hpc.core.policy import FailureLimit, Growth, RetryPolicy
 
-#: Documented options that belong to later versions: named apart from misspelt ones.
-_NOT_YET = {"prefetch"}
-
 
 @dataclass(frozen=True)
 class SchedulerConfig:
@@ -47,6 +44,9 @@ class SchedulerConfig:
         trial may go on from a checkpoint: continuation 100; and ``out_of_memory`` and ``timeout``, which
         repeat with more: ``{"attempts": 2, "memory_factor": 2, "memory_max": "64G"}``,
         ``{"attempts": 1, "time_factor": 1.5, "time_max": "24:00:00"}``.
+    prefetch : int
+        Trials that are generated ahead in an asynchronous run, while all slots are busy, so that a slot that
+        gets free does not wait for Ax's model. Each is chosen without the results that come before it runs.
     seed : int or None
         Seed of the generation strategy, where the Ax client has none.
     save_interval : float
@@ -81,6 +81,7 @@ class SchedulerConfig:
     max_failures: int | None = None
     failure_rate: float = 0.5
     retries: RetryPolicy = field(default_factory=RetryPolicy)
+    prefetch: int = 0
     seed: int | None = None
     save_interval: float = 60.0
     on_timeout: str = "cancel"
@@ -120,8 +121,6 @@ class SchedulerConfig:
         known = [f.name for f in fields(cls)]
         values = {}
         for key, value in options.items():
-            if key in _NOT_YET:
-                raise ConfigError(f"config[{key!r}] is not available in this version; leave it out.")
             check = CHECKS.get(key)
             if check is None:
                 raise ConfigError(f"Unknown config key {key!r}.{did_you_mean(str(key), known)}")
@@ -268,6 +267,7 @@ CHECKS: dict[str, Check] = {
     "max_failures": optional_whole_number,
     "failure_rate": share,
     "retries": retries,
+    "prefetch": whole_number,
     "seed": optional_whole_number,
     "save_interval": Seconds(),
     "on_timeout": OneOf(("cancel", "leave")),

@@ -7,14 +7,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Demand:
-    """What the slots can take: ``submit`` of the waiting trials, and ``ask`` new ones of Ax."""
+    """``submit`` of the waiting trials go to the slots now, and ``ask`` new ones are wanted of Ax."""
 
     submit: int
     ask: int
 
 
 def demand(
-    *, slots: int, active: int, waiting: int, remaining: int, synchronous: bool, pack: int = 1
+    *,
+    slots: int,
+    active: int,
+    waiting: int,
+    remaining: int,
+    synchronous: bool,
+    pack: int = 1,
+    prefetch: int = 0,
 ) -> Demand:
     """Fill the slots.
 
@@ -35,6 +42,9 @@ def demand(
         Attempts that share a job. The place of one that has ended is free when the whole job has ended, so
         only full packs are submitted; one that is not full only where there are no more trials to fill it
         with, or where nothing else is under way.
+    prefetch
+        Trials that are to wait when the slots are full, so that one that gets free waits for nothing; not for
+        rounds.
     """
     fresh = 0 if synchronous and active + waiting > 0 else remaining
     wanted = waiting + fresh
@@ -42,7 +52,12 @@ def demand(
     if number < wanted:
         number = number - number % pack or (0 if active else number)
     submit = min(waiting, number)
-    return Demand(submit, number - submit)
+    ask = number - submit
+    if not synchronous:
+        ask += max(0, min(fresh - ask, prefetch - (waiting - submit)))
+    if submit < number:
+        submit -= submit % pack  # those that are asked for now fill the last pack
+    return Demand(submit, ask)
 
 
 def whole_packs(wanted: int, allowed: int, pack: int) -> int:

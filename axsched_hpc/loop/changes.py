@@ -53,8 +53,8 @@ class Changer:
                 continue
             if id not in self._session.ledger.changes.answers:
                 change = self._read(path)
-                if change is None:
-                    continue
+                if change is None or (change.request is RequestKind.IMPORT and self._session.ax_is_busy):
+                    continue  # it is read at a later look
                 faults.reach("request.read")
                 self._answer(id, change)
                 faults.reach("request.recorded")

@@ -11,7 +11,15 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the loop needs of time."""
+    """What the loop needs of time.
+
+    Attributes
+    ----------
+    passes
+        Whether time goes by while something is computed, so that there is anything to do beside it.
+    """
+
+    passes: bool
 
     def now(self) -> float:
         """Seconds since the epoch, for records."""
@@ -30,6 +38,8 @@ class SystemClock:
     """The machine's clock. Waits on a pipe, since a threading.Event may deadlock when a signal handler sets
     it.
     """
+
+    passes = True
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe()

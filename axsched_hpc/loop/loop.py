@@ -9,13 +9,14 @@ from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from axsched_hpc.core.errors import ClusterUnavailableError, FailureRateError, plural
+from axsched_hpc.core.errors import ClusterUnavailableError, FailureRateError, SubmissionError, plural
 from axsched_hpc.core.events import AttemptStarted, Event, StopDecided, TrialAbandoned, TrialStopped
-from axsched_hpc.core.plan import demand
+from axsched_hpc.core.plan import Demand, demand
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.io import faults
 from axsched_hpc.loop.changes import Changer
 from axsched_hpc.loop.curves import Curves
+from axsched_hpc.loop.generation import Generation
 from axsched_hpc.loop.observation import Observer
 from axsched_hpc.loop.session import Session
 from axsched_hpc.loop.signals import Interrupts
@@ -70,13 +71,7 @@ class Goal:
 
 
 class Loop:
-    """Runs an opened experiment with a runner.
-
-    Attributes
-    ----------
-    generating
-        Seconds spent in Ax, asking for points.
-    """
+    """Runs an opened experiment with a runner."""
 
     def __init__(self, session: Session, runner: BaseRunner) -> None:
         self._session = session
@@ -87,12 +82,20 @@ class Loop:
         self._observer = Observer(session, runner, self._curves, self._changer)
         self._stopper = Stopper(session, runner)
         self._submitter = Submitter(session, runner)
+        self._generation = Generation(session, beside=session.clock.passes and not runner.inside)
         self._next_poll = self._next_curves = 0.0
         self._look = QUICK_LOOK
         self._told: str | None = None
-        self._refused_at: int | None = None
+        #: What had ended when Ax was last asked, and whether nothing was under way.
+        self._asked_at = (0, False)
+        #: The same, where Ax had fewer points than it was asked for: until that changes, so will its answer.
+        self._refused_at: tuple[int, bool] | None = None
         self._before = (0, 0)
-        self.generating = 0.0
+
+    @property
+    def generating(self) -> float:
+        """Seconds spent in Ax, asking for points."""
+        return self._generation.seconds
 
     def run(self, goal: Goal, interrupts: Interrupts) -> Stop:
         """Tick until the goal is reached, the time is over or a signal comes.
@@ -107,15 +110,34 @@ class Loop:
         self._before = self._failed_of_ended()
         self._observer.stopping = None
         self._changer.total, self._changer.drives = goal.trials if goal.budget else None, True
+        self._refused_at = None
         self._say_what_was_changed(goal)
+        try:
+            stop = self._tick_until(goal, interrupts)
+        except (FailureRateError, SubmissionError):
+            self._end_asking()
+            raise
+        finally:
+            self._generation.end()
+        self._end_asking()
+        return stop
+
+    def _end_asking(self) -> None:
+        """Record the points that Ax has by now, and tell it of what has happened meanwhile."""
+        self._generation.end()
+        self._session.record()
+
+    def _tick_until(self, goal: Goal, interrupts: Interrupts) -> Stop:
         while True:
             if interrupts.first is not None:
                 return Stop.INTERRUPTED
             if goal.deadline is not None and self._clock.monotonic() >= goal.deadline:
                 return self._time_over(goal)
             try:
-                happened = self.observe()
+                # Between two requests Ax is told what has happened, decides what to stop, and is saved.
+                happened = self._take_answer() + self.observe()
                 self._check_failures()
+                self._session.save_if_due()
                 stop = self._decide(goal)
                 # A job's end can be seen before its notice: that one is not to be left behind. Nor is a
                 # request, after which there may be more to do.
@@ -128,7 +150,6 @@ class Loop:
             self._session.patience.works()
             if stop is not None:
                 return stop
-            self._session.save_if_due()
             self._pause(goal, happened)
 
     def observe(self) -> int:
@@ -259,38 +280,52 @@ class Loop:
             return None
         total = changes.total(goal.trials) if goal.budget else goal.trials
         if changes.paused is not None:
-            return Stop.BUDGET if not (ledger.active or ledger.waiting) and ledger.own >= total else None
-        wanted = demand(
-            slots=self._submitter.slots,
-            active=len(ledger.active),
-            waiting=len(ledger.waiting),
-            remaining=max(0, total - ledger.own),
-            synchronous=goal.synchronous,
-            pack=self._runner.pack,
-        )
-        exhausted = False
-        trials = list(ledger.waiting)[: wanted.submit]
-        if wanted.ask:
-            faults.reach("ask.before")
-        taken = self._take(wanted.ask)
-        trials += taken
-        # After a refusal Ax is asked again when another trial has ended: until then its answer is the same.
-        refused = self._refused_at == self._ended() and bool(ledger.active or ledger.waiting)
-        if len(taken) < wanted.ask and not refused:
-            fresh, exhausted = self._ask(wanted.ask - len(taken), max(0, total - ledger.own))
-            # Trials of several arms are made whole: what finds no slot now waits for one.
-            trials = [*trials, *fresh][: wanted.submit + wanted.ask]
-        self._submitter.submit(trials)
-        if ledger.active or ledger.waiting:
+            idle = not (ledger.active or ledger.waiting or self._generation.under_way)
+            return Stop.BUDGET if idle and ledger.own >= total else None
+        self._fill(goal, total)
+        while self._generation.answered:
+            self._take_answer()
+            self._fill(goal, total)
+        if ledger.active or ledger.waiting or self._generation.under_way:
             return None
         if ledger.own >= total:
             return Stop.BUDGET
-        if exhausted or (wanted.ask and not trials):
+        if self._refused:
             log.warning(
                 "Ax suggests no further point (%s); the run ends early.", self._told or "no reason given"
             )
             return Stop.EXHAUSTED
         return None
+
+    def _fill(self, goal: Goal, total: int) -> None:
+        """Submit what waits, and see to it that more will."""
+        session, ledger = self._session, self._session.ledger
+        wanted = self._demand(goal, total)
+        if wanted.ask and not session.ax_is_busy and self._take_from_queue(wanted.ask):
+            wanted = self._demand(goal, total)
+        self._submitter.submit(list(islice(ledger.waiting, wanted.submit)))
+        if wanted.ask and not session.ax_is_busy:
+            faults.reach("ask.before")
+            self._asked_at = self._ended(), not (ledger.active or ledger.waiting)
+            self._generation.ask(wanted.ask, most=max(0, total - ledger.own), whole=goal.synchronous)
+
+    def _demand(self, goal: Goal, total: int) -> Demand:
+        ledger = self._session.ledger
+        return demand(
+            slots=self._submitter.slots,
+            active=len(ledger.active),
+            waiting=len(ledger.waiting),
+            remaining=0 if self._refused and not ledger.queue else max(0, total - ledger.own),
+            synchronous=goal.synchronous,
+            pack=self._runner.pack,
+            prefetch=self._session.config.prefetch,
+        )
+
+    @property
+    def _refused(self) -> bool:
+        """Whether Ax has no point to suggest for as long as no other trial has ended."""
+        ledger = self._session.ledger
+        return self._refused_at == (self._ended(), not (ledger.active or ledger.waiting))
 
     def _say_what_was_changed(self, goal: Goal) -> None:
         """Say at the beginning of a call what earlier requests make of it."""
@@ -317,31 +352,31 @@ class Loop:
                 said,
             )
 
-    def _take(self, number: int) -> list[int]:
-        """Make trials of the points that wait in the queue."""
+    def _take_from_queue(self, number: int) -> int:
+        """Make trials of the points that wait in the queue; of how many."""
         session, ledger = self._session, self._session.ledger
         first = list(islice(ledger.queue.items(), number))
-        if not first:
-            return []
         now = self._clock.now()
         return self._recorded(
             [session.bridge.take(place, point, time=now, known=ledger.trials) for place, point in first]
         )
 
-    def _ask(self, number: int, most: int) -> tuple[list[int], bool]:
-        started = self._clock.monotonic()
-        asked = self._session.bridge.ask(number, time=self._clock.now(), most=most)
-        self.generating += self._clock.monotonic() - started
+    def _take_answer(self) -> int:
+        """Record the trials for which Ax has points now; how many."""
+        if not self._generation.answered:
+            return 0
+        asked = self._generation.take()
         self._told = asked.reason or self._told
-        self._refused_at = self._ended() if asked.reason is not None else None
-        return self._recorded(asked.candidates), asked.exhausted
+        self._refused_at = self._asked_at if asked.reason is not None or not asked.candidates else None
+        return self._recorded(asked.candidates)
 
-    def _recorded(self, candidates: Sequence[Candidate]) -> list[int]:
-        """Record trials that Ax has now; their numbers."""
-        self._session.owe(*(candidate.event() for candidate in candidates))
-        faults.reach("ask.after")
-        self._session.record()
-        return [candidate.trial for candidate in candidates]
+    def _recorded(self, candidates: Sequence[Candidate]) -> int:
+        """Record trials that Ax has now; how many."""
+        if candidates:
+            self._session.owe(*(candidate.event() for candidate in candidates))
+            faults.reach("ask.after")
+            self._session.record()
+        return len(candidates)
 
     def _time_over(self, goal: Goal) -> Stop:
         self._session.patience.insist(self.observe)

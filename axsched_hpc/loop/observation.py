@@ -76,6 +76,8 @@ class Observer:
         self._waiting = Waiting(session)
         self._unanswered = 0
         self._usage: Mapping[str, Usage] | None = None
+        # Not Python's own dice, which Ax may be using beside the loop, with a seed.
+        self._dice = random.Random()
         self.stopping: str | None = None
         self.pause = session.config.monitoring_interval
 
@@ -236,7 +238,7 @@ class Observer:
         answer = self._runner.answer_time
         self.pause = poll_pause(interval, took if answer is None else answer, self._unanswered)
         if self._unanswered:
-            self.pause = jittered(self.pause, random.random())
+            self.pause = jittered(self.pause, self._dice.random())
         return known
 
     def give_up(self, job: str) -> None:

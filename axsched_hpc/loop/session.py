@@ -63,6 +63,8 @@ class Session:
         Ax.
     problem
         What is optimised.
+    ax_is_busy
+        Whether Ax is being asked for points beside the loop: it is told nothing then, and not looked at.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Session:
         self.clock = clock
         self.ledger = ledger
         self.problem: Problem = bridge.problem()
+        self.ax_is_busy = False
         self.listeners: list[Listener] = []
         self.patience = Patience(clock, layout.root)
         self._lease = lease
@@ -261,7 +264,8 @@ class Session:
         self._owed += events
 
     def record(self, *events: Event) -> None:
-        """Let events happen: journal, ledger, Ax, in this order; one write for all of them.
+        """Let events happen: journal, ledger, Ax, in this order; one write for all of them. While Ax is busy
+        it is told nothing; the first call afterwards does it.
 
         Where the filesystem refuses, it waits (see :class:`~axsched_hpc.loop.patience.Patience`). What an
         error left undone, an earlier call's events or what follows from them, is done first.
@@ -283,7 +287,7 @@ class Session:
             self._actions += self.ledger.apply(event)
             for listener in self.listeners:
                 listener(event, self.ledger)
-        while self._actions:
+        while self._actions and not self.ax_is_busy:
             reports = self._reports()
             if reports:
                 with _told():
@@ -377,7 +381,7 @@ class Session:
     def save_if_due(self) -> None:
         """Write the snapshot when the last one is old enough for what it costs."""
         age = self.clock.monotonic() - self._saved_at
-        if self._unsaved and age >= max(self.config.save_interval, self._save_pause):
+        if self._unsaved and not self.ax_is_busy and age >= max(self.config.save_interval, self._save_pause):
             self.save()
 
 

@@ -36,7 +36,7 @@ class Stopper:
         ledger, clock = self._session.ledger, self._session.clock
         self._asked.update(reported)
         begun = clock.monotonic()
-        if not self._asked or begun < self._not_before:
+        if not self._asked or self._session.ax_is_busy or begun < self._not_before:
             return
         running = {
             n for n in self._asked if n in ledger.active and ledger.trials[n].state is TrialState.RUNNING

@@ -43,6 +43,8 @@ class Submitter:
         self._prefix = f"axs-{secrets.token_hex(4)}"
         self._batches = 0
         self._throttle = Throttle()
+        # Not Python's own dice, which Ax may be using beside the loop, with a seed.
+        self._dice = random.Random()
         #: Trials whose attempts may go to any node: without those that they avoided the site has none.
         self._anywhere: set[int] = set()
         #: An attempt for which there was no room, submitted again as soon as there may be, and with how many
@@ -255,7 +257,7 @@ class Submitter:
 
     def _back_off(self, error: Exception, *, said: bool = False) -> None:
         self._pause = longer(self._pause)
-        pause = jittered(self._pause, random.random())
+        pause = jittered(self._pause, self._dice.random())
         self._not_before = self._session.clock.monotonic() + pause
         log.log(
             logging.DEBUG if said else logging.WARNING,

@@ -122,6 +122,8 @@ class BaseRunner(ABC):
     nearby
         Whether all attempts run on the driver's machine: images that its container engine has need not be
         kept for other nodes.
+    inside
+        Whether attempts run inside the driver's process, with whose random numbers nobody else may meddle.
     """
 
     max_parallel: int = 1
@@ -130,6 +132,7 @@ class BaseRunner(ABC):
     pack: int = 1
     asked: Asked = Asked()
     nearby: bool = False
+    inside: bool = False
 
     @property
     def answer_time(self) -> float | None:

@@ -67,6 +67,7 @@ class SubmititRunner(BaseRunner):
         self.cluster = cluster
         self.max_parallel = whole_number("max_parallel", max_parallel, 1)
         self.cheap_poll = self.nearby = cluster in ("local", "debug")
+        self.inside = cluster == "debug"
         self._jobs = self._made(cluster, parameters)
         self.settle = self._jobs.settle
         self.asked = getattr(self._jobs, "asked", Asked())

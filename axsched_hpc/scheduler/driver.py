@@ -299,7 +299,7 @@ class Driver:
                     raise
                 pause = longer(pause)
                 log.warning("%s Trying again in %.0f s.", error, pause)
-                self._clock.wait(jittered(pause, random.random()))
+                self._clock.wait(jittered(pause, random.Random().random()))
 
     def _prepare_image(self) -> None:
         """Check and prepare the objective's container image, once for all jobs."""

@@ -6,9 +6,12 @@ import warnings
 from typing import Any
 
 import pytest
+import torch
 from ax.api.client import Client
+from ax.api.configs import RangeParameterConfig
 from ax.utils.common.random import with_rng_seed
 
+from axsched_hpc.ax_bridge.asking import torch_threads
 from axsched_hpc.ax_bridge.bridge import AxBridge
 from tests.ax.harness import START, Driver, branin, new_ax_client, new_bridge, new_client, new_input
 
@@ -117,3 +120,46 @@ def test_a_bare_strategy_outside_the_seed_would_differ() -> None:
         bare = bridge.generation_strategy.gen_single_trial(experiment=bridge.experiment, n=1)
     ours = Driver(new_bridge("ax.Client")).run(2)[1]
     assert bare.arms[0].parameters != ours
+
+
+def random_client(digits: int | None = None) -> Client:
+    client = Client(random_seed=5)
+    bounds = {"parameter_type": "float", "bounds": (0.0, 1.0)}
+    client.configure_experiment(parameters=[RangeParameterConfig(name=name, **bounds) for name in "xy"])
+    client.configure_optimization(objective="-f")
+    client.configure_generation_strategy(method="random_search")
+    for parameter in client._experiment.search_space.parameters.values():
+        parameter._digits = digits
+    return client
+
+
+def test_random_points_come_together_and_are_those_that_come_one_by_one() -> None:
+    alone = random_client()
+    expected = [parameters for _ in range(9) for parameters in alone.get_next_trials(1).values()]
+    bridge = AxBridge.from_input(random_client())
+    begun = bridge.ask(2, time=START).candidates
+    together = bridge.ask(7, time=START, whole=False)
+    assert together.reason is None
+    assert [each.parameters for each in (*begun, *together.candidates)] == expected
+
+
+def test_points_that_may_be_made_twice_come_one_by_one() -> None:
+    bridge = AxBridge.from_input(random_client(digits=1))
+    bridge.ask(2, time=START)
+    assert len(bridge.ask(7, time=START, whole=False).candidates) == 1
+
+
+def test_points_of_a_model_come_one_by_one_where_they_need_not_be_whole() -> None:
+    driver = Driver(new_bridge("ax.Client"))
+    driver.run(5)
+    assert len(driver.bridge.ask(3, time=START, whole=False).candidates) == 1
+    assert len(driver.bridge.ask(2, time=START).candidates) == 2
+
+
+def test_torch_is_held_to_the_drivers_cores() -> None:
+    before = torch.get_num_threads()
+    with torch_threads(1):
+        assert torch.get_num_threads() == 1
+    with torch_threads(1000):
+        assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == before

@@ -27,6 +27,8 @@ from axsched_hpc.runners.base import BaseRunner, Batch, JobStatus, Usage
 class VirtualClock:
     """Time that passes only in ``wait``; what is due then happens in order."""
 
+    passes = False
+
     def __init__(self) -> None:
         self.time = 1_000_000.0
         self.waits = 0

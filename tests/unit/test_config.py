@@ -54,7 +54,7 @@ def test_values_are_taken(tmp_path: Path) -> None:
         ({"seed": "1"}, "config['seed'] is '1'"),
         ({"permissions": "all"}, "config['permissions'] is 'all' (str), but takes 'private' or 'group'"),
         ({"permissions": 0o750}, "'private' or 'group'"),
-        ({"prefetch": 2}, "config['prefetch'] is not available in this version"),
+        ({"prefetch": -1}, "config['prefetch'] is -1 (int), but takes a whole number, 0 or more"),
     ],
 )
 def test_bad_options_name_key_value_and_what_is_allowed(options: dict[str, Any], message: str) -> None:

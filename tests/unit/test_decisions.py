@@ -35,6 +35,27 @@ def test_demand(
     assert got == expected
 
 
+@pytest.mark.parametrize(
+    ("active", "waiting", "remaining", "prefetch", "expected"),
+    [
+        (4, 0, 9, 2, Demand(0, 2)),  # all slots busy: two are generated ahead
+        (4, 2, 9, 2, Demand(0, 0)),  # they are there
+        (3, 2, 9, 2, Demand(1, 1)),  # one is taken, and replaced
+        (0, 0, 9, 2, Demand(0, 6)),
+        (2, 1, 9, 2, Demand(1, 3)),
+        (4, 1, 0, 2, Demand(0, 0)),  # never more than the budget
+        (3, 0, 2, 5, Demand(0, 2)),
+    ],
+)
+def test_trials_are_generated_ahead(
+    active: int, waiting: int, remaining: int, prefetch: int, expected: Demand
+) -> None:
+    got = demand(
+        slots=4, active=active, waiting=waiting, remaining=remaining, synchronous=False, prefetch=prefetch
+    )
+    assert got == expected
+
+
 def see(watch: Watch, trial: TrialState, job: JobState, now: float) -> tuple[Watch, Sight]:
     return look(watch, trial, job, now=now, settle=2.0, lost_after=60.0)
 

@@ -87,7 +87,7 @@ def test_programs_are_told_their_share_unless_the_user_has() -> None:
         (8, 7, 0, 100, False, Demand(0, 0)),  # one of a pack has ended: its place is not free yet
         (8, 4, 0, 100, False, Demand(0, 4)),
         (8, 3, 0, 100, False, Demand(0, 4)),
-        (8, 3, 2, 100, False, Demand(2, 2)),  # retries come first, and are filled up
+        (8, 3, 2, 100, False, Demand(0, 2)),  # retries come first, and are filled up
         (8, 4, 1, 0, False, Demand(1, 0)),  # nothing is left to fill it up with
         (8, 4, 0, 3, False, Demand(0, 3)),  # the end of the budget
         (16, 4, 0, 7, False, Demand(0, 7)),
