@@ -77,7 +77,7 @@ class Observer:
         self._unanswered = 0
         self._usage: Mapping[str, Usage] | None = None
         # Not Python's own dice, which Ax may be using beside the loop, with a seed.
-        self._dice = random.Random()
+        self._dice = random.Random(random.random())
         self.stopping: str | None = None
         self.pause = session.config.monitoring_interval
 

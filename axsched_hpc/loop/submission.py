@@ -44,7 +44,7 @@ class Submitter:
         self._batches = 0
         self._throttle = Throttle()
         # Not Python's own dice, which Ax may be using beside the loop, with a seed.
-        self._dice = random.Random()
+        self._dice = random.Random(random.random())
         #: Trials whose attempts may go to any node: without those that they avoided the site has none.
         self._anywhere: set[int] = set()
         #: An attempt for which there was no room, submitted again as soon as there may be, and with how many
