@@ -48,6 +48,7 @@ _SCHEMAS: dict[Callable[[str, Any], Any], Schema] = {
     extractions: {"type": "object", "additionalProperties": {"type": "object"}, "minProperties": 1},
     config.boolean: {"type": "boolean"},
     config.optional_whole_number: _OPTIONAL,
+    config.whole_number: _WHOLE,
     config.share: {"type": "number", "minimum": 0, "maximum": 1},
     slurm_checks.array_size: {"type": "integer", "minimum": 1},
     slurm_checks.environment: _VARIABLES,
