@@ -218,8 +218,9 @@ def row(setting: Setting, found: Measured) -> str:
     """A line of the table."""
     mode = "rounds" if setting.synchronous else "asynchronous"
     times = f"{setting.median:g} s" + (", heavy-tailed" if setting.heavy else "")
+    varied = (setting.slots, setting.parameters, setting.observed, mode, setting.prefetch)
     return (
-        f"| {times} | {setting.slots} | {setting.parameters} | {setting.observed} | {mode} | {setting.prefetch} "
+        f"| {times} | {' | '.join(map(str, varied))} "
         f"| {100 * found.busy:.1f} % | {found.per_hour:.0f} | {found.point:.2f} s |"
     )
 
