@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -80,6 +80,19 @@ class _Together(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Together:
     """Tell pytest-xdist how tests are spread; its own marker for this does nothing with pytest 9.2."""
     return _Together(config, log)
+
+
+@pytest.fixture(scope="module")
+def short_searches() -> Iterator[None]:
+    """Let the fit of a model and the search for its points end after two steps, by what Ax has for tests.
+
+    The models and their points are Ax's own, and follow from the data as ever; how good they are is not for
+    the tests that use this.
+    """
+    from ax.utils.testing.mock import mock_botorch_optimize_context_manager
+
+    with mock_botorch_optimize_context_manager(force=True):
+        yield
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
