@@ -53,10 +53,9 @@ _REQUIRED = {
 
 
 #: Tests that share something expensive, or would disturb each other: one process runs all of a row.
-_TOGETHER = (
+_TOGETHER: tuple[str | tuple[str, ...], ...] = (
     "tests/ax/test_encode.py",
-    "tests/lease/test_drivers.py",
-    "tests/lease/test_superseded.py",
+    ("tests/lease/test_drivers.py", "tests/lease/test_superseded.py"),
     "tests/outages/",
     "tests/report/test_browser.py",
     "tests/report/test_page.py",
@@ -73,7 +72,7 @@ class _Together(LoadScopeScheduling):
     """Each test goes to the process that is free, those of one row of the table to the same one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((row for row in _TOGETHER if nodeid.startswith(row)), nodeid)
+        return str(next((row for row in _TOGETHER if nodeid.startswith(row)), nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)
