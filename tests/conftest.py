@@ -17,6 +17,9 @@ from tests.nfs.guest import obstacle
 # Before anything imports torch: models this small are fitted faster by one thread than by several that fight
 # for the cores with the tests beside them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# BoTorch compiles a kernel for several objectives, most of a minute on a new machine, unless there is no
+# compiler; then it takes the same in Python. PyTorch looks for the compiler here.
+os.environ.setdefault("CXX", "false")
 
 # A shell that runs pytest in the background has it ignore Ctrl-C, and so would every process that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
