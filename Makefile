@@ -71,10 +71,11 @@ example: $(VENV)/.runtime  ## run examples/NAME.py, NAME=lammps for example; EXA
 	@$(BIN)/python examples/$(NAME).py $(EXAMPLE_ARGS)
 
 # Exit code 3 of install-system-packages: no test Slurm can be had here, and it has said so.
-# Many tests wait more than they compute, so five at a time suit two cores too; PYTEST_ARGS='-n 0' goes before.
+# Of six tests at a time four wait most of theirs (tests/conftest.py sees to it), so they suit two cores too;
+# PYTEST_ARGS='-n 0' goes before.
 test: $(VENV)/.test  ## install what the tests still need, bring up the test Slurm, run the tests
 	@{ tests/install-system-packages && tests/slurm/cluster up; } || [ $$? -eq 3 ]
-	$(BIN)/python -m pytest -n 5 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 6 $(PYTEST_ARGS)
 
 chaos: $(VENV)/.test  ## kill drivers and workers for MINUTES at WHERE=local,slurm,noacct,packs,nfs3,nfs4, with SEED
 	$(BIN)/python -m tests.chaos.campaign --minutes $(MINUTES) --seed $(SEED) --where $(WHERE) $(CHAOS_ARGS)

@@ -213,15 +213,18 @@ class RunnerContract:
         assert found is not None and found.metrics == {"value": (0.0, None)}
         assert workshop.executions() == [0]
 
-    def test_a_batch_of_twenty(self, runner: BaseRunner, workshop: Workshop) -> None:
-        """Each attempt of a batch has a job of its own and runs once; its place in the batch is its index."""
-        batch = workshop.batch(*[Task()] * 20)
+    def test_a_batch_of_twelve(self, runner: BaseRunner, workshop: Workshop) -> None:
+        """Each attempt of a batch has a job of its own and runs once; its place in the batch is its index.
+
+        Twelve, because by their text 10 and 11 come before 2.
+        """
+        batch = workshop.batch(*[Task()] * 12)
         jobs = self.submit(runner, batch)
-        assert len(set(jobs)) == 20, "job ids are not unique"
+        assert len(set(jobs)) == 12, "job ids are not unique"
         ended = self.wait_for_end(runner, jobs)
         assert {status.state for status in ended.values()} == {JobState.SUCCEEDED}
-        assert workshop.executions() == list(range(20))
-        for index in range(20):
+        assert workshop.executions() == list(range(12))
+        for index in range(12):
             found = workshop.outcome(batch, index)
             assert found is not None and found.metrics == {"value": (float(index), None)}
 

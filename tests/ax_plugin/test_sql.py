@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,8 @@ from ax.api.client import Client
 
 from axsched_hpc import ConfigError, LocalRunner
 from axsched_hpc.ax_plugin import FileMetric, bring_back, registry_bundle, storage_config
-from tests.ax_plugin.kit import ROOT, client, executions, losses, prepared, process_environment, run, statuses
+from tests import scripts
+from tests.ax_plugin.kit import client, executions, losses, prepared, process_environment, run, statuses
 
 GO_ON = """
 import sys
@@ -47,13 +47,8 @@ def test_saved_at_each_step_loaded_in_a_new_process_and_gone_on_with(database: s
     prepared(tmp_path / "run", LocalRunner(2), made=made, lower_is_better=True)
     run(made, 1, db_settings=settings(made))
     made._experiment.runner.close()
-    done = subprocess.run(
-        [sys.executable, "-c", GO_ON, database],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])},
-    )
+    (tmp_path / "go_on.py").write_text(GO_ON)
+    done = scripts.run(tmp_path / "go_on.py", [database], folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["[('COMPLETED', 3)] True", "True [0, 1, 2]"]
     assert executions(tmp_path / "run") == dict.fromkeys(range(3), 1)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import scripts
 from tests.chaos.plan import DRIVER_POINTS, LAST_POINTS, WORKER_POINTS, cover, draw
 from tests.slurm.harness import Cluster
 
@@ -18,9 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def campaign(folder: Path, where: str, rounds: str, seed: int) -> str:
     """Run it in a process of its own, which forks drivers and so must be no pytest; what it said."""
-    argv = [sys.executable, "-m", "tests.chaos.campaign", "--where", where, "--rounds", rounds]
-    argv += ["--seed", str(seed), "--folder", str(folder)]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, env=os.environ, check=False)
+    arguments = ["--where", where, "--rounds", rounds, "--seed", seed, "--folder", folder / "chaos"]
+    done = scripts.run(ROOT / "tests/chaos/campaign.py", arguments, folder=folder, timeout=280)
     # In the report of a failed test it says how the round is repeated.
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -29,7 +26,7 @@ def campaign(folder: Path, where: str, rounds: str, seed: int) -> str:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [1, None], ids=["fixed", "random"])
 def test_local(seed: int | None, tmp_path: Path) -> None:
-    said = campaign(tmp_path / "chaos", "local", "1,2", seed or secrets.randbelow(10**6))
+    said = campaign(tmp_path, "local", "1,2", seed or secrets.randbelow(10**6))
     assert "2 rounds in" in said
     assert "; 0 violations." in said
 
@@ -37,13 +34,13 @@ def test_local(seed: int | None, tmp_path: Path) -> None:
 @pytest.mark.slurm
 @pytest.mark.timeout(300)
 def test_slurm_with_a_fixed_seed(acct_cluster: Cluster, tmp_path: Path) -> None:
-    assert "; 0 violations." in campaign(tmp_path / "chaos", "slurm", "1", 1)
+    assert "; 0 violations." in campaign(tmp_path, "slurm", "1", 1)
 
 
 @pytest.mark.slurm
 @pytest.mark.timeout(300)
 def test_slurm_without_accounting_with_a_random_seed(noacct_cluster: Cluster, tmp_path: Path) -> None:
-    assert "; 0 violations." in campaign(tmp_path / "chaos", "noacct", "1", secrets.randbelow(10**6))
+    assert "; 0 violations." in campaign(tmp_path, "noacct", "1", secrets.randbelow(10**6))
 
 
 def test_a_round_follows_from_its_seed_and_number() -> None:

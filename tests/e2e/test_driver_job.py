@@ -58,21 +58,16 @@ driver:
 
 
 @pytest.fixture
-def here(tmp_path: Path, slurm_cluster: Cluster) -> Iterator[Site]:
-    yield from _site(tmp_path)
+def here(tmp_path: Path, noacct_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Without accounting: there a job that ends while no driver looks vanishes.
 
-
-@pytest.fixture
-def here_without_accounting(tmp_path: Path, noacct_cluster: Cluster) -> Iterator[Site]:
-    yield from _site(tmp_path)
-
-
-def _site(folder: Path) -> Iterator[Site]:
-    (folder / "driver.py").write_text(DRIVER)
-    (folder / "site.yaml").write_text(PROFILE)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
-        yield from site(folder)
+    The batch script asks squeue alone, and tests/cli/test_submit_slurm.py has it on both clusters; that a
+    driver finds what the one before it left, with accounting too, tests/e2e/test_kill.py shows.
+    """
+    (tmp_path / "driver.py").write_text(DRIVER)
+    (tmp_path / "site.yaml").write_text(PROFILE)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
+    yield from site(tmp_path)
 
 
 def _all_computed_once(here: Site, trials: int) -> None:
@@ -98,8 +93,7 @@ def _nothing_of_the_driver_in_trials(here: Site, jobs: set[str]) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_an_experiment_longer_than_the_walltime_of_its_driver(here_without_accounting: Site) -> None:
-    here = here_without_accounting
+def test_an_experiment_longer_than_the_walltime_of_its_driver(here: Site) -> None:
     options = ("--profile", "./site.yaml", "--time", "2", "--warning", "30")
     job = here.submit(*options, arguments=("26", "10"))
     here.logged("done.", 350)

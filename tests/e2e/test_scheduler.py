@@ -287,6 +287,7 @@ def _plain_ax_client(trials: int) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.usefixtures("short_searches")
 @pytest.mark.parametrize("kind", ["Client", "AxClient"])
 def test_one_slot_gives_the_sequence_of_a_plain_loop(make: Make, kind: str) -> None:
     trials = 9

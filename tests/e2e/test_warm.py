@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ import pytest
 from axsched_hpc import AxScheduler, ConfigError, FailureRateError, LocalRunner, ParameterError, report
 from axsched_hpc.reporting.reading import read_experiment
 from axsched_hpc.reporting.table import status_text
+from tests import scripts
 from tests.e2e.kit import bowl, client
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -234,9 +232,6 @@ def test_a_baseline_without_metrics_is_the_first_trial(
 # ---------------------------------------------------------------- a script that is killed
 
 
-#: Whoever forks should have one thread only.
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
-
 #: A user's script, run several times in a row in processes of its own that have imported Ax already.
 SCRIPT = """
 import os, sys, warnings
@@ -280,13 +275,8 @@ print(codes)
 def test_a_script_that_is_killed_attaches_and_enqueues_once(tmp_path: Path) -> None:
     (tmp_path / "points.csv").write_text("x,y,loss\n0.1,0.1,0.5\n0.2,0.2,0.25\n")
     (tmp_path / "script.py").write_text(SCRIPT)
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "script.py"), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **ONE_THREAD},
-        check=True,
-    )
+    done = scripts.run(tmp_path / "script.py", [tmp_path], folder=tmp_path)
+    assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == [-9, -9, 0], done.stderr
     reading = read_experiment(tmp_path / "run")
     trials = list(reading.ledger.trials.values())

@@ -38,8 +38,10 @@ def _run(name: str, *arguments: str) -> str:
     ended = scripts.run(ROOT / "examples" / f"{name}.py", arguments, folder=Path.cwd(), timeout=100)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
-    # Whether a covariance needs a little more on its diagonal is Ax's luck.
-    assert "Warning" not in ended.stderr.replace("NumericalWarning", "")
+    # Whether a covariance needs a little more on its diagonal is Ax's luck; tests/conftest.py keeps the
+    # compiler from BoTorch.
+    said = re.sub("NumericalWarning|UserWarning: Failed to compile fused qLogEHVI", "", ended.stderr)
+    assert "Warning" not in said
     return ended.stdout
 
 
@@ -196,8 +198,12 @@ def test_the_fortran_example_runs(slurm: bool, outside: Path, request: pytest.Fi
 
 
 @pytest.mark.parametrize("slurm", [False, pytest.param(True, marks=pytest.mark.slurm)], ids=["here", "slurm"])
-def test_the_lammps_example_runs(slurm: bool, outside: Path, request: pytest.FixtureRequest) -> None:
+def test_the_lammps_example_runs(
+    slurm: bool, outside: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _need("lmp", "lammps")
+    # Open MPI: a rank that waits for the other lets the tests beside it have the processor.
+    monkeypatch.setenv("OMPI_MCA_mpi_yield_when_idle", "1")
     # On Slurm each trial has two ranks.
     printed = _run_at("lammps", slurm, request, "--short", *(["--mpi"] if slurm else []))
     _check(outside / "outputs/lammps", 7, printed, slurm=slurm)

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.lease import kit
-from tests.lease.driving import Forge, forge, is_whole
+from tests.lease.driving import Forge, is_whole
 
 # One process of the tests runs them all, since they share what they have started.
 pytestmark = [kit.needs_hosts, pytest.mark.timeout(300)]
 
 TRIALS = 3
-
-
-@pytest.fixture(scope="module")
-def drivers() -> Iterator[Forge]:
-    with forge() as made:
-        yield made
 
 
 @pytest.mark.parametrize("number", [2, 3])

@@ -46,14 +46,13 @@ close.before
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.lease import kit
-from tests.lease.driving import Driver, Forge, forge, is_whole
+from tests.lease.driving import Driver, Forge, is_whole
 
 # One process of the tests runs them all, since they share what they have started.
 pytestmark = [kit.needs_hosts, pytest.mark.timeout(400)]
@@ -126,12 +125,6 @@ class Told:
     folder: Path
     first: Driver
     second: Driver
-
-
-@pytest.fixture(scope="module")
-def drivers() -> Iterator[Forge]:
-    with forge() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
