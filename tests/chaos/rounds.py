@@ -4,6 +4,7 @@ checkers.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from axsched_hpc.core.errors import AxSchedError
@@ -24,14 +25,17 @@ from axsched_hpc.core.events import (
     CallStarted,
     DriverClosed,
 )
-from axsched_hpc.io import processes
+from axsched_hpc.io import processes, requests
+from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import journal
 from tests.chaos import driver
+from tests.chaos.asked import Laid, told
 from tests.chaos.ax_checker import check_ax
-from tests.chaos.checker import Kind, Violation, check, check_orphans
+from tests.chaos.checker import check, check_orphans
 from tests.chaos.driver import Place, Setting
 from tests.chaos.objective import Execution, ExecutionLog
-from tests.chaos.plan import Fault, Life, Plan, Who
+from tests.chaos.plan import Ask, Fault, Life, Plan, Who
+from tests.chaos.violation import Kind, Violation
 
 #: Seconds in which a driver has to bring its run to an end; whoever takes longer is stuck.
 LIMIT = 120.0
@@ -47,6 +51,8 @@ class Outcome:
     ----------
     planned, fired
         Faults by label.
+    requests
+        How many of them were taken, refused, and laid down too late, by kind and that.
     violations
         (kind, words) of each.
     first_record, settled
@@ -63,6 +69,7 @@ class Outcome:
     drivers: int = 0
     planned: Counter[str] = field(default_factory=Counter)
     fired: Counter[str] = field(default_factory=Counter)
+    requests: Counter[str] = field(default_factory=Counter)
     violations: list[tuple[str, str]] = field(default_factory=list)
     first_record: float = 0.0
     settled: float = 0.0
@@ -94,6 +101,9 @@ class Round:
         #: Faults at random moments of workers that have not come yet, with the number of earlier executions.
         self._pending: list[tuple[Fault, int]] = []
         self._killed: set[int] = set()
+        #: Requests of this driver's life and earlier ones that are not laid down yet.
+        self._asks: list[Ask] = []
+        self._laid: list[Laid] = []
         self._fired: Counter[str] = Counter()
         self._started: list[_Started] = []
         self._wrong: list[Violation] = []
@@ -104,6 +114,7 @@ class Round:
         for number, life in enumerate((*self._plan.lives, Life(), Life())):
             if self._live(number, life):
                 break
+            self._ask(math.inf)
             time.sleep(life.pause)
         else:
             self._complain(f"the run did not end with {len(self._started)} drivers.")
@@ -122,6 +133,7 @@ class Round:
             drivers=len(self._started),
             planned=Counter(fault.label for fault in self._plan.faults),
             fired=self._fired,
+            requests=told(self._setting.directory, self._laid),
             violations=[(violation.kind.value, violation.words) for violation in self._wrong],
             first_record=first_record,
             settled=settled,
@@ -145,6 +157,7 @@ class Round:
         began = time.time()
         one = _Started(driver.start(self._setting, output, own, workers), began, output)
         self._started.append(one)
+        self._asks = sorted(life.asks, key=lambda ask: ask.delay)
         status = self._watch(one, [f for f in life.faults if f.who is Who.DRIVER])
         if os.WIFSIGNALED(status):
             if os.WTERMSIG(status) != signal.SIGKILL:
@@ -177,8 +190,17 @@ class Round:
             if age > LIMIT:
                 self._complain(f"a driver did not end within {LIMIT:g} s; see {one.output}.")
                 os.kill(one.pid, signal.SIGKILL)
+            self._ask(age)
             self._disturb_workers()
             time.sleep(_TICK)
+
+    def _ask(self, age: float) -> None:
+        """Lay down the requests whose moment has come."""
+        while self._asks and self._asks[0].delay <= age:
+            change = replace(self._asks.pop(0).change, time=time.time())
+            # Whoever asks is on another machine than the driver, where there is one.
+            there = Layout.at(self._setting.beside or self._setting.directory)
+            self._laid.append(Laid(requests.lay_down(there, change), change, time.time()))
 
     def _rest(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -267,6 +289,8 @@ class Round:
                 directory,
                 self._setting.log,
                 trials=self._plan.trials,
+                slots=driver.slots(self._plan, self._place),
+                laid=self._laid,
                 killed=self._killed,
                 driver_logs=[one.output for one in self._started],
             )

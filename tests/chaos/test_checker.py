@@ -33,7 +33,8 @@ from axsched_hpc.io import atomic, document
 from axsched_hpc.io.claim import Claim, Claimer
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import journal
-from tests.chaos.checker import Kind, check, check_orphans
+from tests.chaos.checker import check, check_orphans
+from tests.chaos.violation import Kind
 from tests.storage.kit import wait_until
 
 HOST = "n1"
