@@ -92,11 +92,9 @@ def _obeyed(events: Iterable[Event], trials: int, slots: int) -> Iterator[Violat
             case BatchPlanned():
                 again = sorted(cancelled.intersection(trial for trial, _ in event.attempts))
                 if again:
-                    yield Violation(Kind.DOUBLED, f"trials {again} were submitted after they were cancelled.")
+                    yield Violation(Kind.DOUBLED, f"{event.token} has trials {again}, which were cancelled.")
                 if changes.halted:
-                    yield Violation(
-                        Kind.INCONSISTENT, f"{event.token} was submitted by a run that was paused."
-                    )
+                    yield Violation(Kind.INCONSISTENT, f"{event.token} was planned while the run was paused.")
                 if (under_way := len(ledger.active) + len(event.attempts)) > changes.slots(slots):
                     words = f"{under_way} attempts were under way, in {changes.slots(slots)} slots."
                     yield Violation(Kind.INCONSISTENT, words)

@@ -1,8 +1,8 @@
 """The crash campaign: ``python -m tests.chaos.campaign --minutes 20 --seed 1 --where local,slurm,noacct``.
 
-Rounds of experiments whose processes are killed, stopped and refused their files, and asked for changes; each is judged by
-:mod:`tests.chaos.checker`. A round follows from the seed and its number alone. The exit code is 1 where
-anything was lost, doubled, inconsistent or left over; the directories of such rounds stay.
+Rounds of experiments whose processes are killed, stopped and refused their files, while somebody asks for
+changes; each is judged by :mod:`tests.chaos.checker`. A round follows from the seed and its number alone. The
+exit code is 1 where anything was lost, doubled, inconsistent or left over; directories of such rounds stay.
 """
 
 from __future__ import annotations

@@ -41,8 +41,9 @@ _ARRIVALS = {
     "request": 3,
 }
 
-#: Who asks, in every round.
-ASKS = "ada@login1"
+#: What is asked for, as often as it stands here, and who asks.
+_ASKED = ("cancel", "cancel", "cancel and retry", "pause", "trials", "parallel", "add", "add")
+_ASKS = "ada@login1"
 
 
 class Who(StrEnum):
@@ -145,8 +146,8 @@ def cover(
 ) -> Plan:
     """A round in which a driver or a worker is killed at each of these points.
 
-    What a point needs beside is arranged: files are cleaned up, an attempt is there to be closed, a request is
-    there to be answered.
+    What a point needs beside is arranged: files are cleaned up, an attempt is there to be closed, somebody
+    asks for something.
     """
     source = random.Random(f"chaos {seed} {number}")
     lives: list[Life] = []
@@ -215,9 +216,7 @@ def _drawn_asks(source: random.Random) -> Iterator[Ask]:
     for _ in range(source.choice((0, 0, 1, 2, 3))):
         first = source.uniform(0, source.choice((0.3, 1.5)))
         later = first + source.uniform(0, 1.0)
-        match source.choice(
-            ("cancel", "cancel", "cancel and retry", "pause", "trials", "parallel", "add", "add")
-        ):
+        match source.choice(_ASKED):
             case "cancel":
                 yield Ask(first, _change(RequestKind.CANCEL, trial=source.randint(0, 12)))
             case "cancel and retry":
@@ -240,7 +239,7 @@ def _drawn_asks(source: random.Random) -> Iterator[Ask]:
 
 
 def _change(kind: RequestKind, **fields: Any) -> Change:
-    return Change(kind, ASKS, 0.0, **fields)
+    return Change(kind, _ASKS, 0.0, **fields)
 
 
 def _driver_fault(source: random.Random) -> Fault:

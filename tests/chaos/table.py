@@ -26,7 +26,7 @@ _COLUMNS = (
 
 
 def table(outcomes: Sequence[Outcome], *, seed: int, seconds: float, covering: bool) -> str:
-    """The campaign's table: by place, then the faults by kind and point, and the requests by what became of them.
+    """The campaign's table: by place, then faults by kind and point, and requests by what became of them.
 
     Parameters
     ----------
