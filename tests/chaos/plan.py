@@ -45,6 +45,9 @@ _ARRIVALS = {
 _ASKED = ("cancel", "cancel", "cancel and retry", "pause", "trials", "parallel", "add", "add")
 _ASKS = "ada@login1"
 
+#: Trials to be cancelled: most run, some wait, some have ended or are not there yet.
+_AHEAD = (-4, -1, 0, 0, 0, 1, 1, 2, 4)
+
 
 class Who(StrEnum):
     """Whom a fault hits."""
@@ -92,10 +95,14 @@ class Ask:
         Seconds from the driver's start; where it lives shorter, the request is there before the next one.
     change
         What is asked for; its time is that at which it is laid down.
+    ahead
+        Of a cancellation: which trial, counted from the newest that has begun then. A retry is of the trial
+        that was cancelled before.
     """
 
     delay: float
     change: Change
+    ahead: int = 0
 
 
 @dataclass(frozen=True)
@@ -218,11 +225,10 @@ def _drawn_asks(source: random.Random) -> Iterator[Ask]:
         later = first + source.uniform(0, 1.0)
         match source.choice(_ASKED):
             case "cancel":
-                yield Ask(first, _change(RequestKind.CANCEL, trial=source.randint(0, 12)))
+                yield Ask(first, _change(RequestKind.CANCEL, trial=0), source.choice(_AHEAD))
             case "cancel and retry":
-                trial = source.randint(0, 9)
-                yield Ask(first, _change(RequestKind.CANCEL, trial=trial))
-                yield Ask(later, _change(RequestKind.RETRY, trial=trial))
+                yield Ask(first, _change(RequestKind.CANCEL, trial=0), source.choice(_AHEAD))
+                yield Ask(later, _change(RequestKind.RETRY, trial=0))
             case "pause":
                 yield Ask(first, _change(RequestKind.PAUSE))
                 yield Ask(later, _change(RequestKind.RESUME))

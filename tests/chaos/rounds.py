@@ -25,6 +25,7 @@ from axsched_hpc.core.events import (
     CallStarted,
     DriverClosed,
 )
+from axsched_hpc.core.states import RequestKind
 from axsched_hpc.io import processes, requests
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import journal
@@ -104,6 +105,7 @@ class Round:
         #: Requests of this driver's life and earlier ones that are not laid down yet.
         self._asks: list[Ask] = []
         self._laid: list[Laid] = []
+        self._cancelled = 0
         self._fired: Counter[str] = Counter()
         self._started: list[_Started] = []
         self._wrong: list[Violation] = []
@@ -197,7 +199,13 @@ class Round:
     def _ask(self, age: float) -> None:
         """Lay down the requests whose moment has come."""
         while self._asks and self._asks[0].delay <= age:
-            change = replace(self._asks.pop(0).change, time=time.time())
+            ask = self._asks.pop(0)
+            change = replace(ask.change, time=time.time())
+            if change.request is RequestKind.CANCEL:
+                newest = max((run.trial for run in self._log.read()), default=0)
+                self._cancelled = max(0, newest + ask.ahead)
+            if change.trial is not None:
+                change = replace(change, trial=self._cancelled)
             # Whoever asks is on another machine than the driver, where there is one.
             there = Layout.at(self._setting.beside or self._setting.directory)
             self._laid.append(Laid(requests.lay_down(there, change), change, time.time()))
