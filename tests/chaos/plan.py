@@ -46,7 +46,7 @@ _ASKED = ("cancel", "cancel", "cancel and retry", "pause", "trials", "parallel",
 _ASKS = "ada@login1"
 
 #: Trials to be cancelled: most run, some wait, some have ended or are not there yet.
-_AHEAD = (-4, -1, 0, 0, 0, 1, 1, 2, 4)
+_AHEAD = (-4, -1, 0, 0, 0, 0, 1, 1, 4)
 
 
 class Who(StrEnum):
@@ -96,8 +96,8 @@ class Ask:
     change
         What is asked for; its time is that at which it is laid down.
     ahead
-        Of a cancellation: which trial, counted from the newest that has begun then. A retry is of the trial
-        that was cancelled before.
+        Of a cancellation: which trial, counted from the newest that runs then, or else the next one. A retry
+        is of the trial that was cancelled before.
     """
 
     delay: float

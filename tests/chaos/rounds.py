@@ -202,8 +202,10 @@ class Round:
             ask = self._asks.pop(0)
             change = replace(ask.change, time=time.time())
             if change.request is RequestKind.CANCEL:
-                newest = max((run.trial for run in self._log.read()), default=0)
-                self._cancelled = max(0, newest + ask.ahead)
+                runs = self._log.read()
+                under_way = [run.trial for run in runs if run.ended is None and run.pid not in self._killed]
+                next_one = max((run.trial + 1 for run in runs), default=0)
+                self._cancelled = max(0, (under_way or [next_one])[-1] + ask.ahead)
             if change.trial is not None:
                 change = replace(change, trial=self._cancelled)
             # Whoever asks is on another machine than the driver, where there is one.
