@@ -96,7 +96,7 @@ def worth_a_picture(text: str) -> bool:
     return (
         ended is not None
         and int(ended[1]) >= 20
-        and all(word in text for word in ("Priority", "over", "127"))
+        and all(word in text for word in ("Priority", "over", "127", "12 of 12 in use"))
     )
 
 
