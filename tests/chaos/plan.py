@@ -45,9 +45,6 @@ _ARRIVALS = {
 _ASKED = ("cancel", "cancel", "cancel and retry", "pause", "trials", "parallel", "add", "add")
 _ASKS = "ada@login1"
 
-#: Trials to be cancelled: most run, some wait, some have ended or are not there yet.
-_AHEAD = (-4, -1, 0, 0, 0, 0, 1, 1, 4)
-
 
 class Who(StrEnum):
     """Whom a fault hits."""
@@ -95,14 +92,14 @@ class Ask:
         Seconds from the driver's start; where it lives shorter, the request is there before the next one.
     change
         What is asked for; its time is that at which it is laid down.
-    ahead
-        Of a cancellation: which trial, counted from the newest that runs then, or else the next one. A retry
-        is of the trial that was cancelled before.
+    which
+        Of a cancellation: which of the trials that are to be run then. A retry is of the one that was cancelled
+        before.
     """
 
     delay: float
     change: Change
-    ahead: int = 0
+    which: int = 0
 
 
 @dataclass(frozen=True)
@@ -225,9 +222,9 @@ def _drawn_asks(source: random.Random) -> Iterator[Ask]:
         later = first + source.uniform(0, 1.0)
         match source.choice(_ASKED):
             case "cancel":
-                yield Ask(first, _change(RequestKind.CANCEL, trial=0), source.choice(_AHEAD))
+                yield Ask(first, _change(RequestKind.CANCEL, trial=0), source.randint(0, 4))
             case "cancel and retry":
-                yield Ask(first, _change(RequestKind.CANCEL, trial=0), source.choice(_AHEAD))
+                yield Ask(first, _change(RequestKind.CANCEL, trial=0), source.randint(0, 4))
                 yield Ask(later, _change(RequestKind.RETRY, trial=0))
             case "pause":
                 yield Ask(first, _change(RequestKind.PAUSE))

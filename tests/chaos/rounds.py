@@ -28,6 +28,7 @@ from axsched_hpc.core.events import (
 from axsched_hpc.core.states import RequestKind
 from axsched_hpc.io import processes, requests
 from axsched_hpc.io.layout import Layout
+from axsched_hpc.reporting.reading import read_experiment
 from axsched_hpc.store import journal
 from tests.chaos import driver
 from tests.chaos.asked import Laid, told
@@ -202,15 +203,21 @@ class Round:
             ask = self._asks.pop(0)
             change = replace(ask.change, time=time.time())
             if change.request is RequestKind.CANCEL:
-                runs = self._log.read()
-                under_way = [run.trial for run in runs if run.ended is None and run.pid not in self._killed]
-                next_one = max((run.trial + 1 for run in runs), default=0)
-                self._cancelled = max(0, (under_way or [next_one])[-1] + ask.ahead)
+                self._cancelled = self._to_cancel(ask.which)
             if change.trial is not None:
                 change = replace(change, trial=self._cancelled)
             # Whoever asks is on another machine than the driver, where there is one.
             there = Layout.at(self._setting.beside or self._setting.directory)
             self._laid.append(Laid(requests.lay_down(there, change), change, time.time()))
+
+    def _to_cancel(self, which: int) -> int:
+        """A trial: that of the ones that are to be run, or one that is not there where they are fewer."""
+        try:
+            ledger = read_experiment(self._setting.directory).ledger
+        except (AxSchedError, OSError):
+            return which  # there is none yet, or the driver is just about to make it
+        left = [*ledger.active, *ledger.waiting]
+        return left[which] if which < len(left) else len(ledger.trials)
 
     def _rest(self, seconds: float) -> None:
         end = time.monotonic() + seconds
