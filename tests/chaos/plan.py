@@ -93,8 +93,7 @@ class Ask:
     change
         What is asked for; its time is that at which it is laid down.
     which
-        Of a cancellation: which of the trials that are to be run then. A retry is of the one that was cancelled
-        before.
+        Of a cancellation: which of the trials that are to be run then. A retry is of the one cancelled before.
     """
 
     delay: float
