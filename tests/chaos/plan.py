@@ -93,7 +93,7 @@ class Ask:
     change
         What is asked for; its time is that at which it is laid down.
     which
-        Of a cancellation: which of the trials that are to be run then. A retry is of the one cancelled before.
+        Of a cancellation: which of the trials that are to be run then. A retry is of the last cancelled one.
     """
 
     delay: float
