@@ -40,6 +40,7 @@ def check(
     *,
     trials: int,
     slots: int = 4,
+    pack: int = 1,
     laid: Sequence[Laid] = (),
     killed: Collection[int] | None = None,
     driver_logs: Iterable[Path] = (),
@@ -54,6 +55,8 @@ def check(
         What the objective logged.
     trials, slots
         How many trials the run had to have in the end, and how many attempts at a time, by its script.
+    pack
+        Attempts in one job, which all fail before they begin where their supervisor is killed.
     laid
         The requests that were laid into the inbox.
     killed
@@ -71,7 +74,7 @@ def check(
     return [
         *_computed(layout, ledger, executions, killed, cancelled),
         *_repeated(layout, ledger, executions, cancelled),
-        *_unfounded_failures(ledger, executions, killed),
+        *_unfounded_failures(ledger, executions, killed, pack),
         *_whole(layout, ledger, executions, ledger.changes.total(trials), cancelled),
         *_inbox(layout, ledger, executions, killed or ()),
         *check_requests(layout, events, laid, trials=trials, slots=slots),
@@ -198,7 +201,7 @@ def _claims(files: AttemptFiles) -> list[claim.Claim]:
 
 
 def _unfounded_failures(
-    ledger: Ledger, executions: Iterable[Execution], killed: Collection[int] | None
+    ledger: Ledger, executions: Iterable[Execution], killed: Collection[int] | None, pack: int
 ) -> Iterator[Violation]:
     """Attempts that count as failed though nobody killed their worker: their repetition was needless."""
     if killed is None:
@@ -217,7 +220,7 @@ def _unfounded_failures(
                 unseen.append(f"trial {number}, attempt {attempt.number} ({said})")
             elif runs[-1].value is None and runs[-1].pid not in killed:
                 yield Violation(Kind.DOUBLED, f"{runs[-1]} was not killed, but counts as failed: {said}")
-    spare = len(set(killed) - {run.pid for run in executions})
+    spare = pack * len(set(killed) - {run.pid for run in executions})
     if len(unseen) > spare:
         yield Violation(
             Kind.INCONSISTENT,

@@ -203,21 +203,24 @@ class Round:
             ask = self._asks.pop(0)
             change = replace(ask.change, time=time.time())
             if change.request is RequestKind.CANCEL:
-                self._cancelled = self._to_cancel(ask.which)
+                left = self._left()
+                if not left and age < math.inf:
+                    self._asks.insert(0, replace(ask, delay=age + 0.1))
+                    return
+                self._cancelled = left[ask.which % len(left)] if left else ask.which
             if change.trial is not None:
                 change = replace(change, trial=self._cancelled)
             # Whoever asks is on another machine than the driver, where there is one.
             there = Layout.at(self._setting.beside or self._setting.directory)
             self._laid.append(Laid(requests.lay_down(there, change), change, time.time()))
 
-    def _to_cancel(self, which: int) -> int:
-        """A trial: that of the ones that are to be run, or one that is not there where they are fewer."""
+    def _left(self) -> list[int]:
+        """The trials that are to be run."""
         try:
             ledger = read_experiment(self._setting.directory).ledger
         except (AxSchedError, OSError):
-            return which  # there is none yet, or the driver is just about to make it
-        left = [*ledger.active, *ledger.waiting]
-        return left[which] if which < len(left) else len(ledger.trials)
+            return []  # there is no experiment yet, or a driver is just about to make it
+        return [*ledger.active, *ledger.waiting]
 
     def _rest(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -307,6 +310,7 @@ class Round:
                 self._setting.log,
                 trials=self._plan.trials,
                 slots=driver.slots(self._plan, self._place),
+                pack=self._place.pack,
                 laid=self._laid,
                 killed=self._killed,
                 driver_logs=[one.output for one in self._started],
