@@ -19,15 +19,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from axsched_hpc.core.shares import Share, shares
-from axsched_hpc.io import atomic, claim, document, manifest, oom, outcome, processes, storage
+from axsched_hpc.io import atomic, claim, manifest, oom, outcome, processes, storage
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.io.manifest import Manifest
 from axsched_hpc.io.outcome import Outcome
+from axsched_hpc.io.packs import PackFiles, Report, attempt_job
 from axsched_hpc.objectives import guardian
 from axsched_hpc.objectives.context import LIFETIME, say
 
@@ -46,77 +47,6 @@ GRACE = 15.0
 
 #: The worker has published what there is, or said why it cannot.
 _REPORTED = frozenset({0, 1, 2, 3})
-
-
-@dataclass(frozen=True)
-class PackFiles:
-    """How driver and supervisor speak of single attempts of a batch's jobs."""
-
-    root: Path
-
-    @property
-    def requests(self) -> Path:
-        """The driver's requests to end attempts: empty files, called like the attempts' jobs."""
-        return self.root / "cancelled"
-
-    @property
-    def reports(self) -> Path:
-        """One file per job, in which its supervisor keeps how attempts have ended that did not end well."""
-        return self.root / "packs"
-
-    def report(self, job: str) -> Path:
-        """The report on a job's attempts."""
-        return self.reports / f"{job}.json"
-
-
-@dataclass
-class Report:
-    """How a pack's attempts have ended, by their places.
-
-    Attributes
-    ----------
-    places
-        Attempts in the job.
-    ended
-        Exit codes other than 0 of workers, or minus the signal.
-    cancelled
-        Places of attempts that were ended on request, or were not begun.
-    """
-
-    places: int
-    ended: dict[int, int] = field(default_factory=dict)
-    cancelled: list[int] = field(default_factory=list)
-
-    def encode(self) -> str:
-        """The text of the report's file."""
-        fields = asdict(self)
-        fields["ended"] = {str(place): code for place, code in self.ended.items()}
-        return document.encode(fields)
-
-    @classmethod
-    def read(cls, path: Path) -> Report:
-        """Read a report.
-
-        Raises
-        ------
-        OSError, ValueError
-            It cannot be read; the message names the file.
-        """
-        source, fields = str(path), document.read(path)
-        ended = document.field(fields, "ended", dict, source=source)
-        cancelled = document.field(fields, "cancelled", list, source=source)
-        if not all(k.isdecimal() and type(v) is int for k, v in ended.items()) or not all(
-            type(place) is int for place in cancelled
-        ):
-            raise ValueError(f"{source}: 'ended' or 'cancelled' holds something else than whole numbers.")
-        return cls(
-            document.whole(fields, "places", source=source), {int(k): v for k, v in ended.items()}, cancelled
-        )
-
-
-def attempt_job(job: str, place: int) -> str:
-    """The job id of one attempt: that of the job it shares, and its place there."""
-    return f"{job}#{place}"
 
 
 def main(arguments: list[str]) -> int:

@@ -117,7 +117,7 @@ def fortran(run: Run, left: Axes, right: Axes) -> None:
     right.fill_between(place, half, [-each for each in half], color=BLUE, alpha=0.35, linewidth=0)
     right.set_title(f"Trial {run.best.number}, the best")
     right.set_xlabel("distance from the wall (mm)")
-    right.set_ylabel("profile (mm)", color=BLUE)
+    right.set_ylabel("profile (mm)", color=BLUE, y=0.2)
     right.set_ylim(-2, 8)  # the fin below, the temperature above it
     right.set_yticks([-1, 0, 1])
     warmth = right.twinx()
@@ -126,7 +126,7 @@ def fortran(run: Run, left: Axes, right: Axes) -> None:
     warmth.plot([0, 1000 * length], [100, 20], "--", color=ORANGE, label="theory")
     warmth.set_ylim(-50, 105)
     warmth.set_yticks(range(20, 101, 20))
-    warmth.set_ylabel("temperature (°C)", color=GREEN)
+    warmth.set_ylabel("temperature (°C)", color=GREEN, y=0.7)
     warmth.legend(loc="upper right")
 
 
@@ -152,7 +152,8 @@ def container(run: Run, left: Axes, right: Axes) -> None:
     right.set_title("Surface (dm²) and trials")
     right.set_xlabel("width (dm)")
     right.set_ylabel("height (dm)")
-    right.legend(loc="upper right")
+    # Above the axes: within them, its cross would pass for a point.
+    right.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
 
 
 FIGURES: dict[str, Callable[[Run, Axes, Axes], None]] = {

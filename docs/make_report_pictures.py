@@ -1,8 +1,8 @@
 """Make the pictures of docs/report.md: `axsched report` of a recorded run, in a real Chromium.
 
-    python docs/make_report_pictures.py [--check]
+    python docs/make_report_pictures.py [--to DIRECTORY]
 
-With --check nothing is changed: it fails where the browser says an error, or makes no picture.
+It fails where the browser says an error, or makes no picture. tests/docs/test_pictures.py runs it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -25,11 +26,11 @@ from axsched_hpc.reporting.reading import read_history
 
 ROOT = Path(__file__).resolve().parents[1]
 
-#: Picture -> width, height, and options of Chromium.
+#: Picture -> width, height, and options of Chromium. The heights are such that each ends between two figures.
 PICTURES = {
-    "report-light.png": (1000, 1780, ()),
-    "report-dark.png": (1000, 1780, ("--blink-settings=preferredColorScheme=0",)),
-    "report-phone.png": (360, 1500, ()),
+    "report-light.png": (1000, 1905, ()),
+    "report-dark.png": (1000, 1905, ("--blink-settings=preferredColorScheme=0",)),
+    "report-phone.png": (360, 1425, ()),
 }
 
 
@@ -39,13 +40,13 @@ def page() -> str:
     return report_html(account(reading, events, now=reading.ledger.last_time, alive=False))
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Make them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--check", action="store_true")
-    options = parser.parse_args()
+    parser.add_argument("--to", type=Path, default=ROOT / "docs/pictures", metavar="DIRECTORY")
+    target = parser.parse_args(arguments).to
     # What is written in a report must not depend on where it is made.
     os.environ["TZ"] = "UTC"
     time.tzset()
@@ -56,7 +57,6 @@ def main() -> None:
         place = Path(name)
         source = place / "report.html"
         source.write_text(page(), encoding="utf-8")
-        target = place if options.check else ROOT / "docs/pictures"
         for picture, (width, height, extra) in PICTURES.items():
             argv = browser.command(
                 program,
@@ -76,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

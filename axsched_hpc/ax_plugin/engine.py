@@ -28,11 +28,12 @@ from axsched_hpc.io.layout import Layout
 from axsched_hpc.loop.clock import SystemClock
 from axsched_hpc.loop.session import Session
 from axsched_hpc.runners.base import BaseRunner
-from axsched_hpc.scheduler.driver import Driver, close
+from axsched_hpc.scheduler.leaving import close
+from axsched_hpc.scheduler.opened import Opened
 from axsched_hpc.store import journal
 
 
-class Engine(Driver):
+class Engine(Opened):
     """Holds one experiment directory for all runners of this process that work in it."""
 
     def __init__(

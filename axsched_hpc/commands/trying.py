@@ -221,7 +221,7 @@ class _Attempt:
         from axsched_hpc.core.config import SchedulerConfig
         from axsched_hpc.project import goals
         from axsched_hpc.project.place import made
-        from axsched_hpc.scheduler.driver import close
+        from axsched_hpc.scheduler.leaving import close
         from axsched_hpc.scheduler.once import ARM, Once
 
         logging.basicConfig(

@@ -16,7 +16,8 @@ from axsched_hpc.reporting.course import Course
 from axsched_hpc.reporting.drawing import Cells, Look, plain, repaint
 from axsched_hpc.reporting.plain import line
 from axsched_hpc.reporting.reading import experiment_at
-from axsched_hpc.reporting.screen import View, driver_words, finished, given_up, headline, screen
+from axsched_hpc.reporting.screen import screen
+from axsched_hpc.reporting.view import View, driver_words, finished, given_up, headline
 from axsched_hpc.store.following import Follower
 
 #: At the most this part of the time is spent looking, where the filesystem is slow or the journal read anew.

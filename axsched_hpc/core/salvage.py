@@ -10,8 +10,8 @@ that was begun and has no end stays under way, for the next driver to look for i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from axsched_hpc.core.best import Problem
@@ -28,13 +28,13 @@ from axsched_hpc.core.events import (
     DriverOpened,
     Event,
     Failure,
-    ObjectiveSet,
     TrialAbandoned,
     TrialAdded,
     TrialEvent,
     TrialRetried,
     TrialStopped,
 )
+from axsched_hpc.core.found import Found, FoundAttempt, FoundBatch, FoundEnd
 from axsched_hpc.core.ledger import Ledger, arm_key
 from axsched_hpc.core.metrics import Metrics, require
 from axsched_hpc.core.policy import RetryPolicy, judge
@@ -60,63 +60,6 @@ class Dropped:
     file: str
     line: int
     why: str
-
-
-@dataclass(frozen=True)
-class FoundEnd:
-    """How an attempt ended, by its result file: metrics or a failure. ``source`` names the file."""
-
-    token: str
-    metrics: Metrics | None
-    failure: Failure | None
-    started: float
-    ended: float
-    node: str
-    source: str
-
-
-@dataclass(frozen=True)
-class FoundAttempt:
-    """An attempt's directory. ``token`` is that of its result or its worker's claim; None without either.
-    ``reports``: what is worth keeping of its progress file.
-    """
-
-    token: str | None = None
-    end: FoundEnd | None = None
-    reports: tuple[Report, ...] = ()
-
-
-@dataclass(frozen=True)
-class FoundBatch:
-    """A batch: by its manifest (``exact``), or else by the attempts that carry its token."""
-
-    time: float
-    attempts: tuple[tuple[int, int], ...]
-    source: str
-    exact: bool = True
-
-
-@dataclass(frozen=True)
-class Found:
-    """What an experiment directory tells beside its journal.
-
-    Attributes
-    ----------
-    trials
-        (time, parameters) by trial.
-    attempts
-        By (trial, attempt).
-    batches
-        By token, oldest first.
-    opened, objective
-        What stands for the record of a driver, and of the objective, where no such record can be read.
-    """
-
-    trials: Mapping[int, tuple[float, dict[str, object]]] = field(default_factory=dict)
-    attempts: Mapping[tuple[int, int], FoundAttempt] = field(default_factory=dict)
-    batches: Mapping[str, FoundBatch] = field(default_factory=dict)
-    opened: DriverOpened | None = None
-    objective: ObjectiveSet | None = None
 
 
 @dataclass(frozen=True)

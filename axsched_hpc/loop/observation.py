@@ -11,7 +11,6 @@ from pathlib import Path
 
 from axsched_hpc.core.errors import ClusterUnavailableError, MetricsError
 from axsched_hpc.core.events import (
-    AttemptFailed,
     AttemptRequeued,
     AttemptStarted,
     AttemptSucceeded,
@@ -20,22 +19,19 @@ from axsched_hpc.core.events import (
     TrialAbandoned,
     TrialStopped,
 )
-from axsched_hpc.core.hints import explained
-from axsched_hpc.core.ledger import arm_key
 from axsched_hpc.core.machine import Attempt, Trial
 from axsched_hpc.core.metrics import require
-from axsched_hpc.core.policy import judge
-from axsched_hpc.core.request import effective, grown
 from axsched_hpc.core.states import FailureKind, JobState
 from axsched_hpc.core.throttle import jittered, poll_pause
 from axsched_hpc.core.watch import JobEnd, Sight, Watch, diagnose, look, lost
-from axsched_hpc.io import atomic, checkpoint, claim, faults, outcome
+from axsched_hpc.io import atomic, claim, faults, outcome
 from axsched_hpc.io.layout import parse_notice_name
 from axsched_hpc.io.outcome import Outcome
 from axsched_hpc.io.requests import parse_name as parse_request
 from axsched_hpc.io.storage import is_storage_error
 from axsched_hpc.loop.changes import Changer
 from axsched_hpc.loop.curves import Curves
+from axsched_hpc.loop.failing import failed
 from axsched_hpc.loop.session import Session
 from axsched_hpc.loop.submission import batch_of
 from axsched_hpc.loop.waiting import Waiting
@@ -371,38 +367,7 @@ class Observer:
             return [*rest, TrialAbandoned(now, trial.number, cancelled)]
         if attempt.stop:
             return [*rest, TrialStopped(now, trial.number, attempt.number, attempt.stop, started, ended)]
-        return [*rest, self._failed(trial, failure, started=started, ended=ended)]
-
-    def _failed(
-        self, trial: Trial, failure: Failure, *, started: float | None = None, ended: float | None = None
-    ) -> AttemptFailed:
-        session, attempt = self._session, trial.attempts[-1]
-        policy, base = session.config.retries, self._runner.asked
-        asked = effective(attempt.request, base)
-        files = session.layout.attempt(trial.number, attempt.number)
-        now = session.clock.now()
-        elapsed = now - attempt.started if attempt.started is not None else None
-        # The worker's word counts more than what this machine's cache of the directory says.
-        saved = failure.progressed or checkpoint.saved_since(
-            session.layout.checkpoint(trial.number), files.claim
-        )
-        failure = explained(
-            replace(
-                failure,
-                elapsed_s=elapsed if failure.elapsed_s is None else failure.elapsed_s,
-                asked_mb=asked.memory_mb,
-                limit_s=asked.time_s,
-                progressed=saved,
-            )
-        )
-        verdict = judge(
-            policy,
-            failure,
-            trial.failures(),
-            session.ledger.failed_arms[arm_key(trial.parameters)],
-            more=grown(policy, failure.kind, attempt.request, base) is not None,
-        )
-        return AttemptFailed(now, trial.number, attempt.number, failure, verdict, started, ended)
+        return [*rest, failed(self._session, self._runner, trial, failure, started=started, ended=ended)]
 
     def _complain(self, about: str, message: str) -> None:
         if about not in self._complained:

@@ -79,7 +79,8 @@ class Submitter:
             self._held = None  # it was given up meanwhile
         if self._held is not None and not self._hand_over(self._held):
             return
-        left = list(trials)
+        # What a dead driver had planned waits again; what is to be cancelled of that ends at the next look.
+        left = [each for each in trials if each not in self._session.ledger.changes.cancelling]
         while left:
             request = self._request(left[0])
             alike = [number for number in left if self._request(number) == request]

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 
 from axsched_hpc.core.errors import plural
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.states import TrialState, Verdict
 from axsched_hpc.core.waiting import stuck
-from axsched_hpc.io.queue import Queue
-from axsched_hpc.reporting.course import Course, Failed
+from axsched_hpc.reporting.course import Failed
 from axsched_hpc.reporting.drawing import Cells, Line, Look, bar, cells, curve, filled, wrapped
 from axsched_hpc.reporting.plain import without_directories
 from axsched_hpc.reporting.table import duration, number
-from axsched_hpc.store.holder import Holder
+from axsched_hpc.reporting.view import View, ended, external, goal, halted, who_drives, why_ended
 
 #: Columns of the labels, and of bars and curves at the most.
 _LABEL, _BAR, _CURVE = 9, 24, 48
@@ -31,81 +29,6 @@ _WORDS = {
     TrialState.FAILED: ("failed", "bad"),
     TrialState.ABANDONED: ("abandoned", "bad"),
 }
-
-
-@dataclass(frozen=True)
-class View:
-    """All that is known.
-
-    Attributes
-    ----------
-    name
-        Of the directory.
-    alive
-        Whether the driver's process runs; None where this machine cannot know.
-    trouble
-        Why what is shown may be out of date; empty where it is not.
-    keys
-        What the keys do; empty where there is no keyboard.
-    """
-
-    name: str
-    ledger: Ledger
-    course: Course
-    holder: Holder | None = None
-    alive: bool | None = None
-    queue: Queue = field(default_factory=Queue)
-    trouble: str = ""
-    keys: str = ""
-
-
-def goal(ledger: Ledger) -> int | None:
-    """The number of the experiment's own trials at which the call under way, or the last one, has all it was
-    asked for; None before the first call.
-    """
-    if not ledger.calls:
-        return None
-    call = ledger.calls[max(ledger.calls)]
-    if call.max_trials is None:
-        return call.base + len(call.trials)
-    return ledger.changes.total(call.base + call.max_trials)
-
-
-def _halted(ledger: Ledger) -> str:
-    """Whether nothing new is begun, on request, in words; empty where it is."""
-    changes = ledger.changes
-    for request, word in ((changes.stopping, "being stopped"), (changes.paused, "paused")):
-        if request is not None:
-            return f"{word} by {request.by}"
-    return ""
-
-
-def _ended(ledger: Ledger) -> int:
-    """How many of the experiment's own trials have ended."""
-    return sum(ledger.counts[state] for state in TrialState if state.final) - _external(ledger)
-
-
-def _external(ledger: Ledger) -> int:
-    return len(ledger.trials) - ledger.own
-
-
-def finished(view: View) -> bool:
-    """Whether the run has ended in good order."""
-    return (
-        view.ledger.driver is not None and view.ledger.closed and (view.holder is None or view.holder.ended)
-    )
-
-
-def given_up(view: View, *, now: float) -> bool:
-    """Whether nobody goes on with the run by himself: its driver has gone before its script was done, and is
-    no job that comes again.
-    """
-    who, driver = view.holder, view.ledger.driver
-    if finished(view) or who is None or (driver is not None and driver.run is not None):
-        return False
-    if who.ended:
-        return driver is not None
-    return now - who.seen > who.takeover if view.alive is None else not view.alive
 
 
 def screen(view: View, *, now: float, width: int, height: int, look: Look) -> list[Cells]:
@@ -133,19 +56,6 @@ def screen(view: View, *, now: float, width: int, height: int, look: Look) -> li
     return [cells(each, width, look) for each in lines[:height]]
 
 
-def headline(view: View) -> str:
-    """Where things stand, in a line."""
-    counts = view.ledger.counts
-    words = ", ".join(f"{counts[state]} {state}" for state in TrialState if counts[state])
-    total = plural(len(view.ledger.trials), "trial")
-    return f"{view.name}: {total}{f' ({words})' if words else ''}; {driver_words(view)}"
-
-
-def driver_words(view: View) -> str:
-    """Who drives, or how that ended."""
-    return f"driver: {_driver_words(view)[0]}"
-
-
 # ---------------------------------------------------------------- the head
 
 
@@ -168,13 +78,13 @@ def _trouble(view: View, width: int) -> list[Line]:
 
 
 def _trials(view: View, width: int, look: Look) -> Line:
-    counts, ended = view.ledger.counts, _ended(view.ledger)
+    counts, done = view.ledger.counts, ended(view.ledger)
     total = max(goal(view.ledger) or 0, view.ledger.own)
-    good = max(0, counts[TrialState.COMPLETED] + counts[TrialState.EARLY_STOPPED] - _external(view.ledger))
+    good = max(0, counts[TrialState.COMPLETED] + counts[TrialState.EARLY_STOPPED] - external(view.ledger))
     found: Line = []
     if width >= _WIDE:
-        found = [*bar(_BAR, [(good, "good"), (ended - good, "bad")], total, look), (" ", "")]
-    found.append((f"{ended} of {total}" if total else "none yet", "bold"))
+        found = [*bar(_BAR, [(good, "good"), (done - good, "bad")], total, look), (" ", "")]
+    found.append((f"{done} of {total}" if total else "none yet", "bold"))
     for state, (word, style) in _WORDS.items():
         if counts[state]:
             found.append((f", {counts[state]} {word}", style))
@@ -238,8 +148,8 @@ def _slots(view: View, width: int, look: Look) -> Line:
         found = [*bar(_BAR, [(running, "good"), (queued, "warn")], slots, look), (" ", "")]
     used = running + queued
     found.append((f"{used} of {slots} in use" if slots else f"{used} in use", "bold"))
-    if halted := _halted(view.ledger):
-        found.append((f", {halted}", "warn"))
+    if stopped := halted(view.ledger):
+        found.append((f", {stopped}", "warn"))
     found.append((f", {running} running, {queued} queued", ""))
     if waiting := counts[TrialState.WAITING]:
         found.append((f", {waiting} waiting for one", ""))
@@ -278,8 +188,8 @@ def _rate(view: View, now: float, width: int) -> list[Line]:
     told = []
     if rate is not None:
         told.append(f"{number(float(f'{rate * 3600:.2g}'))} trials per hour")
-    remaining = (goal(view.ledger) or 0) - _ended(view.ledger)
-    if at_work and rate and remaining > 0 and not _halted(view.ledger):
+    remaining = (goal(view.ledger) or 0) - ended(view.ledger)
+    if at_work and rate and remaining > 0 and not halted(view.ledger):
         left = remaining / rate
         told.append(f"the end in about {_about(left)} ({_moment(now + left, now)})")
     told.append(f"{view.course.node_hours(moment):.3g} node-hours")
@@ -307,7 +217,7 @@ def _moment(seconds: float, now: float) -> str:
 
 
 def _driver(view: View, now: float, width: int) -> list[Line]:
-    text, style = _driver_words(view)
+    text, style = who_drives(view)
     who = view.holder
     if who is not None and not who.ended and view.alive is not False:
         silent = now - who.seen
@@ -318,36 +228,10 @@ def _driver(view: View, now: float, width: int) -> list[Line]:
     return _rows("driver", text, width, style)
 
 
-def _driver_words(view: View) -> tuple[str, str]:
-    """Who drives, or how that ended; and the style."""
-    who, ledger = view.holder, view.ledger
-    if who is None or (who.ended and ledger.driver is None):
-        return "no driver yet", ""
-    if who.ended:
-        if ledger.closed:
-            return f"the run has ended{_why(ledger)}", "good"
-        if ledger.driver is not None and ledger.driver.run is not None:
-            return "none now; the next job of the run goes on", "warn"
-        return "none; it stopped before the run was done: start it again to go on", "warn"
-    name = f"process {who.pid} on {who.host}" if who.host is not None else "a process that is not known"
-    if view.alive is False:
-        return f"gone: {name} ended without closing; start it again to go on", "bad"
-    return name, ""
-
-
-def _why(ledger: Ledger) -> str:
-    """Why the last call ended."""
-    if not ledger.ended_calls:
-        return ""
-    reasons = {"budget": "all trials done", "timeout": "its time was over", "exhausted": "no further points"}
-    reason = ledger.ended_calls[max(ledger.ended_calls)].reason
-    return f": {reasons.get(reason, reason)}"
-
-
 def _between_calls(ledger: Ledger) -> str:
     if not ledger.calls or ledger.interrupted() is not None or ledger.active:
         return ""
-    return f"; its call has ended{_why(ledger)}"
+    return f"; its call has ended{why_ended(ledger)}"
 
 
 # ---------------------------------------------------------------- below it

@@ -16,7 +16,7 @@ from pathlib import Path
 from axsched_hpc.core.request import Asked
 from axsched_hpc.core.states import JobState
 from axsched_hpc.io import atomic
-from axsched_hpc.pack import PackFiles, Report, attempt_job
+from axsched_hpc.io.packs import PackFiles, Report, attempt_job
 from axsched_hpc.runners.base import Batch, JobStatus
 from axsched_hpc.runners.slurm_jobs import Execute, SlurmJobs
 from axsched_hpc.slurm import parse, render

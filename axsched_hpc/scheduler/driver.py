@@ -1,43 +1,29 @@
-"""An opened experiment and all that drives it: what the public calls do, once their arguments are checked."""
+"""What the public calls do with an opened experiment, once their arguments are checked."""
 
 from __future__ import annotations
 
 import logging
-import random
-import signal
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from axsched_hpc.core.config import SchedulerConfig
-from axsched_hpc.core.errors import (
-    AxSchedError,
-    ClusterUnavailableError,
-    ObjectiveError,
-    StorageError,
-    plural,
-)
-from axsched_hpc.core.events import ObjectiveSet
+from axsched_hpc.core.errors import AxSchedError, StorageError, plural
 from axsched_hpc.core.standing import standing
-from axsched_hpc.core.throttle import jittered, longer
 from axsched_hpc.io.layout import Layout
-from axsched_hpc.io.provenance import repository
 from axsched_hpc.loop.clock import SystemClock
 from axsched_hpc.loop.loop import Goal, Loop, Stop
 from axsched_hpc.loop.progress import shown
 from axsched_hpc.loop.session import Session, summary
-from axsched_hpc.loop.signals import EXIT_AGAIN, Interrupts, watching
-from axsched_hpc.objectives import install, kinds
-from axsched_hpc.objectives.containers import prepare
-from axsched_hpc.objectives.containers.prepare import Stopped
+from axsched_hpc.loop.signals import Interrupts
 from axsched_hpc.reporting import export
 from axsched_hpc.reporting.curves import read_curves
 from axsched_hpc.runners.base import BaseRunner
 from axsched_hpc.scheduler import baseline
 from axsched_hpc.scheduler.batch import BatchTrialContext
 from axsched_hpc.scheduler.calls import Call, Calls
+from axsched_hpc.scheduler.opened import Opened
 from axsched_hpc.scheduler.result import Result, best_parameters, by_model, collect
 
 if TYPE_CHECKING:
@@ -47,84 +33,25 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("axsched_hpc")
 
-#: Seconds after Ctrl-C in which a second one cancels what runs.
-SECOND_SIGNAL = 3.0
 
-
-class Driver:
-    """Drives one experiment from :meth:`open` to :meth:`close`; holds its lock in between.
+class Driver(Opened):
+    """Drives one experiment from :meth:`open` to the end of its session.
 
     Attributes
     ----------
     stopped
         Why the last call ended; empty before the first.
-    again
-        What one does to go on after a stop.
     """
 
-    again = "start the same script again"
-
     def __init__(self, session: Session, runner: BaseRunner) -> None:
-        self.session = session
+        super().__init__(session, runner)
         self.stopped = ""
-        self._runner = runner
-        self._clock = session.clock
         self._calls = Calls(session)
-        self._loop: Loop | None = None
-        self._objective_checked = False
-        self._image_of = ""
-        self._interrupts: Interrupts | None = None
 
     @classmethod
     def open(cls, layout: Layout, bridge: AxBridge, config: SchedulerConfig, runner: BaseRunner) -> Driver:
         """Take an experiment directory; see :meth:`axsched_hpc.loop.session.Session.open` for the errors."""
         return cls(Session.open(layout, bridge, config, SystemClock()), runner)
-
-    def set_objective(self, objective: Any) -> None:
-        """Put the objective where jobs find it, and record it where it is another than before."""
-        with self._interruptible(None):
-            self._set_objective(objective)
-
-    def _set_objective(self, objective: Any) -> None:
-        session = self.session
-        if session.config.changed_objective == "refuse":
-            now = session.patience.insist(lambda: install.planned(objective))
-            if text := self._changed(now):
-                raise ObjectiveError(
-                    f"{text}, and config['changed_objective'] is 'refuse'. Nothing was changed. Take the "
-                    "change back, choose another job_output_dir, or set the option to 'go_on'."
-                )
-        name = session.patience.insist(lambda: install.install(session.layout, objective))
-        self._use_objective(name, install.source(objective))
-
-    def _use_objective(self, name: str, source: Path | None = None) -> None:
-        """Record which of the installed objectives runs from here on, and where its source is."""
-        session = self.session
-        known = session.ledger.objective
-        if known is not None and known.objective == name:
-            return
-        installed = self._load(name)
-        what = kinds.what(installed.objective)
-        if text := self._changed(installed):
-            log.warning("%s. From here on %s runs.", text, what)
-        commit = None if source is None else repository(source.parent)
-        session.record(ObjectiveSet(self._clock.now(), name, what, installed.objective.warning, commit))
-
-    def has_objective(self) -> bool:
-        """Whether there is something to run; what was set before a restart is checked to be whole.
-
-        Raises
-        ------
-        ObjectiveError
-            It is missing or changed.
-        """
-        objective = self.session.ledger.objective
-        if objective is None:
-            return False
-        if not self._objective_checked:
-            self._installed(objective.objective)
-            self._objective_checked = True
-        return True
 
     # ------------------------------------------------------------ the public calls
 
@@ -276,83 +203,6 @@ class Driver:
         if found.feasible is False:
             log.warning("Nothing is best. %s", found.text)
 
-    def _prepared(self) -> Loop:
-        """The loop; image and runner are prepared before they are first needed, when nothing is submitted."""
-        self._prepare_image()
-        if self._loop is None:
-            self._prepare()
-            self._loop = Loop(self.session, self._runner)
-        return self._loop
-
-    def _prepare(self) -> None:
-        """Prepare the runner. Where trials exist, a scheduler that does not answer is waited for: the one who
-        has started this may be another job, and nobody who would try again. For a new experiment it is an
-        error, which a person sees at once.
-        """
-        session, pause = self.session, 0.0
-        while True:
-            try:
-                return session.patience.insist(lambda: self._runner.prepare(session.layout.submitit))
-            except ClusterUnavailableError as error:
-                stop = session.patience.stop()
-                if not error.transient or not session.ledger.trials or stop is not None:
-                    raise
-                pause = longer(pause)
-                log.warning("%s Trying again in %.0f s.", error, pause)
-                self._clock.wait(jittered(pause, random.Random().random()))
-
-    def _prepare_image(self) -> None:
-        """Check and prepare the objective's container image, once for all jobs."""
-        session, known = self.session, self.session.ledger.objective
-        if known is None or known.objective == self._image_of:
-            return
-        objective = self._installed(known.objective)
-        if isinstance(objective, kinds.ContainerObjective):
-
-            def pause(seconds: float) -> None:
-                self._clock.wait(seconds)
-                if self._interrupts is not None and self._interrupts.first is not None:
-                    raise Stopped("The container image was not prepared.")
-
-            nearby = self._runner.nearby
-            session.patience.insist(
-                lambda: prepare.in_driver(objective, session.layout, nearby=nearby, pause=pause)
-            )
-        self._image_of = known.objective
-
-    def _installed(self, name: str) -> Any:
-        """An installed objective, checked to be whole."""
-        return self._load(name).objective
-
-    def _load(self, name: str) -> install.Installed:
-        session = self.session
-        return session.patience.insist(lambda: install.load(session.layout, name))
-
-    def _changed(self, now: install.Installed) -> str | None:
-        """That another objective runs now than for the trials so far, and in what it differs."""
-        session = self.session
-        return session.patience.insist(lambda: install.changed(session.layout, session.ledger, now))
-
-    @contextmanager
-    def _interruptible(self, deadline: float | None) -> Iterator[Interrupts]:
-        """Note signals rather than dying of them, and end after one as it asks for; until then, or until the
-        deadline, a filesystem in trouble is waited for.
-        """
-        session = self.session
-        with watching(self._clock) as interrupts:
-            self._interrupts = interrupts
-            session.patience.stop = lambda: self._must_stop(interrupts, deadline)
-            try:
-                yield interrupts
-            except (StorageError, ClusterUnavailableError, Stopped) as error:
-                if interrupts.first is None:
-                    raise
-                log.warning("%s", error)
-            finally:
-                session.patience.stop = lambda: None
-        if interrupts.first is not None:
-            self._leave(interrupts)
-
     def _run(self, loop: Loop, goal: Goal, call: Call | None, interrupts: Interrupts) -> None:
         """Run to the goal; a call that a signal has interrupted is not ended."""
         session = self.session
@@ -377,7 +227,7 @@ class Driver:
         if stop is Stop.REQUESTED:
             # As after a signal the call is not ended: started again, the script goes on with it.
             session.save()
-            _tell_of_stop(session, self.again)
+            self._tell_of_stop()
             return
         if stop is Stop.INTERRUPTED:
             return
@@ -389,78 +239,9 @@ class Driver:
         """What a person sees of a call towards ``total`` trials."""
         return shown(self.session, total)
 
-    def _must_stop(self, interrupts: Interrupts, deadline: float | None) -> str | None:
-        if interrupts.first is not None:
-            return f"{interrupts.first.name} came"
-        if deadline is not None and self._clock.monotonic() >= deadline:
-            return "the time of the call is over"
-        return None
-
-    def _wants_cancel(self, interrupts: Interrupts) -> bool:
-        """Whether a second signal comes. After Ctrl-C a person has some seconds for it; a scheduler that
-        sends SIGTERM kills soon, and is not kept waiting.
-        """
-        left = len(self.session.ledger.active)
-        if interrupts.count == 1 and interrupts.first is signal.SIGINT and left:
-            log.warning(
-                "Interrupted, and saved. %s under way; Ctrl-C again within %g s cancels them too.",
-                plural(left, "attempt"),
-                SECOND_SIGNAL,
-            )
-            end = self._clock.monotonic() + SECOND_SIGNAL
-            while interrupts.count == 1 and (rest := end - self._clock.monotonic()) > 0:
-                self._clock.wait(rest)
-        return interrupts.count > 1
-
-    def _leave(self, interrupts: Interrupts) -> None:
-        """Say how to go on, and end the way the signal asks for."""
-        session = self.session
-        left = len(session.ledger.active)
-        running = f"{plural(left, 'attempt')} {'goes' if left == 1 else 'go'} on running; " if left else ""
-        log.warning(
-            "Stopped by %s. Everything is saved in %s; %s%s to go on and to collect what has finished.",
-            interrupts.first.name if interrupts.first else "a signal",
-            session.layout.root,
-            running,
-            self.again,
-        )
-        match interrupts.first:
-            case signal.SIGUSR1:
-                raise SystemExit(EXIT_AGAIN)
-            case signal.SIGTERM:
-                raise SystemExit(128 + signal.SIGTERM)
-            case _:
-                raise KeyboardInterrupt
-
 
 def _new_of(new: int, total: int, noun: str, known: str) -> str:
     """``3 points``; of points that are not all new, ``3 points; 1 was there already``."""
     old = total - new
     rest = f"; {old} {'was' if old == 1 else 'were'} {known}" if old else ""
     return plural(new, noun) + rest
-
-
-def close(session: Session) -> None:
-    """Close a session, at the end of its scheduler or of the process; never raises.
-
-    A script that ends by an error will be mended and started again, so its calls are remembered as if it had
-    been killed.
-    """
-    crashed = getattr(sys, "last_value", None) is not None
-    try:
-        session.close(orderly=session.ledger.interrupted() is None and not crashed)
-    except (OSError, AxSchedError) as error:
-        log.warning("The experiment in %s could not be closed in good order: %s", session.layout.root, error)
-
-
-def _tell_of_stop(session: Session, again: str) -> None:
-    """Say who has stopped the run, and how to go on."""
-    request, waiting = session.ledger.changes.stopping, len(session.ledger.waiting)
-    left = f" {plural(waiting, 'trial')} left to be run;" if waiting else ""
-    log.warning(
-        "Stopped, as %s has asked for. Everything is saved in %s;%s %s to go on.",
-        request.by if request is not None else "somebody",
-        session.layout.root,
-        left,
-        again,
-    )

@@ -23,7 +23,8 @@ from axsched_hpc.objectives.kinds import Objective
 from axsched_hpc.objectives.placeholders import check_placeholders
 from axsched_hpc.runners.base import BaseRunner
 from axsched_hpc.scheduler.batch import BatchTrialContext
-from axsched_hpc.scheduler.driver import Driver, close
+from axsched_hpc.scheduler.driver import Driver
+from axsched_hpc.scheduler.leaving import close
 from axsched_hpc.scheduler.notebook import scheduler_html
 from axsched_hpc.scheduler.objective import SetsObjective
 from axsched_hpc.scheduler.result import Result

@@ -12,8 +12,8 @@ from pathlib import Path
 from axsched_hpc.core.curve import Report
 from axsched_hpc.core.errors import ParameterError
 from axsched_hpc.core.events import DriverOpened, ObjectiveSet
+from axsched_hpc.core.found import Found, FoundAttempt, FoundBatch, FoundEnd
 from axsched_hpc.core.ledger import Ledger
-from axsched_hpc.core.salvage import Found, FoundAttempt, FoundBatch, FoundEnd
 from axsched_hpc.io import atomic, claim, document, manifest, outcome, parameters, processes, progress
 from axsched_hpc.io.claim import Claimer
 from axsched_hpc.io.layout import FORMAT, AttemptFiles, Layout

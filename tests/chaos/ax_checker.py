@@ -14,7 +14,7 @@ from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.loop.opening import read_definition
 from axsched_hpc.store import journal
-from tests.chaos.checker import Kind, Violation
+from tests.chaos.violation import Kind, Violation
 
 
 def check_ax(directory: Path) -> list[Violation]:

@@ -1,8 +1,8 @@
 """The crash campaign: ``python -m tests.chaos.campaign --minutes 20 --seed 1 --where local,slurm,noacct``.
 
-Rounds of experiments whose processes are killed, stopped and refused their files; each is judged by
-:mod:`tests.chaos.checker`. A round follows from the seed and its number alone. The exit code is 1 where
-anything was lost, doubled, inconsistent or left over; the directories of such rounds stay.
+Rounds of experiments whose processes are killed, stopped and refused their files, while somebody asks for
+changes; each is judged by :mod:`tests.chaos.checker`. A round follows from the seed and its number alone. The
+exit code is 1 where anything was lost, doubled, inconsistent or left over; directories of such rounds stay.
 """
 
 from __future__ import annotations
@@ -167,11 +167,11 @@ class Campaign:
             )
         else:
             shutil.rmtree(folder)
-        done = sum(outcome.fired.values())
+        done, asked = sum(outcome.fired.values()), sum(outcome.requests.values())
         _say(
-            f"round {outcome.number} at {place}: {done} faults, {outcome.executions} executions of "
-            f"{outcome.trials} trials, {outcome.drivers} drivers, {len(outcome.violations)} violations, "
-            f"{outcome.seconds:.1f} s"
+            f"round {outcome.number} at {place}: {done} faults, {asked} requests, {outcome.executions} "
+            f"executions of {outcome.trials} trials, {outcome.drivers} drivers, {len(outcome.violations)} "
+            f"violations, {outcome.seconds:.1f} s"
         )
 
 
@@ -194,6 +194,7 @@ def read_outcome(fields: dict[str, object]) -> Outcome:
     """The outcome in JSON's terms."""
     outcome = Outcome(**fields)  # type: ignore[arg-type]
     outcome.planned, outcome.fired = Counter(outcome.planned), Counter(outcome.fired)
+    outcome.requests = Counter(outcome.requests)
     outcome.violations = [(kind, words) for kind, words in outcome.violations]
     return outcome
 

@@ -10,9 +10,7 @@ import json
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,31 +21,17 @@ from axsched_hpc.core.states import FailureKind, RetryClass, TrialState
 from axsched_hpc.io import atomic, claim
 from axsched_hpc.io.claim import Claimer
 from axsched_hpc.io.layout import AttemptFiles, Layout, parse_notice_name
+from axsched_hpc.io.requests import parse_name
 from axsched_hpc.reporting.reading import read_experiment
+from tests.chaos.asked import Laid, cancelled_attempts, check_requests, history
 from tests.chaos.objective import Execution, ExecutionLog
+from tests.chaos.violation import Kind, Violation
+
+#: Attempts by trial and number.
+Attempts = Collection[tuple[int, int]]
 
 #: Seconds for which processes and jobs of an experiment that has ended may still be ending.
 ENDING = 30.0
-
-
-class Kind(StrEnum):
-    """What is wrong."""
-
-    LOST = "lost"  #: something was computed, and the experiment does not have it
-    DOUBLED = "doubled"  #: something was computed a second time without need
-    INCONSISTENT = "inconsistent"  #: two of the records disagree, or the run did not end as it had to
-    ORPHAN = "orphan"  #: a process, a job or a notice is left over
-
-
-@dataclass(frozen=True)
-class Violation:
-    """One thing that is wrong, in words that name trial and attempt."""
-
-    kind: Kind
-    words: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.words}"
 
 
 def check(
@@ -55,6 +39,9 @@ def check(
     log: Path,
     *,
     trials: int,
+    slots: int = 4,
+    pack: int = 1,
+    laid: Sequence[Laid] = (),
     killed: Collection[int] | None = None,
     driver_logs: Iterable[Path] = (),
 ) -> list[Violation]:
@@ -66,8 +53,12 @@ def check(
         The experiment directory.
     log
         What the objective logged.
-    trials
-        How many trials the run had to have in the end.
+    trials, slots
+        How many trials the run had to have in the end, and how many attempts at a time, by its script.
+    pack
+        Attempts in one job, which all fail before they begin where their supervisor is killed.
+    laid
+        The requests that were laid into the inbox.
     killed
         The processes of workers that were killed: attempts of others must not have failed. None where that
         is not known.
@@ -75,17 +66,18 @@ def check(
         What each of the drivers said.
     """
     try:
-        ledger = read_experiment(directory).ledger
+        ledger, events = read_experiment(directory).ledger, history(directory)
     except AxSchedError as error:
         return [Violation(Kind.INCONSISTENT, f"the journal cannot be read: {error}")]
     executions = ExecutionLog(log).read()
-    layout = Layout.at(directory)
+    layout, cancelled = Layout.at(directory), cancelled_attempts(events)
     return [
-        *_computed(ledger, executions, killed),
-        *_repeated(layout, ledger, executions),
-        *_unfounded_failures(ledger, executions, killed),
-        *_whole(layout, ledger, executions, trials),
+        *_computed(layout, ledger, executions, killed, cancelled),
+        *_repeated(layout, ledger, executions, cancelled),
+        *_unfounded_failures(ledger, executions, killed, pack),
+        *_whole(layout, ledger, executions, ledger.changes.total(trials), cancelled),
         *_inbox(layout, ledger, executions, killed or ()),
+        *check_requests(layout, events, laid, trials=trials, slots=slots),
         *_logs(driver_logs),
     ]
 
@@ -94,7 +86,11 @@ def check(
 
 
 def _computed(
-    ledger: Ledger, executions: Iterable[Execution], killed: Collection[int] | None
+    layout: Layout,
+    ledger: Ledger,
+    executions: Iterable[Execution],
+    killed: Collection[int] | None,
+    cancelled: Attempts,
 ) -> Iterator[Violation]:
     for run in executions:
         trial = ledger.trials.get(run.trial)
@@ -110,6 +106,11 @@ def _computed(
             )
         if attempt.withdrawn:
             yield Violation(Kind.DOUBLED, f"{run} ran, but the journal says that the attempt never did.")
+        elif run.value is not None and (run.trial, run.attempt) in cancelled:
+            # One that was cancelled before its result was on the disk has none.
+            if layout.attempt(run.trial, run.attempt).result.exists():
+                words = f"{run} computed {run.value}, which was there when the trial was cancelled."
+                yield Violation(Kind.LOST, words)
         elif run.value is not None:
             yield from _has_value(run, trial, attempt, killed)
 
@@ -139,24 +140,28 @@ def _has_value(
 # ---------------------------------------------------------------- nothing was computed twice
 
 
-def _repeated(layout: Layout, ledger: Ledger, executions: Iterable[Execution]) -> Iterator[Violation]:
+def _repeated(
+    layout: Layout, ledger: Ledger, executions: Iterable[Execution], cancelled: Attempts
+) -> Iterator[Violation]:
     by_trial: dict[int, list[Execution]] = defaultdict(list)
     for run in executions:
         by_trial[run.trial].append(run)
     for number, runs in sorted(by_trial.items()):
         for earlier, later in pairwise(runs):
-            yield from _in_order(ledger.trials.get(number), earlier, later)
+            yield from _in_order(ledger.trials.get(number), earlier, later, cancelled)
         for attempt in sorted({run.attempt for run in runs}):
             ran = [(run.host, run.pid) for run in runs if run.attempt == attempt]
             yield from _claimed(layout.attempt(number, attempt), f"trial {number}, attempt {attempt}", ran)
 
 
-def _in_order(trial: Trial | None, earlier: Execution, later: Execution) -> Iterator[Violation]:
+def _in_order(
+    trial: Trial | None, earlier: Execution, later: Execution, cancelled: Attempts
+) -> Iterator[Violation]:
     if earlier.last > later.first:
         yield Violation(Kind.DOUBLED, f"{earlier} still ran when {later} had begun.")
     if later.attempt < earlier.attempt:
         yield Violation(Kind.DOUBLED, f"{later} began after {earlier}.")
-    if trial is None or later.attempt == earlier.attempt:
+    if trial is None or later.attempt == earlier.attempt or (earlier.trial, earlier.attempt) in cancelled:
         return
     attempt = _attempt(trial, earlier.attempt)
     if attempt is None or attempt.failure is None:
@@ -196,7 +201,7 @@ def _claims(files: AttemptFiles) -> list[claim.Claim]:
 
 
 def _unfounded_failures(
-    ledger: Ledger, executions: Iterable[Execution], killed: Collection[int] | None
+    ledger: Ledger, executions: Iterable[Execution], killed: Collection[int] | None, pack: int
 ) -> Iterator[Violation]:
     """Attempts that count as failed though nobody killed their worker: their repetition was needless."""
     if killed is None:
@@ -215,7 +220,7 @@ def _unfounded_failures(
                 unseen.append(f"trial {number}, attempt {attempt.number} ({said})")
             elif runs[-1].value is None and runs[-1].pid not in killed:
                 yield Violation(Kind.DOUBLED, f"{runs[-1]} was not killed, but counts as failed: {said}")
-    spare = len(set(killed) - {run.pid for run in executions})
+    spare = pack * len(set(killed) - {run.pid for run in executions})
     if len(unseen) > spare:
         yield Violation(
             Kind.INCONSISTENT,
@@ -228,13 +233,14 @@ def _unfounded_failures(
 
 
 def _whole(
-    layout: Layout, ledger: Ledger, executions: Iterable[Execution], total: int
+    layout: Layout, ledger: Ledger, executions: Iterable[Execution], total: int, cancelled: Attempts
 ) -> Iterator[Violation]:
     numbers = sorted(ledger.trials)
     if numbers != list(range(len(numbers))):
         holes = sorted(set(range(max(numbers) + 1)) - set(numbers))
         yield Violation(Kind.INCONSISTENT, f"trials {holes} are missing among {len(numbers)} trials.")
-    if len(numbers) != total:
+    # That there are no more than there may be is seen as they are added.
+    if len(numbers) < total:
         yield Violation(Kind.INCONSISTENT, f"the run ended at {len(numbers)} trials, not at {total}.")
     if not ledger.closed:
         yield Violation(Kind.INCONSISTENT, "the last driver has not recorded its end.")
@@ -243,6 +249,8 @@ def _whole(
         trial = ledger.trials[number]
         latest = trial.attempt
         named = f"trial {number}, attempt {latest.number if latest else 0}"
+        if trial.state is TrialState.ABANDONED and (number, len(trial.attempts)) in cancelled:
+            continue
         if trial.state is not TrialState.COMPLETED or latest is None:
             yield Violation(Kind.INCONSISTENT, f"{named} is {trial.state} at the end: {trial.reason}")
             continue
@@ -280,6 +288,8 @@ def _inbox(
     packs = {_slurm_job(run) for run in runs if run.pid in killed and "#" in str(run.job)}
     again = {(run.trial, run.attempt) for run in runs if run.pid in killed or _slurm_job(run) in packs}
     for name in atomic.listing(layout.inbox):
+        if parse_name(name) is not None:
+            continue  # a request
         place = parse_notice_name(name)
         trial = ledger.trials.get(place[0]) if place in again else None
         if trial is not None and place is not None and trial.state is TrialState.COMPLETED:

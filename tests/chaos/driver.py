@@ -149,13 +149,16 @@ def _drive(setting: Setting) -> None:
         scheduler.run_optimization(max_trials=plan.trials)
 
 
+def slots(plan: Plan, place: Place) -> int:
+    """Attempts at a time, by the script."""
+    return max(plan.slots, place.pack)
+
+
 def _runner(setting: Setting) -> BaseRunner:
-    slots = setting.plan.slots
+    at_a_time = slots(setting.plan, setting.place)
     if setting.place.slurm is not None:
         pack = setting.place.pack
-        return SlurmRunner(
-            memory="100M", time_limit="00:10:00", max_parallel=max(slots, pack), trials_per_job=pack
-        )
+        return SlurmRunner(memory="100M", time_limit="00:10:00", max_parallel=at_a_time, trials_per_job=pack)
     if setting.beside is not None:
-        return BesideRunner(slots, setting.directory, setting.beside)
-    return LocalRunner(max_parallel=slots)
+        return BesideRunner(at_a_time, setting.directory, setting.beside)
+    return LocalRunner(max_parallel=at_a_time)

@@ -6,7 +6,10 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
+from axsched_hpc.core.changes import Change
+from axsched_hpc.core.states import RequestKind
 from axsched_hpc.io.faults import POINTS
 
 WORKER_POINTS = tuple(point for point in POINTS if point.startswith("worker."))
@@ -14,10 +17,7 @@ WORKER_POINTS = tuple(point for point in POINTS if point.startswith("worker."))
 #: Reached by drivers and by workers.
 COMMON_POINTS = ("file.written",)
 
-#: Reached where somebody asks for a change, which nobody does here; tests/e2e/test_changes.py is about them.
-REQUEST_POINTS = tuple(point for point in POINTS if point.startswith("request."))
-
-DRIVER_POINTS = tuple(point for point in POINTS if point not in (*WORKER_POINTS, *REQUEST_POINTS))
+DRIVER_POINTS = tuple(point for point in POINTS if point not in WORKER_POINTS)
 
 #: A driver comes to these at the end of its work only.
 LAST_POINTS = ("close.before", "close.after")
@@ -38,7 +38,12 @@ _ARRIVALS = {
     "snapshot": 2,
     "cleanup": 6,
     "file": 8,
+    "request": 3,
 }
+
+#: What is asked for, as often as it stands here, and who asks.
+_ASKED = ("cancel", "cancel", "cancel and retry", "pause", "trials", "parallel", "add", "add")
+_ASKS = "ada@login1"
 
 
 class Who(StrEnum):
@@ -78,11 +83,31 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class Ask:
+    """A request that somebody lays into the inbox.
+
+    Attributes
+    ----------
+    delay
+        Seconds from the driver's start; where it lives shorter, the request is there before the next one.
+    change
+        What is asked for; its time is that at which it is laid down.
+    which
+        Of a cancellation: which of the trials that are to be run then. A retry is of the last cancelled one.
+    """
+
+    delay: float
+    change: Change
+    which: int = 0
+
+
+@dataclass(frozen=True)
 class Life:
-    """One driver process: what happens while it lives, and the pause after its end."""
+    """One driver process: what happens while it lives, what it is asked for, and the pause after its end."""
 
     faults: tuple[Fault, ...] = ()
     pause: float = 0.0
+    asks: tuple[Ask, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +134,11 @@ def draw(seed: int, number: int, *, trials: int | None = None, slurm: bool = Fal
     """A round of which everything is drawn. ``slurm``: its jobs may be requeued."""
     source = random.Random(f"chaos {seed} {number}")
     lives = [
-        Life(tuple(_drawn_faults(source, slurm)), pause=source.choice((0.0, source.uniform(0, 0.6))))
+        Life(
+            tuple(_drawn_faults(source, slurm)),
+            source.choice((0.0, source.uniform(0, 0.6))),
+            tuple(_drawn_asks(source)),
+        )
         for _ in range(source.randint(3, 6))
     ]
     return _plan(source, seed, number, trials, lives, cleanup=source.random() < 0.5)
@@ -120,7 +149,8 @@ def cover(
 ) -> Plan:
     """A round in which a driver or a worker is killed at each of these points.
 
-    What a point needs beside is arranged: files are cleaned up, or an attempt is there to be closed.
+    What a point needs beside is arranged: files are cleaned up, an attempt is there to be closed, somebody
+    asks for something.
     """
     source = random.Random(f"chaos {seed} {number}")
     lives: list[Life] = []
@@ -132,9 +162,11 @@ def cover(
             continue
         if point == "claim.closed":
             lives.append(Life((Fault(Who.DRIVER, "kill", "submit.before"),)))
+        asked = point.startswith("request.")
         fault = Fault(Who.DRIVER, "kill", point, source.randint(1, 2) if _most(point) > 1 else 1)
+        asks = [Ask(0.0, _change(RequestKind.SET, max_parallel=slots)) for slots in (3, 4) if asked]
         # A run that does not come to the point comes to its end.
-        lives.append(Life((fault, *at_worker, *last[:1]), pause=source.uniform(0, 0.3)))
+        lives.append(Life((fault, *at_worker, *last[:1]), source.uniform(0, 0.3), tuple(asks)))
     if at_worker and not lives:
         lives.append(Life((*at_worker, *last[:1])))
     lives += [Life((fault,)) for fault in last]
@@ -180,6 +212,36 @@ def _drawn_faults(source: random.Random, slurm: bool) -> Iterator[Fault]:
         yield Fault(Who.WORKER, "kill", arrival=source.randint(1, 6), delay=source.uniform(0, 0.4))
     if slurm and source.random() < 0.1:
         yield Fault(Who.WORKER, "requeue", arrival=source.randint(1, 4), delay=source.uniform(0, 0.3))
+
+
+def _drawn_asks(source: random.Random) -> Iterator[Ask]:
+    """What a driver is asked for: some of it cannot be done, and is to be refused."""
+    for _ in range(source.choice((0, 0, 1, 2, 3))):
+        first = source.uniform(0, source.choice((0.3, 1.5)))
+        later = first + source.uniform(0, 1.0)
+        match source.choice(_ASKED):
+            case "cancel":
+                yield Ask(first, _change(RequestKind.CANCEL, trial=0), source.randint(0, 4))
+            case "cancel and retry":
+                yield Ask(first, _change(RequestKind.CANCEL, trial=0), source.randint(0, 4))
+                yield Ask(later, _change(RequestKind.RETRY, trial=0))
+            case "pause":
+                yield Ask(first, _change(RequestKind.PAUSE))
+                yield Ask(later, _change(RequestKind.RESUME))
+            case "trials":
+                yield Ask(first, _change(RequestKind.SET, trials=source.randint(5, 14)))
+            case "parallel":
+                yield Ask(first, _change(RequestKind.SET, max_parallel=source.randint(1, 6)))
+            case "add":
+                points = [{name: source.random() for name in "xy"} for _ in range(source.randint(1, 2))]
+                if source.random() < 0.15:
+                    points[-1]["y"] = 7.0  # not in its range
+                places = tuple(f"point {n}" for n in range(len(points)))
+                yield Ask(first, _change(RequestKind.ADD, points=tuple(points), places=places))
+
+
+def _change(kind: RequestKind, **fields: Any) -> Change:
+    return Change(kind, _ASKS, 0.0, **fields)
 
 
 def _driver_fault(source: random.Random) -> Fault:

@@ -4,6 +4,7 @@ checkers.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from axsched_hpc.core.errors import AxSchedError
@@ -24,14 +25,19 @@ from axsched_hpc.core.events import (
     CallStarted,
     DriverClosed,
 )
-from axsched_hpc.io import processes
+from axsched_hpc.core.states import RequestKind
+from axsched_hpc.io import processes, requests
+from axsched_hpc.io.layout import Layout
+from axsched_hpc.reporting.reading import read_experiment
 from axsched_hpc.store import journal
 from tests.chaos import driver
+from tests.chaos.asked import Laid, told
 from tests.chaos.ax_checker import check_ax
-from tests.chaos.checker import Kind, Violation, check, check_orphans
+from tests.chaos.checker import check, check_orphans
 from tests.chaos.driver import Place, Setting
 from tests.chaos.objective import Execution, ExecutionLog
-from tests.chaos.plan import Fault, Life, Plan, Who
+from tests.chaos.plan import Ask, Fault, Life, Plan, Who
+from tests.chaos.violation import Kind, Violation
 
 #: Seconds in which a driver has to bring its run to an end; whoever takes longer is stuck.
 LIMIT = 120.0
@@ -47,6 +53,8 @@ class Outcome:
     ----------
     planned, fired
         Faults by label.
+    requests
+        How many of them were taken, refused, and laid down too late, by kind and that.
     violations
         (kind, words) of each.
     first_record, settled
@@ -63,6 +71,7 @@ class Outcome:
     drivers: int = 0
     planned: Counter[str] = field(default_factory=Counter)
     fired: Counter[str] = field(default_factory=Counter)
+    requests: Counter[str] = field(default_factory=Counter)
     violations: list[tuple[str, str]] = field(default_factory=list)
     first_record: float = 0.0
     settled: float = 0.0
@@ -94,6 +103,10 @@ class Round:
         #: Faults at random moments of workers that have not come yet, with the number of earlier executions.
         self._pending: list[tuple[Fault, int]] = []
         self._killed: set[int] = set()
+        #: Requests of this driver's life and earlier ones that are not laid down yet.
+        self._asks: list[Ask] = []
+        self._laid: list[Laid] = []
+        self._cancelled = 0
         self._fired: Counter[str] = Counter()
         self._started: list[_Started] = []
         self._wrong: list[Violation] = []
@@ -104,6 +117,7 @@ class Round:
         for number, life in enumerate((*self._plan.lives, Life(), Life())):
             if self._live(number, life):
                 break
+            self._ask(math.inf)
             time.sleep(life.pause)
         else:
             self._complain(f"the run did not end with {len(self._started)} drivers.")
@@ -122,6 +136,7 @@ class Round:
             drivers=len(self._started),
             planned=Counter(fault.label for fault in self._plan.faults),
             fired=self._fired,
+            requests=told(self._setting.directory, self._laid),
             violations=[(violation.kind.value, violation.words) for violation in self._wrong],
             first_record=first_record,
             settled=settled,
@@ -145,6 +160,7 @@ class Round:
         began = time.time()
         one = _Started(driver.start(self._setting, output, own, workers), began, output)
         self._started.append(one)
+        self._asks = sorted(life.asks, key=lambda ask: ask.delay)
         status = self._watch(one, [f for f in life.faults if f.who is Who.DRIVER])
         if os.WIFSIGNALED(status):
             if os.WTERMSIG(status) != signal.SIGKILL:
@@ -177,8 +193,34 @@ class Round:
             if age > LIMIT:
                 self._complain(f"a driver did not end within {LIMIT:g} s; see {one.output}.")
                 os.kill(one.pid, signal.SIGKILL)
+            self._ask(age)
             self._disturb_workers()
             time.sleep(_TICK)
+
+    def _ask(self, age: float) -> None:
+        """Lay down the requests whose moment has come."""
+        while self._asks and self._asks[0].delay <= age:
+            ask = self._asks.pop(0)
+            change = replace(ask.change, time=time.time())
+            if change.request is RequestKind.CANCEL:
+                left = self._left()
+                if not left and age < math.inf:
+                    self._asks.insert(0, replace(ask, delay=age + 0.1))
+                    return
+                self._cancelled = left[ask.which % len(left)] if left else ask.which
+            if change.trial is not None:
+                change = replace(change, trial=self._cancelled)
+            # Whoever asks is on another machine than the driver, where there is one.
+            there = Layout.at(self._setting.beside or self._setting.directory)
+            self._laid.append(Laid(requests.lay_down(there, change), change, time.time()))
+
+    def _left(self) -> list[int]:
+        """The trials that are to be run."""
+        try:
+            ledger = read_experiment(self._setting.directory).ledger
+        except (AxSchedError, OSError):
+            return []  # there is no experiment yet, or a driver is just about to make it
+        return [*ledger.active, *ledger.waiting]
 
     def _rest(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -267,6 +309,9 @@ class Round:
                 directory,
                 self._setting.log,
                 trials=self._plan.trials,
+                slots=driver.slots(self._plan, self._place),
+                pack=self._place.pack,
+                laid=self._laid,
                 killed=self._killed,
                 driver_logs=[one.output for one in self._started],
             )

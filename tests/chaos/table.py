@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from tests.chaos.checker import Kind
 from tests.chaos.rounds import Outcome
+from tests.chaos.violation import Kind
 
 _COLUMNS = (
     ("rounds", lambda found: len(found)),
@@ -14,6 +14,7 @@ _COLUMNS = (
     ("trials", lambda found: sum(o.trials for o in found)),
     ("executions", lambda found: sum(o.executions for o in found)),
     ("faults", lambda found: sum(sum(o.fired.values()) for o in found)),
+    ("requests", lambda found: sum(sum(o.requests.values()) for o in found)),
     ("kills", lambda found: sum(n for o in found for label, n in o.fired.items() if " kill " in label)),
     *(
         (kind.value, lambda found, kind=kind: sum(1 for o in found for k, _ in o.violations if k == kind))
@@ -25,7 +26,7 @@ _COLUMNS = (
 
 
 def table(outcomes: Sequence[Outcome], *, seed: int, seconds: float, covering: bool) -> str:
-    """The campaign's table: by place, then the faults by kind and point.
+    """The campaign's table: by place, then faults by kind and point, and requests by what became of them.
 
     Parameters
     ----------
@@ -37,16 +38,10 @@ def table(outcomes: Sequence[Outcome], *, seed: int, seconds: float, covering: b
     for place in [*where, "all"] if len(where) > 1 else where:
         found = [o for o in outcomes if place in (o.place, "all")]
         rows.append([place, *(str(value(found)) for _, value in _COLUMNS)])
-    faults = [["fault", *where]]
-    planned = Counter[str]()
-    for outcome in outcomes:
-        planned.update(outcome.planned)
-    by_place = {place: _sum(o.fired for o in outcomes if o.place == place) for place in where}
-    fired = _sum(o.fired for o in outcomes)
-    for label in sorted(fired):
-        faults.append([label, *(str(by_place[place][label]) for place in where)])
-    never = sorted(label for label in planned if not fired[label])
-    parts = [_aligned(rows), "", _aligned(faults), ""]
+    fired = {place: _sum(o.fired for o in outcomes if o.place == place) for place in where}
+    asked = {place: _sum(o.requests for o in outcomes if o.place == place) for place in where}
+    never = sorted(_sum(o.planned for o in outcomes).keys() - _sum(fired.values()).keys())
+    parts = [_aligned(rows), "", _by_place("fault", fired), "", _by_place("request", asked), ""]
     if never and covering:
         parts += ["Never reached: " + "; ".join(never) + ".", ""]
     parts.append(
@@ -54,6 +49,12 @@ def table(outcomes: Sequence[Outcome], *, seed: int, seconds: float, covering: b
         f"{sum(len(o.violations) for o in outcomes)} violations."
     )
     return "\n".join(parts)
+
+
+def _by_place(what: str, counted: Mapping[str, Counter[str]]) -> str:
+    labels = sorted(_sum(counted.values()))
+    rows = [[label, *(str(counter[label]) for counter in counted.values())] for label in labels]
+    return _aligned([[what, *counted], *rows])
 
 
 def _sum(counters: Iterable[Counter[str]]) -> Counter[str]:

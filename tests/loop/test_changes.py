@@ -122,6 +122,23 @@ def test_trials_are_cancelled_in_every_state_and_nothing_else_is(made: Made) -> 
     assert session.ledger.changes.cancelling == {}
 
 
+def test_what_a_dead_driver_had_planned_is_cancelled_before_it_begins(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, loop, runner, clock = made(always(runs=5.0), slots=2)
+    monkeypatch.setattr(runner, "submit", lambda batch: pytest.fail("killed"))
+    with pytest.raises(pytest.fail.Exception):
+        run(loop, 2)
+    session.close(orderly=False)
+    session, loop, *_ = made(always(runs=5.0), slots=2, clock=clock)
+    assert {trial.state for trial in session.ledger.trials.values()} == {S.PLANNED}
+    cancelled = lay(session, K.CANCEL, trial=0)
+    assert run(loop, 2) is Stop.BUDGET
+    assert answer(session, cancelled).answer == "trial 0: cancelled"
+    assert {n: trial.state for n, trial in session.ledger.trials.items()} == {0: S.ABANDONED, 1: S.COMPLETED}
+    assert [len(trial.attempts) for trial in session.ledger.trials.values()] == [1, 2]
+
+
 def test_a_result_that_comes_before_the_end_of_a_cancelled_job_is_kept(made: Made) -> None:
     session, loop, runner, clock = made(always(runs=30.0), slots=1)
     cancel = runner.cancel

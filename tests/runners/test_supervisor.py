@@ -15,8 +15,8 @@ import pytest
 
 from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io import atomic
+from axsched_hpc.io.packs import PackFiles, Report
 from axsched_hpc.objectives.install import install
-from axsched_hpc.pack import PackFiles, Report
 from axsched_hpc.runners.base import Batch
 from axsched_hpc.testing.runner_contract import Task, Workshop
 

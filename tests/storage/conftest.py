@@ -10,7 +10,8 @@ import pytest
 
 from axsched_hpc.io import faults
 from axsched_hpc.loop import patience
-from tests.storage.kit import Disk, Points, Warnings, mounted
+from tests.storage.kit import Disk, Points, Warnings
+from tests.storage.mounts import mounted
 
 
 @pytest.fixture

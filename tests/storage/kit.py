@@ -6,15 +6,11 @@ import errno
 import json
 import logging
 import os
-import subprocess
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from axsched_hpc import AxScheduler, LocalRunner
 from axsched_hpc.core.events import ObjectiveSet
@@ -62,20 +58,6 @@ def _until_full(write: Callable[[], object]) -> None:
         except OSError as error:
             assert error.errno == errno.ENOSPC
             return
-
-
-@contextmanager
-def mounted(root: Path, *options: str) -> Iterator[None]:
-    """Mount something at a directory, or skip the test where that may not be."""
-    if os.geteuid() != 0:
-        pytest.skip("a disk that can be filled has to be mounted, which needs root")
-    done = subprocess.run(["mount", *options, str(root)], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(root)], check=True)
 
 
 class CountingRunner(LocalRunner):

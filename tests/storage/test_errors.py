@@ -24,11 +24,11 @@ from tests.storage.kit import (
     Points,
     Warnings,
     check_whole,
-    mounted,
     objective,
     raising,
     scheduler,
 )
+from tests.storage.mounts import mounted
 
 TRIALS = 4
 

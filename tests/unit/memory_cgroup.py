@@ -8,22 +8,24 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from tests.slurm.fixtures import missing
 
 _V1, _V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 
 
 @contextlib.contextmanager
 def limited(mib: int) -> Iterator[Path]:
-    """Make a cgroup whose processes have so much memory together; skip the test where that cannot be done."""
+    """Make a cgroup whose processes have so much memory together. Where that cannot be done, skip the test,
+    or fail it where container engines are required, which need cgroups too.
+    """
     v1 = (_V1 / "memory.limit_in_bytes").exists()
     if not v1 and "memory" not in _text(_V2 / "cgroup.subtree_control").split():
-        pytest.skip("no memory controller can be used here")
+        missing("no memory controller can be used here.", "AXSCHED_REQUIRE_CONTAINERS")
     place = (_V1 if v1 else _V2) / f"axsched-test-{os.getpid()}-{time.monotonic_ns()}"
     try:
         place.mkdir()
     except OSError as error:
-        pytest.skip(f"no cgroup can be made here: {error}")
+        missing(f"no cgroup can be made here: {error}", "AXSCHED_REQUIRE_CONTAINERS")
     try:
         (place / ("memory.limit_in_bytes" if v1 else "memory.max")).write_text(str(mib * 2**20))
         with contextlib.suppress(OSError):  # without swap there is nothing to limit

@@ -20,8 +20,9 @@ from axsched_hpc.core.events import (
     TrialAdded,
     TrialRetried,
 )
+from axsched_hpc.core.found import Found
 from axsched_hpc.core.ledger import Ledger
-from axsched_hpc.core.salvage import Found, Record, salvage
+from axsched_hpc.core.salvage import Record, salvage
 from axsched_hpc.core.states import FailureKind, RequestKind, TrialState, Verdict
 from axsched_hpc.io import document, requests
 from axsched_hpc.io.layout import Layout

@@ -19,9 +19,10 @@ from axsched_hpc.core.events import (
     PointsEnqueued,
     TrialAdded,
 )
+from axsched_hpc.core.found import Found
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.machine import IllegalTransition
-from axsched_hpc.core.salvage import Found, Record, salvage
+from axsched_hpc.core.salvage import Record, salvage
 from axsched_hpc.io import table
 from tests.unit.journal_kit import opened
 

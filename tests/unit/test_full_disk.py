@@ -20,6 +20,7 @@ import pytest
 from axsched_hpc.io import claim, document, outcome
 from axsched_hpc.objectives import process
 from axsched_hpc.objectives.spec import script_objective
+from tests.storage.mounts import mounted
 from tests.unit.worker_kit import Bench, bench, state, wait_for
 
 WRITE_METRICS = 'echo \'{"loss": 0.25}\' > "$AXSCHED_METRICS_FILE"\n'
@@ -68,22 +69,10 @@ class Disk:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a filesystem")
     root = tmp_path / "disk"
     root.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k,nr_inodes=60,mode=700", "axsched-test", root],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
-    try:
+    with mounted(root, "-t", "tmpfs", "-o", "size=400k,nr_inodes=60,mode=700", "axsched-test"):
         yield Disk(root)
-    finally:
-        subprocess.run(["umount", "--lazy", root], check=True)
 
 
 class Run:

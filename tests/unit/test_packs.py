@@ -12,7 +12,7 @@ from axsched_hpc.core.events import Request
 from axsched_hpc.core.request import Asked
 from axsched_hpc.core.states import JobState
 from axsched_hpc.io import atomic, claim, oom, processes
-from axsched_hpc.pack import Report, attempt_job
+from axsched_hpc.io.packs import Report, attempt_job
 from axsched_hpc.runners.allocations import inside
 from axsched_hpc.runners.base import Batch, BatchAttempt, JobStatus
 from axsched_hpc.runners.packed_jobs import PackBatch, attempt_status, live_places, split_id

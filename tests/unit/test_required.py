@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.storage.mounts import mounted
+
 TESTS = """\
 import pytest
 
@@ -60,3 +62,14 @@ def test_a_skip_is_a_failure_where_it_is_required(
     )
     assert outcome in done.stdout.splitlines()[-1]
     assert ("but the test was skipped: Skipped: only root can" in done.stdout) == (required == "1")
+
+
+@pytest.mark.parametrize(
+    ("required", "outcome"), [("1", pytest.fail.Exception), ("0", pytest.skip.Exception)]
+)
+def test_so_is_a_disk_that_cannot_be_mounted(
+    required: str, outcome: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AXSCHED_REQUIRE_NFS", required)
+    with pytest.raises(outcome, match=r"mounted here: |only root can mount"), mounted(tmp_path, "-t", "none"):
+        pass

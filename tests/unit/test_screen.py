@@ -27,7 +27,8 @@ from axsched_hpc.io.queue import Queue
 from axsched_hpc.io.terminal import speaks_unicode
 from axsched_hpc.reporting.course import Course
 from axsched_hpc.reporting.drawing import Cells, Look, bar, cells, curve, plain, repaint
-from axsched_hpc.reporting.screen import View, finished, given_up, screen
+from axsched_hpc.reporting.screen import screen
+from axsched_hpc.reporting.view import View, finished, given_up
 from axsched_hpc.store.holder import Holder
 from tests.cli.conftest import PROBLEM, Story
 
