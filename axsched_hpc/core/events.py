@@ -377,7 +377,10 @@ class TrialRetried(TrialEvent):
 
 
 class TrialAbandoned(TrialEvent):
-    """The driver gave the trial up by itself, for example at the end of a call's time."""
+    """The driver gave the trial up, for example at the end of a call's time; ``cancelled``: since a person
+    wanted it.
+    """
 
     kind: ClassVar[str] = "trial_abandoned"
     reason: str
+    cancelled: bool = False

@@ -36,7 +36,7 @@ from axsched_hpc.core.events import (
 from axsched_hpc.core.machine import Action, IllegalTransition, Planned, Submit, Submitted, Trial, step
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.record import Record
-from axsched_hpc.core.states import TrialState
+from axsched_hpc.core.states import CANCELLED, WORDS, TrialState
 
 
 class _External(Record):
@@ -92,6 +92,8 @@ class Ledger:
         The place that the next enqueued point gets.
     enqueued
         What the calls of the current session have enqueued, by ordinal.
+    cancelled
+        How many of the abandoned trials a person has cancelled.
     failed_arms
         How many failed or abandoned trials each arm has, by :func:`arm_key`.
     changes
@@ -103,6 +105,7 @@ class Ledger:
     trials: dict[int, Trial] = field(default_factory=dict)
     batches: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
     counts: Counter[TrialState] = field(default_factory=Counter)
+    cancelled: int = 0
     failed_arms: Counter[str] = field(default_factory=Counter)
     active: dict[int, None] = field(default_factory=dict)
     waiting: dict[int, None] = field(default_factory=dict)
@@ -151,6 +154,12 @@ class Ledger:
         for event in events:
             self.apply(event)
 
+    def tally(self) -> dict[str, int]:
+        """How many trials stand where, by :attr:`Trial.word`; only where there are some."""
+        words = {**self.counts, CANCELLED: self.cancelled}
+        words[TrialState.ABANDONED] = self.counts[TrialState.ABANDONED] - self.cancelled
+        return {word: words[word] for word in WORDS if words.get(word)}
+
     def left_to_run(self) -> int:
         """How many trials that their owner made in Ax have not begun, and so are not counted in a call."""
         trials = (self.trials[number] for number in self.waiting)
@@ -191,12 +200,14 @@ class Ledger:
             if before.state is state:
                 return
             self.counts[before.state] -= 1
+            self.cancelled -= before.cancelled
             if before.state in _FAILED:
                 self.failed_arms[arm_key(after.parameters)] -= 1
                 self.changes.cancelled.discard(number)
             self.active.pop(number, None)
             self.waiting.pop(number, None)
         self.counts[state] += 1
+        self.cancelled += after.cancelled
         if state.active:
             self.active[number] = None
         elif state is TrialState.WAITING:

@@ -383,7 +383,7 @@ class Session:
 
 def summary(ledger: Ledger) -> str:
     """How many trials stand where, in words."""
-    words = [f"{count} {state}" for state, count in sorted(ledger.counts.items()) if count]
+    words = [f"{count} {word}" for word, count in sorted(ledger.tally().items())]
     return ", ".join(words) or "no trials yet"
 
 

@@ -30,6 +30,7 @@ def status_record(reading: Reading) -> dict[str, Any]:
         "finished": ledger.closed,
         "changes": _changes(reading),
         "counts": {str(state): ledger.counts[state] for state in TrialState},
+        "cancelled": ledger.cancelled,
         "objectives": [
             {"name": each.name, "goal": "minimize" if each.minimize else "maximize"}
             for each in reading.problem.objectives
@@ -105,6 +106,7 @@ def trial_record(trial: Trial) -> dict[str, Any]:
         "trial": trial.number,
         "arm": trial.arm,
         "state": str(trial.state),
+        "cancelled": trial.cancelled,
         "origin": trial.origin,
         "added": iso(trial.added),
         "ended": _moment(trial.ended),
@@ -117,10 +119,10 @@ def trial_record(trial: Trial) -> dict[str, Any]:
 
 
 def attempt_state(trial: Trial, attempt: Attempt) -> str:
-    """Where an attempt stands: its failure's kind, ``withdrawn``, or its trial's state."""
+    """Where an attempt stands: its failure's kind, ``withdrawn``, or where its trial stands."""
     if attempt.failure is not None:
         return str(attempt.failure.kind)
-    return "withdrawn" if attempt.withdrawn else str(trial.state)
+    return "withdrawn" if attempt.withdrawn else trial.word
 
 
 def why(trial: Trial) -> str:

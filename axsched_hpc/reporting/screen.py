@@ -26,10 +26,11 @@ _WIDE = 60
 _THEN = {Verdict.RETRY: "tried again", Verdict.FAIL: "given up", Verdict.ABANDON: "abandoned"}
 
 _WORDS = {
-    TrialState.COMPLETED: ("completed", "good"),
-    TrialState.EARLY_STOPPED: ("stopped early", ""),
-    TrialState.FAILED: ("failed", "bad"),
-    TrialState.ABANDONED: ("abandoned", "bad"),
+    "completed": ("completed", "good"),
+    "early_stopped": ("stopped early", ""),
+    "cancelled": ("cancelled", ""),
+    "failed": ("failed", "bad"),
+    "abandoned": ("abandoned", "bad"),
 }
 
 
@@ -135,8 +136,7 @@ def screen(view: View, *, now: float, width: int, height: int, look: Look) -> li
 
 def headline(view: View) -> str:
     """Where things stand, in a line."""
-    counts = view.ledger.counts
-    words = ", ".join(f"{counts[state]} {state}" for state in TrialState if counts[state])
+    words = ", ".join(f"{count} {word}" for word, count in view.ledger.tally().items())
     total = plural(len(view.ledger.trials), "trial")
     return f"{view.name}: {total}{f' ({words})' if words else ''}; {driver_words(view)}"
 
@@ -168,16 +168,18 @@ def _trouble(view: View, width: int) -> list[Line]:
 
 
 def _trials(view: View, width: int, look: Look) -> Line:
-    counts, ended = view.ledger.counts, _ended(view.ledger)
+    counts, ended, tally = view.ledger.counts, _ended(view.ledger), view.ledger.tally()
     total = max(goal(view.ledger) or 0, view.ledger.own)
     good = max(0, counts[TrialState.COMPLETED] + counts[TrialState.EARLY_STOPPED] - _external(view.ledger))
     found: Line = []
     if width >= _WIDE:
-        found = [*bar(_BAR, [(good, "good"), (ended - good, "bad")], total, look), (" ", "")]
+        cancelled = view.ledger.cancelled
+        parts = [(good, "good"), (cancelled, "dim"), (max(0, ended - good - cancelled), "bad")]
+        found = [*bar(_BAR, parts, total, look), (" ", "")]
     found.append((f"{ended} of {total}" if total else "none yet", "bold"))
-    for state, (word, style) in _WORDS.items():
-        if counts[state]:
-            found.append((f", {counts[state]} {word}", style))
+    for word, (shown, style) in _WORDS.items():
+        if word in tally:
+            found.append((f", {tally[word]} {shown}", style))
     return _labelled("trials", *found)
 
 

@@ -88,7 +88,7 @@ def no_logs(trial: Trial, attempt: Attempt | None, evidence: Evidence | None) ->
         if trial.origin == "external":
             return f"Trial {trial.number} was completed in Ax by hand: nothing was run."
         if trial.state.final:
-            return f"Trial {trial.number} is {trial.state}, and was never run: {line(trial.reason) or '-'}"
+            return f"Trial {trial.number} is {trial.word}, and was never run: {line(trial.reason) or '-'}"
         return f"Trial {trial.number} waits for its first attempt: it has no job yet."
     name = f"Attempt {attempt.number} of trial {trial.number}"
     if attempt.withdrawn:
@@ -102,13 +102,13 @@ def no_logs(trial: Trial, attempt: Attempt | None, evidence: Evidence | None) ->
         return f"{name} has written nothing{' yet' if latest and not trial.state.final else ''}."
     if latest and trial.state in (TrialState.COMPLETED, TrialState.EARLY_STOPPED):
         return (
-            f"{name} is {trial.state}, and its logs are removed. "
+            f"{name} is {trial.word}, and its logs are removed. "
             "With config['cleanup_after_completion'] = False they are kept."
         )
     if attempt.failure is not None:
         return f"{name} left no logs: {line(attempt.failure.text)}"
     if latest and trial.state.final:
-        return f"{name} left no logs. The trial is {trial.state}: {line(trial.reason) or '-'}"
+        return f"{name} left no logs. The trial is {trial.word}: {line(trial.reason) or '-'}"
     return f"{name} runs, and its objective has not begun."
 
 
@@ -116,13 +116,13 @@ def last_words(trial: Trial) -> str:
     """How a trial has ended, in a line."""
     metrics = ", ".join(f"{name} = {value}" for name, value in _metrics(trial.metrics or {}))
     told = metrics or line(why(trial))
-    return f"Trial {trial.number} is {trial.state}" + (f": {told}" if told else ".")
+    return f"Trial {trial.number} is {trial.word}" + (f": {told}" if told else ".")
 
 
 def _standing(reading: Reading, trial: Trial) -> str:
     """Its state, its attempts, and whether it is the best."""
     count = len(trial.attempts)
-    state = str(trial.state)
+    state = trial.word
     if trial.state is TrialState.WAITING and count:
         state = f"waiting for attempt {count + 1}"
     elif trial.state.active:
@@ -155,7 +155,7 @@ def _fate(trial: Trial, attempt: Attempt) -> str:
     state = attempt_state(trial, attempt)
     if attempt.failure is None:
         return state
-    if attempt.failure.kind.retry_class is not RetryClass.CONTINUATION:
+    if attempt.failure.kind.retry_class not in (RetryClass.CONTINUATION, RetryClass.USER):
         state = f"failed ({state})"
     if attempt is not trial.attempt:
         return f"{state}, repeated"

@@ -30,7 +30,7 @@ def status_text(reading: Reading, *, now: float, width: int) -> str:
         Columns of the terminal; reasons are cut to fit.
     """
     ledger = reading.ledger
-    counts = ", ".join(f"{ledger.counts[s]} {s}" for s in TrialState if ledger.counts[s])
+    counts = ", ".join(f"{count} {word}" for word, count in ledger.tally().items())
     lines = [f"{reading.layout.root}: {len(ledger.trials)} trials" + (f" ({counts})" if counts else "")]
     lines.append(_driver(reading, now))
     lines += _changes(reading, now)
@@ -167,7 +167,7 @@ def _row(trial: Trial, now: float) -> tuple[str, ...]:
         since = attempt.started or attempt.submitted or attempt.planned
     return (
         str(trial.number),
-        str(trial.state),
+        trial.word,
         str(attempt.number) if attempt else "-",
         (attempt.job or "-") if attempt else "-",
         metrics or "-",

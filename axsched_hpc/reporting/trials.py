@@ -111,9 +111,9 @@ def parameter_names(reading: Reading) -> list[str]:
 
 
 def chosen(
-    reading: Reading, columns: Mapping[str, Column], states: Collection[TrialState], keys: Sequence[str]
+    reading: Reading, columns: Mapping[str, Column], words: Collection[str], keys: Sequence[str]
 ) -> list[Trial]:
-    """The trials in these states (in any where there are none named), sorted.
+    """The trials that stand where these words say (anywhere where there are none), sorted.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def chosen(
     ConfigError
         There is no column of that name.
     """
-    trials = [t for t in reading.ledger.trials.values() if not states or t.state in states]
+    trials = [t for t in reading.ledger.trials.values() if not words or t.word in words]
     for key in reversed(keys):
         falling = key.startswith("-") and key not in columns
         column = _named(columns, key.removeprefix("-") if falling else key)
@@ -243,7 +243,7 @@ def _common(now: float) -> list[Column]:
     return [
         Column("trial", lambda trial: trial.number),
         Column("arm", lambda trial: trial.arm),
-        Column("state", lambda trial: str(trial.state)),
+        Column("state", lambda trial: trial.word),
         Column("origin", lambda trial: trial.origin),
         Column("step", lambda trial: None if trial.reach is None else trial.reach.last),
         Column("attempts", lambda trial: len(trial.attempts) or None),

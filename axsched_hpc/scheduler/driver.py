@@ -369,7 +369,7 @@ class Driver:
                 if stop is Stop.INTERRUPTED:
                     session.save()
                     if self._wants_cancel(interrupts):
-                        loop.cancel("cancelled by the user")
+                        loop.cancel("cancelled by the user", wanted=True)
         except Exception:
             self.stopped = "error"
             session.save()

@@ -114,7 +114,7 @@ def trial_section(found: Account) -> Html:
     rows = [
         (
             trial.label,
-            str(trial.state).replace("_", " ") + (" (best)" if trial.number in found.best else ""),
+            trial.word.replace("_", " ") + (" (best)" if trial.number in found.best else ""),
             *(uncertain(*trial.metrics[n]) if trial.metrics and n in trial.metrics else "-" for n in metrics),
             *(value_text(trial.parameters.get(name)) for name in names),
             str(len(trial.attempts)),
