@@ -207,7 +207,7 @@ class TrialAdded(TrialEvent):
     ``origin`` is ``ax`` (suggested), ``batch`` (the user's own point, to be run), ``enqueued`` (taken from
     the queue, where it was at ``place``), ``candidate`` (found in the experiment, to be run) or ``external``
     (it came with its outcome, which is in ``ax``). ``ax`` is opaque here: what the Ax bridge needs to make
-    the same trial again.
+    the same trial again. ``source``: what an evaluation was imported from; null where Ax had it already.
     """
 
     kind: ClassVar[str] = "trial_added"
@@ -216,6 +216,7 @@ class TrialAdded(TrialEvent):
     origin: str
     ax: dict[str, Any] | None = None
     place: int | None = None
+    source: str | None = None
 
 
 class Request(Record):

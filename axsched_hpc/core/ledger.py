@@ -302,7 +302,10 @@ class Ledger:
             state = outcome.state or TrialState.ABANDONED
             if not state.final:
                 raise IllegalTransition(f"trial {event.trial} is added as the user's own, and is {state}")
-            self._put(None, replace(trial, state=state, ended=event.time, metrics=outcome.metrics or None))
+            ended = trial.changed(
+                state=state, ended=event.time, metrics=outcome.metrics or None, source=event.source
+            )
+            self._put(None, ended)
             return ()
         self._put(None, trial)
         if event.place is not None:

@@ -74,6 +74,8 @@ class Trial(Record):
         How far its curve has come; None where nothing was reported.
     index
         Ax's index, where that is not the number: of arms of batch trials, and of all trials beside them.
+    source
+        What it was imported from, with its outcome; None for any other.
     cancelled
         Whether it is abandoned because a person has cancelled it, here or in Slurm.
     """
@@ -90,6 +92,7 @@ class Trial(Record):
     ended: float | None = None
     reason: str = ""
     index: int | None = None
+    source: str | None = None
     cancelled: bool = False
 
     @property

@@ -11,6 +11,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from axsched_hpc.ax_bridge import collector
@@ -200,12 +201,18 @@ class Session:
             session.save()
         return session
 
-    def adopt(self) -> None:
+    def adopt(self, source: str | None = None) -> None:
         """Record what the user did in Ax by himself, so that a replay has it too: trials that he completed,
         batch trials that he left to be run, and his baseline.
+
+        Parameters
+        ----------
+        source
+            What the trials were imported from that are completed and not on record yet.
         """
         self.record()  # what Ax made for this driver and is not recorded yet is none of it
-        self.record(*self.bridge.external(self.ledger.trials, time=self.clock.now()))
+        found = self.bridge.external(self.ledger.trials, time=self.clock.now())
+        self.record(*(replace(each, source=source) for each in found))
         known, baseline = self.ledger.baseline, self.bridge.warm.baseline
         if baseline is not None and (known is None or (known.arm, known.parameters) != baseline):
             self.record(BaselineSet(self.clock.now(), *baseline))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
+from collections.abc import Mapping
+from dataclasses import field
 from pathlib import Path
 
 from axsched_hpc.core.best import Problem
@@ -13,6 +16,7 @@ from axsched_hpc.core.events import Event
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.record import Record
+from axsched_hpc.core.states import TrialState
 from axsched_hpc.io import atomic, requests
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import journal
@@ -28,6 +32,8 @@ class Reading(Record):
     holder: Holder | None
     #: Requests without an answer, by id; None for one that cannot be read.
     requests: tuple[tuple[str, Change | None], ...] = ()
+    #: Of a trial whose job waits: the scheduler's reason, as a driver that is at work saw it last.
+    waits: Mapping[int, str] = field(default_factory=dict)
 
 
 def experiment_at(directory: str | Path | None = None) -> Layout:
@@ -156,4 +162,10 @@ def read_history(directory: str | Path | None = None) -> tuple[Reading, list[Eve
     ledger = journal.replay(segments)
     problem = Problem.from_json(ledger.driver.problem if ledger.driver else {})
     asked = tuple(each for each in asked if each[0] not in ledger.changes.answers)
-    return Reading(layout, ledger, problem, held, asked), list(journal.events(segments))
+    reading = Reading(layout, ledger, problem, held, asked)
+    if ledger.counts[TrialState.QUEUED] and driven(reading, now=time.time()):
+        from axsched_hpc.io import queue  # few looks need it
+
+        waits = queue.read(layout).reasons()
+        reading = reading.changed(waits=waits)
+    return reading, list(journal.events(segments))

@@ -90,6 +90,10 @@ def _external(ledger: Ledger) -> int:
     return len(ledger.trials) - ledger.own
 
 
+def _at_work(view: View) -> bool:
+    return view.holder is not None and not view.holder.ended and view.alive is not False
+
+
 def finished(view: View) -> bool:
     """Whether the run has ended in good order."""
     return (
@@ -249,7 +253,7 @@ def _slots(view: View, width: int, look: Look) -> Line:
 
 
 def _queue(view: View, now: float, width: int) -> list[Line]:
-    reasons, waits = view.queue.reasons(), Counter[str]()
+    reasons, waits = view.queue.reasons() if _at_work(view) else {}, Counter[str]()
     oldest, hints = now, dict[str, str]()
     for trial in (view.ledger.trials[each] for each in view.ledger.active):
         attempt = trial.attempt
@@ -274,7 +278,7 @@ def _queue(view: View, now: float, width: int) -> list[Line]:
 
 
 def _rate(view: View, now: float, width: int) -> list[Line]:
-    at_work = view.holder is not None and not view.holder.ended and view.alive is not False
+    at_work = _at_work(view)
     moment = now if at_work else view.ledger.last_time
     rate = view.course.rate(moment)
     told = []

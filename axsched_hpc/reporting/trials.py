@@ -63,7 +63,7 @@ def columns(reading: Reading, *, now: float) -> dict[str, Column]:
     now
         Seconds since the epoch, for what is not over.
     """
-    found = {column.name: column for column in _common(now)}
+    found = {column.name: column for column in _common(now, reading.waits)}
     for kind, names, value in (
         ("metric", metric_names(reading), _mean),
         ("parameter", parameter_names(reading), _parameter),
@@ -216,7 +216,7 @@ def _widths(filled: Filled, width: int) -> list[int]:
     return widths
 
 
-def _common(now: float) -> list[Column]:
+def _common(now: float, waits: Mapping[int, str]) -> list[Column]:
     """The columns of every experiment."""
 
     def last(value: Callable[[Attempt], Any]) -> Callable[[Trial], Any]:
@@ -237,7 +237,7 @@ def _common(now: float) -> list[Column]:
         return None if until is None else max(0.0, until - attempt.started)
 
     def told(trial: Trial) -> str | None:
-        text = "" if trial.state is TrialState.COMPLETED else reason(trial)
+        text = "" if trial.state is TrialState.COMPLETED else reason(trial, waits)
         return None if text in ("", "-") else text
 
     return [

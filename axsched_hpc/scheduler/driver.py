@@ -128,15 +128,17 @@ class Driver:
 
     # ------------------------------------------------------------ the public calls
 
-    def attach(self, evaluations: Sequence[Finished]) -> list[int]:
-        """Record evaluations that were not run here as completed trials; their numbers."""
+    def attach(self, evaluations: Sequence[Finished], source: str) -> list[int]:
+        """Record evaluations that were not run here, but are from a source, as completed trials; their
+        numbers.
+        """
         numbers: list[int] = []
         with self._interruptible(None):
             session = self.session
             session.adopt()
             before = len(session.ledger.trials)
             indices = session.bridge.warm.attach(evaluations, time=self._clock.now())
-            session.adopt()
+            session.adopt(source)
             numbers = [session.bridge.number(index) for index in indices]
             new = len(session.ledger.trials) - before
             log.info("Attached %s.", _new_of(new, len(evaluations), "trial", "there already"))

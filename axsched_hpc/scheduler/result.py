@@ -72,7 +72,8 @@ class Result:
         reference point can be taken.
     feasible
         Whether the best trials satisfy all constraints and thresholds. False where no completed trial does,
-        so that nothing is best; None where nothing is completed.
+        so that nothing is best; None where nothing is completed, or a constraint cannot be judged before the
+        baseline is.
     feasibility
         The same in words, with the trial that comes nearest where none satisfies them.
     trials

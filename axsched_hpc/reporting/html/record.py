@@ -119,7 +119,7 @@ def trial_section(found: Account) -> Html:
             *(value_text(trial.parameters.get(name)) for name in names),
             str(len(trial.attempts)),
             *_times(trial),
-            shortened(reason(trial), _REASON),
+            shortened(reason(trial, found.reading.waits), _REASON),
         )
         for trial in shown
     ]
