@@ -143,7 +143,7 @@ def _follow(
             if attempt is not None and not driven(reading, now=time.time()):
                 echo(
                     f"axsched: Attempt {attempt.number} of trial {number} has ended, and no driver is at "
-                    "work to record it. Start the script again.",
+                    "work to record it. Start the run again.",
                     err=True,
                 )
                 return
@@ -160,7 +160,7 @@ def _note(reading: Reading, trial: Trial, attempt: Attempt | None) -> str:
 
     if trial.state.final:
         return last_words(trial)
-    idle = "" if driven(reading, now=time.time()) else " No driver is at work: start the script again."
+    idle = "" if driven(reading, now=time.time()) else " No driver is at work: start the run again."
     if attempt is None:
         return no_logs(reading, trial, None, None) + idle
     if _ended(trial, attempt):

@@ -156,7 +156,7 @@ class Ledger:
 
     def tally(self) -> dict[str, int]:
         """How many trials stand where, by :attr:`Trial.word`; only where there are some."""
-        words = {**self.counts, CANCELLED: self.cancelled}
+        words: dict[str, int] = {**self.counts, CANCELLED: self.cancelled}
         words[TrialState.ABANDONED] = self.counts[TrialState.ABANDONED] - self.cancelled
         return {word: words[word] for word in WORDS if words.get(word)}
 

@@ -22,6 +22,8 @@ from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import journal
 from axsched_hpc.store.holder import Holder, holder
 
+_NAME_IT = "Name the directory: `directory` of a project file, config['job_output_dir'] of a script"
+
 
 class Reading(Record):
     """What the journal said when it was read."""
@@ -56,7 +58,7 @@ def experiment_at(directory: str | Path | None = None) -> Layout:
     if not layout.journal.is_dir():
         raise ConfigError(
             f"{layout.root} holds no experiment: it has no journal/. "
-            "Name the directory that is config['job_output_dir'] of the scheduler (default ./outputs)."
+            f"{_NAME_IT} (default ./outputs)."
             f"{_below(layout.root)}"
         )
     return layout
@@ -71,8 +73,7 @@ def _nearest(here: Path) -> Layout:
             return layout
     instead = _below(outputs) or _below(here)
     raise ConfigError(
-        f"There is no experiment in {outputs}, in {here}, or in a directory above it. "
-        f"Name the directory that is config['job_output_dir'] of the scheduler.{instead}"
+        f"There is no experiment in {outputs}, in {here}, or in a directory above it. {_NAME_IT}.{instead}"
     )
 
 

@@ -116,7 +116,7 @@ def no_logs(reading: Reading, trial: Trial, attempt: Attempt | None, evidence: E
     if latest and trial.state in (TrialState.COMPLETED, TrialState.EARLY_STOPPED):
         return (
             f"{name} is {trial.word}, and its logs are removed. "
-            "With config['cleanup_after_completion'] = False they are kept."
+            "They are kept where the option cleanup_after_completion is false."
         )
     if attempt.failure is not None:
         return f"{name} left no logs: {line(attempt.failure.text)}"

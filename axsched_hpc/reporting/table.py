@@ -66,7 +66,7 @@ def _driver(reading: Reading, now: float) -> str:
     if who.alive() is False:
         return (
             f"driver: none; {name} ended without closing, last sign of life {last} ago. "
-            "Start the script again to go on."
+            "Start the run again to go on."
         )
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(who.since))
     return f"driver: {name} since {since}; last sign of life {last} ago"
@@ -210,5 +210,6 @@ def pending(trial: Trial, waits: Mapping[int, str]) -> str:
     if trial.state is not TrialState.QUEUED or attempt is None:
         return ""
     why = waits.get(trial.number) or attempt.waits
-    hint = stuck(why, attempt.job or "")
+    # Some reasons come up for a moment; what is in the journal was seen twice.
+    hint = stuck(why, attempt.job or "") if why == attempt.waits else None
     return why and f"waits for {why}" + (f": {hint}" if hint else "")

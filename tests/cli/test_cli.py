@@ -155,8 +155,8 @@ def test_a_directory_with_no_experiment(tmp_path: Path, command: str) -> None:
         done = axsched(command, directory)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == (
-            f"axsched: {directory} holds no experiment: it has no journal/. Name the directory that is "
-            "config['job_output_dir'] of the scheduler (default ./outputs).\n"
+            f"axsched: {directory} holds no experiment: it has no journal/. Name the directory: "
+            "`directory` of a project file, config['job_output_dir'] of a script (default ./outputs).\n"
         )
     assert isinstance(run(command, tmp_path).exception, ConfigError)
 

@@ -317,7 +317,7 @@ def test_where_an_experiment_is_looked_for(
     text = str(run("status").exception)
     assert text.startswith(
         f"There is no experiment in {here / 'outputs'}, in {here}, or in a directory above it. "
-        "Name the directory that is config['job_output_dir'] of the scheduler."
+        "Name the directory: `directory` of a project file, config['job_output_dir'] of a script."
     )
     run_in_outputs = Story().opened().write(here / "outputs" / "bowl")
     assert str(run("status").exception).endswith(f" There is one in {run_in_outputs}.")

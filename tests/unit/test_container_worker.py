@@ -124,7 +124,7 @@ def test_no_engine(tmp_path: Path, rootfs: Path) -> None:
     )
     named = bench(tmp_path / "named", container_objective("a:1", "true", {"engine": "apptainer"}))
     assert (
-        "container_options['engine'] is 'apptainer', and apptainer is not on PATH" in named.failure().message
+        "the option engine is 'apptainer', and apptainer is not on PATH" in named.failure().message
     )
 
 
