@@ -36,7 +36,7 @@ from axsched_hpc.core.events import (
 from axsched_hpc.core.machine import Action, IllegalTransition, Planned, Submit, Submitted, Trial, step
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.record import Record
-from axsched_hpc.core.states import CANCELLED, WORDS, TrialState
+from axsched_hpc.core.states import CANCELLED, TrialState
 
 
 class _External(Record):
@@ -156,9 +156,9 @@ class Ledger:
 
     def tally(self) -> dict[str, int]:
         """How many trials stand where, by :attr:`Trial.word`; only where there are some."""
-        words: dict[str, int] = {**self.counts, CANCELLED: self.cancelled}
-        words[TrialState.ABANDONED] = self.counts[TrialState.ABANDONED] - self.cancelled
-        return {word: words[word] for word in WORDS if words.get(word)}
+        words = {state.value: self.counts[state] for state in TrialState} | {CANCELLED: self.cancelled}
+        words[TrialState.ABANDONED.value] -= self.cancelled
+        return {word: count for word, count in words.items() if count}
 
     def left_to_run(self) -> int:
         """How many trials that their owner made in Ax have not begun, and so are not counted in a call."""
