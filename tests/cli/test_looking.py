@@ -277,8 +277,9 @@ def test_why_jobs_wait_as_the_driver_saw_it_last(tmp_path: Path) -> None:
     reasons = [each["attempts"][0]["pending_reason"] for each in status["trials"][:3]]
     assert reasons == [None, "Priority", "PartitionTimeLimit"]
     # Without a driver nobody has looked.
-    story.closed().write(directory, epoch=2)
-    assert cells(run("trials", directory).stdout)["1"]["reason"] == "-"
+    ended = story.closed().write(tmp_path / "ended")
+    queue.write(Layout.at(ended), Queue(4, waits))
+    assert cells(run("trials", ended).stdout)["1"]["reason"] == "-"
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,8 @@ def test_a_baseline_and_what_cannot_be_judged_without_it(tmp_path: Path) -> None
     problem = Problem((LOSS,), (relative,), status_quo="0_0")
     after = told(tmp_path / "after", problem, (1.0, 10.0), (2.0, 12.0))
     assert (
-        "\nbest: loss = 2 in trial 1 (feasible)\nbaseline: arm 0_0, trial 0, completed: loss = 1, speed = 10\n"
+        "\nbest: loss = 2 in trial 1 (feasible)\n"
+        "baseline: arm 0_0, trial 0, completed: loss = 1, speed = 10\n"
     ) in run("status", after).output
     status = _same_of_both(after)
     assert (status["feasible"], status["baseline"]) == (True, {"arm": "0_0", "trial": 0})
@@ -151,7 +152,8 @@ def test_a_recorded_run_as_csv() -> None:
     ]
     assert trials[1] == {
         **{"trial": "1", "arm": "1_0", "state": "completed", "origin": "batch", "x": "0.75"},
-        **{"loss": "0.0225", "loss_sem": "0.01", "attempts": "1", "node": "node-1", "reason": ""},
+        **{"loss": "0.0225", "loss_sem": "0.01", "attempts": "1", "node": "node-1"},
+        **{"cancelled": "false", "reason": ""},
         **{"job": trials[1]["job"], "seconds": trials[1]["seconds"]},
         **{name: trials[1][name] for name in ("submitted", "started", "ended")},
     }
