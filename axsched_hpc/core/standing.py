@@ -64,7 +64,7 @@ def standing(trials: Iterable[Trial], problem: Problem) -> Standing:
         )
     unknown = [str(c) for c in constraints if c.limit(reference) is None]
     if unknown:
-        text += f" {', '.join(unknown)} cannot be judged before the status quo is completed."
+        text += f" {', '.join(unknown)} cannot be judged before the baseline is completed."
     return Standing(top, None if top and unknown else bool(top), text)
 
 

@@ -182,7 +182,7 @@ def test_a_relative_constraint_before_its_baseline_is_there() -> None:
     feasible, text = judged((relative,), of((1.0,), names="f"), status_quo="other")
     assert feasible is None
     assert text.endswith(
-        " f <= 10% relative to the status quo cannot be judged before the status quo is completed."
+        " f <= baseline + 10% cannot be judged before the baseline is completed."
     )
 
 
