@@ -8,7 +8,7 @@ settings gives the same past.
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any, ClassVar
 
 from axsched_hpc.core.record import Record
@@ -207,7 +207,7 @@ class TrialAdded(TrialEvent):
     ``origin`` is ``ax`` (suggested), ``batch`` (the user's own point, to be run), ``enqueued`` (taken from
     the queue, where it was at ``place``), ``candidate`` (found in the experiment, to be run) or ``external``
     (it came with its outcome, which is in ``ax``). ``ax`` is opaque here: what the Ax bridge needs to make
-    the same trial again. ``source``: what an evaluation was imported from; null where Ax had it already.
+    the same trial again. In ``ax`` is also the ``source`` that an evaluation was imported from.
     """
 
     kind: ClassVar[str] = "trial_added"
@@ -216,7 +216,10 @@ class TrialAdded(TrialEvent):
     origin: str
     ax: dict[str, Any] | None = None
     place: int | None = None
-    source: str | None = None
+
+    def imported(self, source: str) -> TrialAdded:
+        """The same, with what it was imported from."""
+        return replace(self, ax={**(self.ax or {}), "source": source})
 
 
 class Request(Record):

@@ -44,9 +44,10 @@ class _External(Record):
 
     state: TrialState | None = None
     metrics: Metrics | None = None
+    source: str | None = None
 
 
-_EXTERNAL = ("state", "metrics")
+_EXTERNAL = ("state", "metrics", "source")
 
 #: States of trials that were given up.
 _FAILED = (TrialState.FAILED, TrialState.ABANDONED)
@@ -303,7 +304,7 @@ class Ledger:
             if not state.final:
                 raise IllegalTransition(f"trial {event.trial} is added as the user's own, and is {state}")
             ended = trial.changed(
-                state=state, ended=event.time, metrics=outcome.metrics or None, source=event.source
+                state=state, ended=event.time, metrics=outcome.metrics or None, source=outcome.source
             )
             self._put(None, ended)
             return ()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -177,7 +176,7 @@ class Changer:
         if bad and not change.skip_bad:
             raise Refused(refused(f"{read.reading}None was taken; --skip-bad takes the others."))
         bridge.warm.attach(good, time=now)
-        events = [replace(each, source=read.name) for each in bridge.external(ledger.trials, time=now)]
+        events = [each.imported(read.name) for each in bridge.external(ledger.trials, time=now)]
         known = len(good) - len(events)
         words = [f"{plural(len(events), 'evaluation')} imported as completed trials"]
         words += [f"{known} {'was' if known == 1 else 'were'} there already"] if known else []

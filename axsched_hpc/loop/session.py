@@ -11,7 +11,6 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from axsched_hpc.ax_bridge import collector
@@ -212,7 +211,7 @@ class Session:
         """
         self.record()  # what Ax made for this driver and is not recorded yet is none of it
         found = self.bridge.external(self.ledger.trials, time=self.clock.now())
-        self.record(*(replace(each, source=source) for each in found))
+        self.record(*(each if source is None else each.imported(source) for each in found))
         known, baseline = self.ledger.baseline, self.bridge.warm.baseline
         if baseline is not None and (known is None or (known.arm, known.parameters) != baseline):
             self.record(BaselineSet(self.clock.now(), *baseline))

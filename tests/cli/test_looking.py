@@ -289,8 +289,8 @@ def test_why_jobs_wait_as_the_driver_saw_it_last(tmp_path: Path) -> None:
 def test_where_a_trial_came_from(tmp_path: Path, source: str | None, words: str) -> None:
     story = Story().opened()
     outcome = {"state": "completed", "metrics": {"loss": [1.0, None]}}
-    added = TrialAdded(story.tick(), 0, "0_0", {"rate": 0.5}, "external", outcome, source=source)
-    story.events.append(added)
+    added = TrialAdded(story.tick(), 0, "0_0", {"rate": 0.5}, "external", outcome)
+    story.events.append(added if source is None else added.imported(source))
     directory = story.write(tmp_path / "outputs")
     assert run("show", 0, directory).stdout.splitlines()[1].startswith(f"  arm 0_0, {words}, 20")
     assert json.loads(run("show", 0, directory, "--json").stdout)["source"] == source
