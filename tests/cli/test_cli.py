@@ -111,12 +111,12 @@ def test_failures_and_retries(tmp_path: Path) -> None:
     story.failed(2, FailureKind.CANCELLED, "job 1000_2 was cancelled", Verdict.ABANDON)
     story.added(3).closed()
     output = run("status", story.write(tmp_path / "run")).output
-    assert ": 4 trials (1 waiting, 1 completed, 1 failed, 1 abandoned)\n" in output
+    assert ": 4 trials (1 waiting, 1 completed, 1 failed, 1 cancelled)\n" in output
     table = rows(output)
     assert table["0"][:4] == ["completed", "2", "1001_0", "loss=0.5"]
     assert table["1"][:2] == ["failed", "1"]
     assert table["1"][-1] == "train.py exited with code 3; no licence left"
-    assert table["2"][0] == "abandoned"
+    assert table["2"][0] == "cancelled"
     assert table["2"][-1] == "job 1000_2 was cancelled"
     assert table["3"][:4] == ["waiting", "-", "-", "-"]
 

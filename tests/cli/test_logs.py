@@ -105,7 +105,7 @@ def test_why_there_are_no_logs(tmp_path: Path) -> None:
         4: "Attempt 1 of trial 4 has not started: job 1000_4 is queued.",
         5: "Trial 5 is abandoned, and was never run: the time of the call was over",
         6: "Trial 6 waits for its first attempt: it has no job yet.",
-        9: "Trial 9 was completed in Ax by hand: nothing was run.",
+        9: "Trial 9 was completed in Ax by hand: nothing was run here.",
     }
     for trial, text in told.items():
         done = run("logs", trial, directory)
