@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from axsched_hpc.core.errors import AxSchedError, did_you_mean
-from axsched_hpc.core.states import TrialState
+from axsched_hpc.core.states import WORDS
 
 if TYPE_CHECKING:
     from axsched_hpc.reporting.reading import Reading
@@ -37,7 +37,7 @@ class TrialNumber(click.ParamType):  # type: ignore[type-arg]  # generic only in
         """The trials, with their states."""
         with contextlib.suppress(AxSchedError, OSError):
             return [
-                CompletionItem(str(trial.number), help=str(trial.state))
+                CompletionItem(str(trial.number), help=trial.word)
                 for trial in _reading(ctx).ledger.trials.values()
                 if str(trial.number).startswith(incomplete)
             ]
@@ -141,19 +141,17 @@ class States(Words):
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[TrialState, ...]:
+    ) -> tuple[str, ...]:
         """The states."""
-        found = []
-        for word in super().convert(value, param, ctx):
-            if word not in list(TrialState):
-                known = [str(state) for state in TrialState]
-                self.fail(f"{word!r} is no state.{did_you_mean(word, known)}", param, ctx)
-            found.append(TrialState(word))
-        return tuple(found)
+        words = super().convert(value, param, ctx)
+        for word in words:
+            if word not in WORDS:
+                self.fail(f"{word!r} is no state.{did_you_mean(word, WORDS)}", param, ctx)
+        return words
 
     def known(self, ctx: click.Context) -> Iterable[str]:
         """The states."""
-        return list(TrialState)
+        return WORDS
 
 
 def _reading(ctx: click.Context) -> Reading:

@@ -104,7 +104,7 @@ def _nothing(reading: Reading, trial: Trial, attempt: Attempt | None, names: tup
     from axsched_hpc.reporting.show import no_logs
 
     evidence = None if attempt is None else look(reading.layout.attempt(trial.number, attempt.number))
-    echo(f"axsched: {no_logs(trial, attempt, evidence)}", err=True)
+    echo(f"axsched: {no_logs(reading, trial, attempt, evidence)}", err=True)
     if evidence is None or not any(name in evidence.names for name in names):
         sys.exit(1)
 
@@ -143,7 +143,7 @@ def _follow(
             if attempt is not None and not driven(reading, now=time.time()):
                 echo(
                     f"axsched: Attempt {attempt.number} of trial {number} has ended, and no driver is at "
-                    "work to record it. Start the script again.",
+                    "work to record it. Start the run again.",
                     err=True,
                 )
                 return
@@ -160,13 +160,16 @@ def _note(reading: Reading, trial: Trial, attempt: Attempt | None) -> str:
 
     if trial.state.final:
         return last_words(trial)
-    idle = "" if driven(reading, now=time.time()) else " No driver is at work: start the script again."
+    idle = "" if driven(reading, now=time.time()) else " No driver is at work: start the run again."
     if attempt is None:
-        return no_logs(trial, None, None) + idle
+        return no_logs(reading, trial, None, None) + idle
     if _ended(trial, attempt):
         return _end(trial, attempt) + idle
     if trial.state is not TrialState.RUNNING:
-        return no_logs(trial, attempt, look(reading.layout.attempt(trial.number, attempt.number))) + idle
+        return (
+            no_logs(reading, trial, attempt, look(reading.layout.attempt(trial.number, attempt.number)))
+            + idle
+        )
     return idle and "No driver is at work: the end is seen where the attempt leaves a result."
 
 

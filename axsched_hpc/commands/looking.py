@@ -9,11 +9,11 @@ import click
 from axsched_hpc.commands.arguments import DIRECTORY, JSON, TRIAL, States, Words, examples
 from axsched_hpc.commands.output import show as echo
 from axsched_hpc.commands.output import show_json, width
-from axsched_hpc.core.states import TrialState
+from axsched_hpc.core.states import WORDS
 from axsched_hpc.reporting.reading import read_experiment, trial_of
 
-#: Trials without a result, by whoever's fault.
-_FAILED = (TrialState.FAILED, TrialState.ABANDONED)
+#: Trials without a result, which no person wanted so.
+_FAILED = ("failed", "abandoned")
 
 
 @click.command()
@@ -58,7 +58,7 @@ def best(directory: str | None, as_json: bool) -> None:
 )
 @DIRECTORY
 @click.option("--state", "states", metavar="STATE,...", type=States(), help="Only trials in these states.")
-@click.option("--failed", is_flag=True, help="Only trials that failed or were abandoned.")
+@click.option("--failed", is_flag=True, help="Only trials that failed or were given up.")
 @click.option(
     "--sort",
     metavar="COLUMN,...",
@@ -76,7 +76,7 @@ def best(directory: str | None, as_json: bool) -> None:
 @JSON
 def trials(
     directory: str | None,
-    states: tuple[TrialState, ...] | None,
+    states: tuple[str, ...] | None,
     failed: bool,
     sort: tuple[str, ...],
     names: tuple[str, ...] | None,
@@ -101,7 +101,7 @@ def trials(
     if as_json:
         show_json(trials_record(reading, found))
     elif not found:
-        which = f"in state {' or '.join(each for each in TrialState if each in wanted)}" if wanted else "yet"
+        which = f"in state {' or '.join(each for each in WORDS if each in wanted)}" if wanted else "yet"
         echo(f"{reading.layout.root}: no trial {which}.", err=True)
     elif room is None:
         echo("\n".join(listing.lines_in_full(found, shown)))

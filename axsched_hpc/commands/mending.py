@@ -43,7 +43,7 @@ def repair(directory: str | None, yes: bool, dry_run: bool) -> None:
         return
     _confirm("Write this as the new journal?", yes)
     _, copy = _on_disk(layout, lambda: mending.repair(layout, say=click.echo))
-    click.echo(f"Done. The old journal is kept in {copy}. Start the script again to go on.")
+    click.echo(f"Done. The old journal is kept in {copy}. Start the run again to go on.")
 
 
 @click.command()

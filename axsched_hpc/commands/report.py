@@ -13,7 +13,7 @@ from axsched_hpc.core.errors import ConfigError
 from axsched_hpc.reporting.reading import driven, read_history
 
 #: Format -> the endings of a file's name.
-_FORMATS = {"html": (".html", ".htm"), "md": (".md", ".markdown"), "pdf": (".pdf",)}
+_FORMATS = {"html": (".html", ".htm"), "md": (".md", ".markdown"), "pdf": (".pdf",), "png": (".png",)}
 
 
 @click.command(
@@ -31,7 +31,7 @@ _FORMATS = {"html": (".html", ".htm"), "md": (".md", ".markdown"), "pdf": (".pdf
     "--format",
     "form",
     type=click.Choice(list(_FORMATS)),
-    help="The format; default: as FILE's name ends, or html. A PDF needs Chromium.",
+    help="The format; default: as FILE's name ends, or html. PDF and PNG need Chromium.",
 )
 @click.option("--model", is_flag=True, help="Ask Ax's model too: what matters, and how. Loads Ax, and fits.")
 @JSON
@@ -50,9 +50,9 @@ def report(directory: str | None, output: str | None, form: str | None, model: b
         )
     form = form or _format_of(output)
     if model and form == "md":
-        raise click.UsageError("--model adds figures, and Markdown has none here: write html or pdf.")
-    if output == "-" and form == "pdf":
-        raise click.UsageError("A PDF is not for a terminal or a pipe: name a file with -o.")
+        raise click.UsageError("--model adds figures, and Markdown has none here: write html, pdf or png.")
+    if output == "-" and form in ("pdf", "png"):
+        raise click.UsageError(f"A {form.upper()} is not for a terminal or a pipe: name a file with -o.")
     now = time.time()
     reading, events = read_history(directory)
     found = account(reading, events, now=now, alive=driven(reading, now=now))
@@ -75,10 +75,10 @@ def report(directory: str | None, output: str | None, form: str | None, model: b
     if output == "-":
         click.echo(text, nl=False)
         return
-    if form == "pdf":
-        from axsched_hpc.reporting.browser import pdf
+    if form in ("pdf", "png"):
+        from axsched_hpc.reporting import browser
 
-        data = pdf(text)
+        data = browser.pdf(text) if form == "pdf" else browser.png(text)
     else:
         data = text.encode(errors="backslashreplace")
     target = Path(output) if output is not None else reading.layout.root / f"report.{form}"
@@ -94,8 +94,8 @@ def _format_of(output: str | None) -> str:
         if ending in endings:
             return form
     raise ConfigError(
-        f"The format of {output} is not known. Let its name end with .html, .md or .pdf, or name the format: "
-        "--format html."
+        f"The format of {output} is not known. Let its name end with .html, .md, .pdf or .png, or name the "
+        "format: --format html."
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import re
 import shlex
 import signal
 import sys
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from axsched_hpc.commands.output import confirm, show
-from axsched_hpc.core.errors import ExperimentMismatchError, ObjectiveError, plural
+from axsched_hpc.core.errors import ObjectiveError, plural
 from axsched_hpc.core.sizes import time_text
 from axsched_hpc.io import requests
 from axsched_hpc.io.layout import Layout
@@ -33,14 +32,6 @@ log = logging.getLogger("axsched_hpc")
 
 #: The file where none is named.
 DEFAULT_FILE = "axsched.yaml"
-
-_WORDS = (
-    (r"another experiment than the one passed in", "another experiment than this file"),
-    (r"Pass in the same definition", "Take the change back"),
-    (r"use another job_output_dir for the new one", "name another directory in the file"),
-    (r"scheduler\.attach\((.*)\) brings", r"`axsched import \1` brings"),
-    (r" here\b", " in the file"),
-)
 
 #: The most trials that a dry run shows: each costs Ax some time.
 _SHOWN = 5
@@ -74,10 +65,11 @@ def run(file: str, dry_run: bool, yes: bool, schema: bool) -> None:
         sys.exit(2)
     # What Ax's parts warn each other of is nothing that a file could change.
     warnings.filterwarnings("ignore", module=r"(ax|botorch|gpytorch|linear_operator|torch)\.")
-    if dry_run:
-        _show(project)
-    else:
-        _run(project, function, file, yes=yes)
+    with in_words_of_the_file(_command_line(file)):
+        if dry_run:
+            _show(project)
+        else:
+            _run(project, function, file, yes=yes)
 
 
 # ---------------------------------------------------------------- running
@@ -100,7 +92,7 @@ def _run(project: Project, function: Callable[..., Any] | None, file: str, *, ye
     logging.basicConfig(format="%(message)s")
     log.setLevel(logging.INFO)
     rounds = bool(project.config.get("synchronous", True))
-    with _in_words_of_the_file(), _scheduler(project) as scheduler:
+    with _scheduler(project) as scheduler:
         scheduler._again = f"start `{_command_line(file)}` again"
         scheduler._set_objective(objective_of(project, function))
         scheduler.run_to(project.trials, timeout=left, synchronous=rounds)
@@ -234,18 +226,18 @@ def _print_best(layout: Layout) -> None:
 
 
 @contextmanager
-def _in_words_of_the_file() -> Iterator[None]:
-    """What is said to people who write scripts, to those who write files."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        # It has been told of already; the exit code is the shell's.
-        sys.exit(128 + signal.SIGINT)
-    except ExperimentMismatchError as error:
-        text = str(error)
-        for theirs, ours in _WORDS:
-            text = re.sub(theirs, ours, text)
-        raise ExperimentMismatchError(text) from None
+def in_words_of_the_file(again: str) -> Iterator[None]:
+    """What is said to people who write scripts, to those who write files; ``again`` is the command that goes
+    on.
+    """
+    from axsched_hpc.project.wording import Words
+
+    with Words(again).spoken(log):
+        try:
+            yield
+        except KeyboardInterrupt:
+            # It has been told of already; the exit code is the shell's.
+            sys.exit(128 + signal.SIGINT)
 
 
 @contextmanager
@@ -299,8 +291,7 @@ def _points(
 
         bridge = AxBridge.from_input(client_of(project))
         if ledger is not None:
-            with _in_words_of_the_file():
-                change = reconciled(layout, bridge, ledger)
+            change = reconciled(layout, bridge, ledger)
             if change is not None:
                 show(f"The experiment is changed: {'; '.join(change.changes)}.")
             events = journal.events(journal.read(layout.journal))

@@ -47,6 +47,9 @@ def submit(
     from axsched_hpc.commands import driver as drivers
     from axsched_hpc.project.reading import ProjectError
 
+    if "--dry-run" in args and script.endswith((".yaml", ".yml")):
+        # A job that only shows what it would do is not what anybody wants.
+        raise click.UsageError(f"Options of submit stand before the file: axsched submit --dry-run {script}")
     try:
         driver = drivers.prepare(script, args, profile, name, log, given, os.environ)
     except ProjectError as error:

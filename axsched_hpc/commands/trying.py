@@ -93,6 +93,7 @@ def try_(file: str, where: str | None, given: dict[str, str], keep: bool, as_jso
     """
     from axsched_hpc.project import point
     from axsched_hpc.project.reading import ProjectError, load
+    from axsched_hpc.project.wording import Words
 
     path = Path(file)
     try:
@@ -115,7 +116,8 @@ def try_(file: str, where: str | None, given: dict[str, str], keep: bool, as_jso
             )
         )
         try:
-            trial = attempt.run(chosen, function)
+            with Words(f"axsched try{_named(file)}").spoken(logging.getLogger("axsched_hpc")):
+                trial = attempt.run(chosen, function)
         except (KeyboardInterrupt, SystemExit) as stop:
             remove()
             show("\nCancelled, with its job. Nothing is left of it.", err=True)

@@ -100,7 +100,7 @@ def _cancel(change: Change, ledger: Ledger, place: Place) -> str:
     if trial.number in ledger.changes.cancelling:
         return f"trial {trial.label} is being cancelled already"
     if trial.state is S.ABANDONED:
-        return f"trial {trial.label} is abandoned already"
+        return f"trial {trial.label} is {trial.word} already"
     if trial.state in _ENDS:
         raise Refused(f"trial {trial.label} {_ENDS[trial.state]}")
     job = trial.attempts[-1].job if trial.state.active else None

@@ -60,9 +60,12 @@ class Constraint(Record):
     relative: bool = False
 
     def __str__(self) -> str:
-        """As people write it: ``l2norm <= 1.25``."""
-        relative = "% relative to the status quo" if self.relative else ""
-        return f"{_sum_text(self.weights)} {self.op} {self.bound:g}{relative}"
+        """As people write it: ``l2norm <= 1.25``; ``memory <= baseline + 20%``."""
+        bound = f"{self.bound:g}"
+        if self.relative:
+            sign = "-" if self.bound < 0 else "+"
+            bound = f"baseline {sign} {abs(self.bound):g}%" if self.bound else "baseline"
+        return f"{_sum_text(self.weights)} {self.op} {bound}"
 
     def limit(self, baseline: Metrics | None) -> float | None:
         """The bound in the metrics' unit; None for a relative one without a baseline, which nothing can

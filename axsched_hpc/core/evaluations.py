@@ -33,6 +33,7 @@ BOOKKEEPING = frozenset(
         "started",
         "ended",
         "seconds",
+        "cancelled",
         "reason",
     )
 )

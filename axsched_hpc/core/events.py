@@ -8,7 +8,7 @@ settings gives the same past.
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any, ClassVar
 
 from axsched_hpc.core.record import Record
@@ -207,7 +207,7 @@ class TrialAdded(TrialEvent):
     ``origin`` is ``ax`` (suggested), ``batch`` (the user's own point, to be run), ``enqueued`` (taken from
     the queue, where it was at ``place``), ``candidate`` (found in the experiment, to be run) or ``external``
     (it came with its outcome, which is in ``ax``). ``ax`` is opaque here: what the Ax bridge needs to make
-    the same trial again.
+    the same trial again. In ``ax`` is also the ``source`` that an evaluation was imported from.
     """
 
     kind: ClassVar[str] = "trial_added"
@@ -216,6 +216,10 @@ class TrialAdded(TrialEvent):
     origin: str
     ax: dict[str, Any] | None = None
     place: int | None = None
+
+    def imported(self, source: str) -> TrialAdded:
+        """The same, with what it was imported from."""
+        return replace(self, ax={**(self.ax or {}), "source": source})
 
 
 class Request(Record):
@@ -377,7 +381,10 @@ class TrialRetried(TrialEvent):
 
 
 class TrialAbandoned(TrialEvent):
-    """The driver gave the trial up by itself, for example at the end of a call's time."""
+    """The driver gave the trial up, for example at the end of a call's time; ``cancelled``: since a person
+    wanted it.
+    """
 
     kind: ClassVar[str] = "trial_abandoned"
     reason: str
+    cancelled: bool = False

@@ -24,11 +24,11 @@ def hint(failure: Failure) -> str:
         case FailureKind.OUT_OF_MEMORY:
             return (
                 f"Killed for its memory: {_memory(failure)}; raise memory, or let it grow with "
-                "retries={'out_of_memory': {'attempts': 2, 'memory_factor': 2}}."
+                "retries: {'out_of_memory': {'attempts': 2, 'memory_factor': 2}}."
             )
         case FailureKind.TIMED_OUT:
             return (
-                f"Ended by Slurm: {_time(failure)}; raise time_limit, let it grow with retries={{'timeout': "
+                f"Ended by Slurm: {_time(failure)}; raise time_limit, let it grow with retries: {{'timeout': "
                 "{'attempts': 2, 'time_factor': 1.5}}, or save checkpoints."
             )
         case FailureKind.CRASHED | FailureKind.WORKER_KILLED | FailureKind.EXIT_CODE if _killed(failure):

@@ -36,7 +36,7 @@ from axsched_hpc.core.events import (
 from axsched_hpc.core.machine import Action, IllegalTransition, Planned, Submit, Submitted, Trial, step
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.record import Record
-from axsched_hpc.core.states import TrialState
+from axsched_hpc.core.states import CANCELLED, TrialState
 
 
 class _External(Record):
@@ -44,9 +44,10 @@ class _External(Record):
 
     state: TrialState | None = None
     metrics: Metrics | None = None
+    source: str | None = None
 
 
-_EXTERNAL = ("state", "metrics")
+_EXTERNAL = ("state", "metrics", "source")
 
 #: States of trials that were given up.
 _FAILED = (TrialState.FAILED, TrialState.ABANDONED)
@@ -92,6 +93,8 @@ class Ledger:
         The place that the next enqueued point gets.
     enqueued
         What the calls of the current session have enqueued, by ordinal.
+    cancelled
+        How many of the abandoned trials a person has cancelled.
     failed_arms
         How many failed or abandoned trials each arm has, by :func:`arm_key`.
     changes
@@ -103,6 +106,7 @@ class Ledger:
     trials: dict[int, Trial] = field(default_factory=dict)
     batches: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
     counts: Counter[TrialState] = field(default_factory=Counter)
+    cancelled: int = 0
     failed_arms: Counter[str] = field(default_factory=Counter)
     active: dict[int, None] = field(default_factory=dict)
     waiting: dict[int, None] = field(default_factory=dict)
@@ -151,6 +155,12 @@ class Ledger:
         for event in events:
             self.apply(event)
 
+    def tally(self) -> dict[str, int]:
+        """How many trials stand where, by :attr:`Trial.word`; only where there are some."""
+        words = {state.value: self.counts[state] for state in TrialState} | {CANCELLED: self.cancelled}
+        words[TrialState.ABANDONED.value] -= self.cancelled
+        return {word: count for word, count in words.items() if count}
+
     def left_to_run(self) -> int:
         """How many trials that their owner made in Ax have not begun, and so are not counted in a call."""
         trials = (self.trials[number] for number in self.waiting)
@@ -191,12 +201,14 @@ class Ledger:
             if before.state is state:
                 return
             self.counts[before.state] -= 1
+            self.cancelled -= before.cancelled
             if before.state in _FAILED:
                 self.failed_arms[arm_key(after.parameters)] -= 1
                 self.changes.cancelled.discard(number)
             self.active.pop(number, None)
             self.waiting.pop(number, None)
         self.counts[state] += 1
+        self.cancelled += after.cancelled
         if state.active:
             self.active[number] = None
         elif state is TrialState.WAITING:
@@ -291,7 +303,10 @@ class Ledger:
             state = outcome.state or TrialState.ABANDONED
             if not state.final:
                 raise IllegalTransition(f"trial {event.trial} is added as the user's own, and is {state}")
-            self._put(None, replace(trial, state=state, ended=event.time, metrics=outcome.metrics or None))
+            ended = trial.changed(
+                state=state, ended=event.time, metrics=outcome.metrics or None, source=outcome.source
+            )
+            self._put(None, ended)
             return ()
         self._put(None, trial)
         if event.place is not None:

@@ -30,7 +30,7 @@ from axsched_hpc.core.events import (
 )
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.record import Record
-from axsched_hpc.core.states import TrialState, Verdict
+from axsched_hpc.core.states import CANCELLED, FailureKind, TrialState, Verdict
 
 S = TrialState
 
@@ -74,6 +74,10 @@ class Trial(Record):
         How far its curve has come; None where nothing was reported.
     index
         Ax's index, where that is not the number: of arms of batch trials, and of all trials beside them.
+    source
+        What it was imported from, with its outcome; None for any other.
+    cancelled
+        Whether it is abandoned because a person has cancelled it, here or in Slurm.
     """
 
     number: int
@@ -88,6 +92,18 @@ class Trial(Record):
     ended: float | None = None
     reason: str = ""
     index: int | None = None
+    source: str | None = None
+    cancelled: bool = False
+
+    @property
+    def word(self) -> str:
+        """Where it stands, as people are told it: its state, or ``cancelled``."""
+        return CANCELLED if self.cancelled else self.state.value
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it came to nothing, and no person wanted it so."""
+        return self.state in (S.FAILED, S.ABANDONED) and not self.cancelled
 
     @property
     def attempt(self) -> Attempt | None:
@@ -304,18 +320,19 @@ def _failed(trial: Trial, event: AttemptFailed) -> Step:
     after = after.changed(reason=event.failure.text)
     if event.verdict is Verdict.RETRY:
         return after, (Submit(trial.number),)
-    after = after.changed(ended=event.time)
+    cancelled = event.verdict is Verdict.ABANDON and event.failure.kind is FailureKind.CANCELLED
+    after = after.changed(ended=event.time, cancelled=cancelled)
     tell = TellFailed if event.verdict is Verdict.FAIL else TellAbandoned
     return after, (tell(trial.number, event.failure.text, event.time),)
 
 
 def _abandoned(trial: Trial, event: TrialAbandoned) -> Step:
-    after = trial.changed(state=S.ABANDONED, reason=event.reason, ended=event.time)
+    after = trial.changed(state=S.ABANDONED, reason=event.reason, ended=event.time, cancelled=event.cancelled)
     return after, (TellAbandoned(trial.number, event.reason, event.time),)
 
 
 def _retried(trial: Trial, event: TrialRetried) -> Step:
-    after = trial.changed(state=S.WAITING, reason="", ended=None)
+    after = trial.changed(state=S.WAITING, reason="", ended=None, cancelled=False)
     return after, (TellRetried(trial.number, event.time), Submit(trial.number))
 
 

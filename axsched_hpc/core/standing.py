@@ -22,7 +22,8 @@ class Standing(Record):
     best
         The best trials, as :func:`axsched_hpc.core.best.best` has them.
     feasible
-        Whether they satisfy all constraints: True where there are none, None where no trial can be judged.
+        Whether they satisfy all constraints: True where there are none, None where no trial can be judged, or
+        a constraint not before the status quo is completed.
     text
         The same in a sentence or two, with the trial that is nearest to it where none satisfies them.
     """
@@ -63,8 +64,8 @@ def standing(trials: Iterable[Trial], problem: Problem) -> Standing:
         )
     unknown = [str(c) for c in constraints if c.limit(reference) is None]
     if unknown:
-        text += f" {', '.join(unknown)} cannot be judged before the status quo is completed."
-    return Standing(top, bool(top), text)
+        text += f" {', '.join(unknown)} cannot be judged before the baseline is completed."
+    return Standing(top, None if top and unknown else bool(top), text)
 
 
 #: (trial, constraint, how far the mean lies beyond its bound)

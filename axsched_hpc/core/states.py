@@ -31,6 +31,11 @@ class TrialState(StrEnum):
         return self in _ACTIVE_TRIAL
 
 
+#: What people are told of an abandoned trial that a person has cancelled, in the place of its state; and all
+#: that they can be told.
+CANCELLED = "cancelled"
+WORDS = (*(state.value for state in TrialState), CANCELLED)
+
 _FINAL_TRIAL = frozenset(
     {TrialState.COMPLETED, TrialState.EARLY_STOPPED, TrialState.FAILED, TrialState.ABANDONED}
 )

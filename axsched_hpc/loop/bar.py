@@ -102,7 +102,9 @@ def _state(ledger: Ledger, incumbent: Incumbent) -> str:
         text = f"[yellow]{'stopping' if ledger.changes.stopping else 'paused'}[/yellow], {text}"
     if stopped := counts[TrialState.EARLY_STOPPED]:
         text += f", {stopped} stopped early"
-    if failed := counts[TrialState.FAILED] + counts[TrialState.ABANDONED]:
+    if ledger.cancelled:
+        text += f", {ledger.cancelled} cancelled"
+    if failed := counts[TrialState.FAILED] + counts[TrialState.ABANDONED] - ledger.cancelled:
         text += f", [red]{failed} failed[/red]"
     if incumbent.value is not None:
         text += f", best {escape(incumbent.name)} [green]{incumbent.value:.6g}[/green]"

@@ -176,7 +176,7 @@ class Changer:
         if bad and not change.skip_bad:
             raise Refused(refused(f"{read.reading}None was taken; --skip-bad takes the others."))
         bridge.warm.attach(good, time=now)
-        events = bridge.external(ledger.trials, time=now)
+        events = [each.imported(read.name) for each in bridge.external(ledger.trials, time=now)]
         known = len(good) - len(events)
         words = [f"{plural(len(events), 'evaluation')} imported as completed trials"]
         words += [f"{known} {'was' if known == 1 else 'were'} there already"] if known else []

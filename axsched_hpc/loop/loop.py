@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from axsched_hpc.io import faults
 from axsched_hpc.loop.changes import Changer
 from axsched_hpc.loop.curves import Curves
 from axsched_hpc.loop.generation import Generation
-from axsched_hpc.loop.observation import Observer
+from axsched_hpc.loop.observation import Gone, Observer
 from axsched_hpc.loop.session import Session
 from axsched_hpc.loop.signals import Interrupts
 from axsched_hpc.loop.stopping import Stopper
@@ -185,7 +186,7 @@ class Loop:
             trial = ledger.trials[number]
             queued = trial.state is TrialState.QUEUED
             if trial.state is TrialState.WAITING or (queued and self._submitter.close(trial, reason)):
-                session.record(TrialAbandoned(self._clock.now(), number, reason))
+                session.record(TrialAbandoned(self._clock.now(), number, reason, cancelled=True))
                 if queued and (job := trial.attempts[-1].job) is not None:
                     self._observer.give_up(job)
 
@@ -228,18 +229,24 @@ class Loop:
             if job is not None:
                 self._observer.give_up(job)
 
-    def cancel(self, reason: str) -> None:
+    def cancel(self, reason: str, *, wanted: bool = False) -> None:
         """Cancel all that runs; what ends with a result all the same within the grace time is kept.
 
         Where the scheduler does not answer, what runs is left to the next call.
-        """
-        self._session.patience.insist(lambda: self._cancel(reason))
 
-    def _cancel(self, reason: str) -> None:
+        Parameters
+        ----------
+        wanted
+            Whether a person wants it so.
+        """
+        gone = partial(TrialAbandoned, reason=reason, cancelled=wanted)
+        self._session.patience.insist(lambda: self._cancel(gone, reason))
+
+    def _cancel(self, gone: Gone, reason: str) -> None:
         self._session.check()
         ledger = self._session.ledger
         jobs = [job for n in ledger.active if (job := ledger.trials[n].attempts[-1].job) is not None]
-        self._observer.stopping = reason
+        self._observer.stopping = gone
         if jobs:
             log.info("Cancelling %s: %s.", plural(len(jobs), "attempt"), reason)
             try:
@@ -260,13 +267,13 @@ class Loop:
                 self._clock.wait(pause)
                 # The cluster is shared: ask it at most once a second, however many jobs are being ended.
                 pause = min(2 * pause, 0.2 if self._runner.cheap_poll else 1.0)
-        self._session.record(*(self._given_up(number, reason) for number in list(ledger.active)))
+        self._session.record(*(self._given_up(number, gone) for number in list(ledger.active)))
 
-    def _given_up(self, number: int, reason: str) -> Event:
+    def _given_up(self, number: int, gone: Gone) -> Event:
         attempt, now = self._session.ledger.trials[number].attempts[-1], self._clock.now()
         if attempt.stop:
             return TrialStopped(now, number, attempt.number, attempt.stop)
-        return TrialAbandoned(now, number, reason)
+        return gone(now, number)
 
     # ------------------------------------------------------------ decisions
 

@@ -53,12 +53,15 @@ _MB, _MIB = 1e6, 2.0**20
 
 _UNKNOWN_JOB = JobStatus(JobState.UNKNOWN)
 
+#: (time, trial) -> the record of a trial that is given up.
+Gone = Callable[[float, int], TrialAbandoned]
+
 
 class Observer:
     """Turns files and job states into events, and records them.
 
-    ``stopping`` holds the reason for which the driver itself cancels what runs: a job that ends so is then no
-    failure. ``pause``: seconds until the jobs should be asked for again, by how long the answer took.
+    ``stopping`` is what is recorded of a trial whose job the driver itself cancels, since it stops: that end
+    is no failure. ``pause``: seconds until the jobs should be asked for again, by how long the answer took.
     """
 
     def __init__(self, session: Session, runner: BaseRunner, curves: Curves, changer: Changer) -> None:
@@ -74,7 +77,7 @@ class Observer:
         self._usage: Mapping[str, Usage] | None = None
         # Not Python's own dice, which Ax may be using beside the loop, with a seed.
         self._dice = random.Random(random.random())
-        self.stopping: str | None = None
+        self.stopping: Gone | None = None
         self.pause = session.config.monitoring_interval
 
     # ------------------------------------------------------------ the inbox
@@ -302,7 +305,7 @@ class Observer:
             self._given_up.append(attempt.job)
         cancelled = failure.kind in (FailureKind.CANCELLED, FailureKind.WORKER_KILLED)
         if self.stopping is not None and cancelled and not attempt.stop:
-            return [TrialAbandoned(self._session.clock.now(), trial.number, self.stopping)]
+            return [self.stopping(self._session.clock.now(), trial.number)]
         return self._without_metrics(trial, failure)
 
     def _published(self, number: int, attempt: int) -> list[Event]:
@@ -364,7 +367,7 @@ class Observer:
         attempt, rest, now = trial.attempts[-1], self._curves.rest(trial), self._session.clock.now()
         cancelled = self._session.ledger.changes.cancelling.get(trial.number)
         if cancelled is not None:
-            return [*rest, TrialAbandoned(now, trial.number, cancelled)]
+            return [*rest, TrialAbandoned(now, trial.number, cancelled, cancelled=True)]
         if attempt.stop:
             return [*rest, TrialStopped(now, trial.number, attempt.number, attempt.stop, started, ended)]
         return [*rest, failed(self._session, self._runner, trial, failure, started=started, ended=ended)]

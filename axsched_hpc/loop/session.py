@@ -203,12 +203,18 @@ class Session:
             session.save()
         return session
 
-    def adopt(self) -> None:
+    def adopt(self, source: str | None = None) -> None:
         """Record what the user did in Ax by himself, so that a replay has it too: trials that he completed,
         batch trials that he left to be run, and his baseline.
+
+        Parameters
+        ----------
+        source
+            What the trials were imported from that are completed and not on record yet.
         """
         self.record()  # what Ax made for this driver and is not recorded yet is none of it
-        self.record(*self.bridge.external(self.ledger.trials, time=self.clock.now()))
+        found = self.bridge.external(self.ledger.trials, time=self.clock.now())
+        self.record(*(each if source is None else each.imported(source) for each in found))
         known, baseline = self.ledger.baseline, self.bridge.warm.baseline
         if baseline is not None and (known is None or (known.arm, known.parameters) != baseline):
             self.record(BaselineSet(self.clock.now(), *baseline))
@@ -387,7 +393,7 @@ class Session:
 
 def summary(ledger: Ledger) -> str:
     """How many trials stand where, in words."""
-    words = [f"{count} {state}" for state, count in sorted(ledger.counts.items()) if count]
+    words = [f"{count} {word}" for word, count in sorted(ledger.tally().items())]
     return ", ".join(words) or "no trials yet"
 
 

@@ -71,7 +71,7 @@ def run_script(script: ScriptObjective, files: Path, context: RunContext) -> Met
         if not place.directory.is_dir():
             raise failed(
                 FailureKind.CANNOT_RUN,
-                f"script_options['working_directory'] is {place.directory}, which is no directory on "
+                f"The option working_directory is {place.directory}, which is no directory on "
                 f"{os.uname().nodename}.",
             )
         parameters_file = context.parameters_file
@@ -168,7 +168,7 @@ def _on_path(program: str, environment: Mapping[str, str]) -> str:
         raise failed(
             FailureKind.CANNOT_RUN,
             f"There is no program {program!r} on PATH on {os.uname().nodename}. Load its module "
-            "(SlurmRunner: config={'modules': [...]}), set PATH in script_options['environment'], or give "
+            "(modules of the runner's config), set PATH in the objective's option environment, or give "
             "its full path.",
         )
     return found

@@ -139,6 +139,8 @@ def account_json(found: Account) -> dict[str, Any]:
         "began": iso(found.began),
         "until": iso(found.until),
         "counts": {str(state): ledger.counts[state] for state in TrialState},
+        "cancelled": ledger.cancelled,
+        "feasible": found.standing.feasible,
         "feasibility": found.standing.text,
         "best": sorted(found.best),
         "tied": [step.trial for step in found.ties],

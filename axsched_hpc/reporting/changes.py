@@ -49,13 +49,15 @@ def describe(event: Event, ledger: Ledger, incumbent: Incumbent) -> str | None:
                 Verdict.FAIL: "the trial failed",
                 Verdict.ABANDON: "the trial is abandoned",
             }[verdict]
+            if failure.kind is FailureKind.CANCELLED:
+                return f"trial {which} is cancelled: {failure.text}"
             return f"trial {which}, attempt {attempt}: {failure.text} ({failure.kind}; {then})"
         case StopDecided(trial=trial, reason=reason):
             return f"trial {which} is to be stopped early{_after(ledger, trial)}: {reason}"
         case TrialStopped(trial=trial):
             return f"trial {which} was stopped early{_after(ledger, trial)}{_standing(ledger, incumbent)}"
-        case TrialAbandoned(reason=reason):
-            return f"trial {which} is abandoned: {reason}"
+        case TrialAbandoned(reason=reason, cancelled=cancelled):
+            return f"trial {which} is {reason}" if cancelled else f"trial {which} is abandoned: {reason}"
         case RequestAnswered(request=request, by=by, taken=taken, answer=answer):
             first, *more = answer.splitlines()
             first = f"{'' if taken else f'refused to {request}: '}{first} (asked for by {by})"

@@ -164,7 +164,7 @@ class Course:
                 self._spend(event, None, None)
             case AttemptSucceeded() | AttemptFailed() | TrialStopped():
                 self._spend(event, event.started, event.ended)
-        if isinstance(event, AttemptFailed) and is_failure(event):
+        if isinstance(event, AttemptFailed) and is_failure(event) and not trial.cancelled:
             self.failed += 1
             self.failures.append(Failed(event.time, trial.label, event.attempt, event.failure, event.verdict))
         if trial.state is TrialState.COMPLETED:

@@ -42,6 +42,7 @@ _LAST: dict[str, Kind] = {
     "started": Moment,
     "ended": Moment,
     "seconds": float,
+    "cancelled": bool,
     "reason": str,
 }
 _CURVES: dict[str, Kind] = {"trial": int, "step": int, "metric": str, "mean": float, "sem": float}
@@ -162,6 +163,7 @@ def _row(trial: Trial, parameters: Iterable[str], metrics: Iterable[str]) -> tup
         began,
         trial.ended if stopped is None else stopped,
         None if began is None or stopped is None else round(max(0.0, stopped - began), 3),
+        trial.cancelled,
         # A completed trial keeps the reason of an earlier attempt's failure.
         None if trial.state is TrialState.COMPLETED else " ".join(trial.reason.split()) or None,
     )

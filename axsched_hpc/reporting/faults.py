@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from axsched_hpc.core.machine import Attempt, Trial
-from axsched_hpc.core.states import FailureKind, RetryClass, TrialState
+from axsched_hpc.core.states import FailureKind, RetryClass
+
+#: What ends an attempt, and is no failure.
+_NONE = (RetryClass.CONTINUATION, RetryClass.USER)
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Fault:
     trials
         Of which trials, by rising numbers.
     lost
-        How many of those have no result in the end.
+        How many of those were given up in the end.
     seconds
         That these attempts ran.
     message, hint
@@ -37,12 +40,14 @@ class Fault:
 
 
 def faults(trials: Iterable[Trial]) -> list[Fault]:
-    """The kinds of failures, the most frequent first. A job that saved its state and goes on is none."""
+    """The kinds of failures, the most frequent first. A job that saved its state and goes on is none, nor is
+    one that a person has cancelled.
+    """
     found: dict[FailureKind, list[tuple[Trial, Attempt]]] = {}
     for trial in trials:
         for attempt in trial.attempts:
             failure = attempt.failure
-            if failure is not None and failure.kind.retry_class is not RetryClass.CONTINUATION:
+            if failure is not None and failure.kind.retry_class not in _NONE:
                 found.setdefault(failure.kind, []).append((trial, attempt))
     result = [_fault(kind, pairs) for kind, pairs in found.items()]
     return sorted(result, key=lambda fault: (-fault.attempts, fault.kind))
@@ -61,7 +66,7 @@ def _fault(kind: FailureKind, pairs: list[tuple[Trial, Attempt]]) -> Fault:
         kind,
         len(pairs),
         tuple(sorted(by_trial)),
-        sum(trial.state in (TrialState.FAILED, TrialState.ABANDONED) for trial in by_trial.values()),
+        sum(trial.given_up for trial in by_trial.values()),
         ran,
         "" if failure is None else failure.message,
         "" if failure is None else failure.hint,

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from axsched_hpc.core.errors import plural
-from axsched_hpc.core.states import TrialState
 from axsched_hpc.reporting.account import Account
 from axsched_hpc.reporting.html.record import run_rows
 from axsched_hpc.reporting.html.summary import certainty, hours, state_text
@@ -27,11 +26,7 @@ _ROWS = 50
 def report_markdown(found: Account) -> str:
     """Summary, best, improvements, jobs, failures, and what was run."""
     ledger, used = found.reading.ledger, found.use
-    counts = ", ".join(
-        f"{ledger.counts[state]} {str(state).replace('_', ' ')}"
-        for state in TrialState
-        if ledger.counts[state]
-    )
+    counts = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in ledger.tally().items())
     parts = [
         f"# {_safe(found.reading.layout.root.name)}",
         _safe(state_text(found)),

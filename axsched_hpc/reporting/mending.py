@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from axsched_hpc.core.errors import plural
-from axsched_hpc.core.states import TrialState
 from axsched_hpc.io import processes
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.reporting.table import duration
@@ -19,7 +18,7 @@ def repair_text(layout: Layout, examined: Examined) -> str:
     """What is dropped, line by line, what is made again, and what comes of it."""
     salvaged = examined.salvaged
     ledger = salvaged.ledger
-    counts = ", ".join(f"{ledger.counts[state]} {state}" for state in TrialState if ledger.counts[state])
+    counts = ", ".join(f"{count} {word}" for word, count in ledger.tally().items())
     places = (
         f"{Path(each.file).relative_to(layout.root)}{f', line {each.line}' if each.line else ''}: {each.why}"
         for each in salvaged.dropped

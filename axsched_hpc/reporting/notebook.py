@@ -31,7 +31,7 @@ _TABLE = "border-collapse: collapse; margin: 0.3em 0; color: inherit; background
 
 def experiment_facts(ledger: Ledger, problem: Problem) -> list[Fact]:
     """How many trials stand where, what is best, and the latest failure."""
-    counts = ", ".join(f"{ledger.counts[state]} {state}" for state in TrialState if ledger.counts[state])
+    counts = ", ".join(f"{count} {word}" for word, count in ledger.tally().items())
     facts = [("trials", counts or "none yet")]
     found = standing(ledger.trials.values(), problem)
     if len(problem.objectives) < 2 and found.best:

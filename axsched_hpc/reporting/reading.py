@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
+from collections.abc import Mapping
+from dataclasses import field
 from pathlib import Path
 
 from axsched_hpc.core.best import Problem
@@ -13,10 +16,13 @@ from axsched_hpc.core.events import Event
 from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.machine import Trial
 from axsched_hpc.core.record import Record
+from axsched_hpc.core.states import TrialState
 from axsched_hpc.io import atomic, requests
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import journal
 from axsched_hpc.store.holder import Holder, holder
+
+_NAME_IT = "Name the directory: `directory` of a project file, config['job_output_dir'] of a script"
 
 
 class Reading(Record):
@@ -28,6 +34,8 @@ class Reading(Record):
     holder: Holder | None
     #: Requests without an answer, by id; None for one that cannot be read.
     requests: tuple[tuple[str, Change | None], ...] = ()
+    #: Of a trial whose job waits: the scheduler's reason, as a driver that is at work saw it last.
+    waits: Mapping[int, str] = field(default_factory=dict)
 
 
 def experiment_at(directory: str | Path | None = None) -> Layout:
@@ -50,7 +58,7 @@ def experiment_at(directory: str | Path | None = None) -> Layout:
     if not layout.journal.is_dir():
         raise ConfigError(
             f"{layout.root} holds no experiment: it has no journal/. "
-            "Name the directory that is config['job_output_dir'] of the scheduler (default ./outputs)."
+            f"{_NAME_IT} (default ./outputs)."
             f"{_below(layout.root)}"
         )
     return layout
@@ -65,8 +73,7 @@ def _nearest(here: Path) -> Layout:
             return layout
     instead = _below(outputs) or _below(here)
     raise ConfigError(
-        f"There is no experiment in {outputs}, in {here}, or in a directory above it. "
-        f"Name the directory that is config['job_output_dir'] of the scheduler.{instead}"
+        f"There is no experiment in {outputs}, in {here}, or in a directory above it. {_NAME_IT}.{instead}"
     )
 
 
@@ -156,4 +163,10 @@ def read_history(directory: str | Path | None = None) -> tuple[Reading, list[Eve
     ledger = journal.replay(segments)
     problem = Problem.from_json(ledger.driver.problem if ledger.driver else {})
     asked = tuple(each for each in asked if each[0] not in ledger.changes.answers)
-    return Reading(layout, ledger, problem, held, asked), list(journal.events(segments))
+    reading = Reading(layout, ledger, problem, held, asked)
+    if ledger.counts[TrialState.QUEUED] and driven(reading, now=time.time()):
+        from axsched_hpc.io import queue  # few looks need it
+
+        waits = queue.read(layout).reasons()
+        reading = reading.changed(waits=waits)
+    return reading, list(journal.events(segments))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from axsched_hpc.core.best import best
 from axsched_hpc.core.events import RequestAnswered
 from axsched_hpc.core.machine import Attempt, Trial
 from axsched_hpc.core.metrics import Metrics
+from axsched_hpc.core.standing import standing
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.reporting.reading import Reading
 from axsched_hpc.reporting.savings import saved
-from axsched_hpc.reporting.table import iso
+from axsched_hpc.reporting.table import baseline_trial, iso
 
 #: Of all these objects.
 FORMAT = 1
@@ -23,6 +23,7 @@ def status_record(reading: Reading) -> dict[str, Any]:
     """What ``axsched status --json`` prints."""
     ledger = reading.ledger
     spared = saved(ledger.trials.values())
+    found = standing(ledger.trials.values(), reading.problem)
     return {
         "format": FORMAT,
         "directory": str(reading.layout.root),
@@ -30,18 +31,29 @@ def status_record(reading: Reading) -> dict[str, Any]:
         "finished": ledger.closed,
         "changes": _changes(reading),
         "counts": {str(state): ledger.counts[state] for state in TrialState},
+        "cancelled": ledger.cancelled,
         "objectives": [
             {"name": each.name, "goal": "minimize" if each.minimize else "maximize"}
             for each in reading.problem.objectives
         ],
-        "best": [trial.number for trial in best(ledger.trials.values(), reading.problem)],
+        "constraints": [str(each) for each in reading.problem.bounds],
+        "feasible": found.feasible,
+        "feasibility": found.text,
+        "best": [trial.number for trial in found.best],
+        "baseline": _baseline(reading),
         "redefinitions": [
             {"time": iso(change.time), "trials": change.trials, "changes": list(change.changes)}
             for change in ledger.redefinitions
         ],
         "early_stopping": {"trials": spared.trials, "hours": spared.hours, "node_hours": spared.node_hours},
-        "trials": [trial_record(trial) for trial in ledger.trials.values()],
+        "trials": [trial_record(trial, reading.waits) for trial in ledger.trials.values()],
     }
+
+
+def _baseline(reading: Reading) -> dict[str, Any] | None:
+    """The arm with which relative constraints compare."""
+    arm, trial = reading.problem.status_quo, baseline_trial(reading)
+    return None if arm is None else {"arm": arm, "trial": None if trial is None else trial.number}
 
 
 def driver_record(reading: Reading) -> dict[str, Any] | None:
@@ -91,12 +103,12 @@ def trials_record(reading: Reading, trials: Iterable[Trial]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "directory": str(reading.layout.root),
-        "trials": [trial_record(trial) for trial in trials],
+        "trials": [trial_record(trial, reading.waits) for trial in trials],
     }
 
 
-def trial_record(trial: Trial) -> dict[str, Any]:
-    """One trial, with all its attempts."""
+def trial_record(trial: Trial, waits: Mapping[int, str]) -> dict[str, Any]:
+    """One trial, with all its attempts; ``waits`` as of :class:`Reading`."""
     reach = trial.reach
     curve = None
     if reach is not None:
@@ -105,22 +117,24 @@ def trial_record(trial: Trial) -> dict[str, Any]:
         "trial": trial.number,
         "arm": trial.arm,
         "state": str(trial.state),
+        "cancelled": trial.cancelled,
         "origin": trial.origin,
+        "source": trial.source,
         "added": iso(trial.added),
         "ended": _moment(trial.ended),
         "parameters": trial.parameters,
         "metrics": _metrics(trial.metrics or {}),
         "curve": curve,
         "reason": why(trial),
-        "attempts": [_attempt(trial, attempt) for attempt in trial.attempts],
+        "attempts": [_attempt(trial, attempt, waits) for attempt in trial.attempts],
     }
 
 
 def attempt_state(trial: Trial, attempt: Attempt) -> str:
-    """Where an attempt stands: its failure's kind, ``withdrawn``, or its trial's state."""
+    """Where an attempt stands: its failure's kind, ``withdrawn``, or where its trial stands."""
     if attempt.failure is not None:
         return str(attempt.failure.kind)
-    return "withdrawn" if attempt.withdrawn else str(trial.state)
+    return "withdrawn" if attempt.withdrawn else trial.word
 
 
 def why(trial: Trial) -> str:
@@ -128,7 +142,8 @@ def why(trial: Trial) -> str:
     return "" if trial.state is TrialState.COMPLETED else trial.reason
 
 
-def _attempt(trial: Trial, attempt: Attempt) -> dict[str, Any]:
+def _attempt(trial: Trial, attempt: Attempt, waits: Mapping[int, str]) -> dict[str, Any]:
+    queued = attempt is trial.attempt and trial.state is TrialState.QUEUED
     return {
         "attempt": attempt.number,
         "state": attempt_state(trial, attempt),
@@ -139,6 +154,7 @@ def _attempt(trial: Trial, attempt: Attempt) -> dict[str, Any]:
         "started": _moment(attempt.started),
         "ended": _moment(attempt.ended),
         "waits": attempt.waits,
+        "pending_reason": waits.get(trial.number) if queued else None,
         "stop": attempt.stop,
         "request": asdict(attempt.request),
         "failure": None if attempt.failure is None else asdict(attempt.failure),

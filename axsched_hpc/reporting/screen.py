@@ -13,7 +13,7 @@ from axsched_hpc.reporting.course import Failed
 from axsched_hpc.reporting.drawing import Cells, Line, Look, bar, cells, curve, filled, wrapped
 from axsched_hpc.reporting.plain import without_directories
 from axsched_hpc.reporting.table import duration, number
-from axsched_hpc.reporting.view import View, ended, external, goal, halted, who_drives, why_ended
+from axsched_hpc.reporting.view import View, at_work, ended, external, goal, halted, who_drives, why_ended
 
 #: Columns of the labels, and of bars and curves at the most.
 _LABEL, _BAR, _CURVE = 9, 24, 48
@@ -24,10 +24,11 @@ _WIDE = 60
 _THEN = {Verdict.RETRY: "tried again", Verdict.FAIL: "given up", Verdict.ABANDON: "abandoned"}
 
 _WORDS = {
-    TrialState.COMPLETED: ("completed", "good"),
-    TrialState.EARLY_STOPPED: ("stopped early", ""),
-    TrialState.FAILED: ("failed", "bad"),
-    TrialState.ABANDONED: ("abandoned", "bad"),
+    "completed": ("completed", "good"),
+    "early_stopped": ("stopped early", ""),
+    "cancelled": ("cancelled", ""),
+    "failed": ("failed", "bad"),
+    "abandoned": ("abandoned", "bad"),
 }
 
 
@@ -78,16 +79,18 @@ def _trouble(view: View, width: int) -> list[Line]:
 
 
 def _trials(view: View, width: int, look: Look) -> Line:
-    counts, done = view.ledger.counts, ended(view.ledger)
+    counts, done, tally = view.ledger.counts, ended(view.ledger), view.ledger.tally()
     total = max(goal(view.ledger) or 0, view.ledger.own)
     good = max(0, counts[TrialState.COMPLETED] + counts[TrialState.EARLY_STOPPED] - external(view.ledger))
     found: Line = []
     if width >= _WIDE:
-        found = [*bar(_BAR, [(good, "good"), (done - good, "bad")], total, look), (" ", "")]
+        cancelled = view.ledger.cancelled
+        parts = [(good, "good"), (cancelled, "dim"), (max(0, done - good - cancelled), "bad")]
+        found = [*bar(_BAR, parts, total, look), (" ", "")]
     found.append((f"{done} of {total}" if total else "none yet", "bold"))
-    for state, (word, style) in _WORDS.items():
-        if counts[state]:
-            found.append((f", {counts[state]} {word}", style))
+    for word, (shown, style) in _WORDS.items():
+        if word in tally:
+            found.append((f", {tally[word]} {shown}", style))
     return _labelled("trials", *found)
 
 
@@ -157,7 +160,7 @@ def _slots(view: View, width: int, look: Look) -> Line:
 
 
 def _queue(view: View, now: float, width: int) -> list[Line]:
-    reasons, waits = view.queue.reasons(), Counter[str]()
+    reasons, waits = view.queue.reasons() if at_work(view) else {}, Counter[str]()
     oldest, hints = now, dict[str, str]()
     for trial in (view.ledger.trials[each] for each in view.ledger.active):
         attempt = trial.attempt
@@ -182,14 +185,14 @@ def _queue(view: View, now: float, width: int) -> list[Line]:
 
 
 def _rate(view: View, now: float, width: int) -> list[Line]:
-    at_work = view.holder is not None and not view.holder.ended and view.alive is not False
-    moment = now if at_work else view.ledger.last_time
+    working = at_work(view)
+    moment = now if working else view.ledger.last_time
     rate = view.course.rate(moment)
     told = []
     if rate is not None:
         told.append(f"{number(float(f'{rate * 3600:.2g}'))} trials per hour")
     remaining = (goal(view.ledger) or 0) - ended(view.ledger)
-    if at_work and rate and remaining > 0 and not halted(view.ledger):
+    if working and rate and remaining > 0 and not halted(view.ledger):
         left = remaining / rate
         told.append(f"the end in about {_about(left)} ({_moment(now + left, now)})")
     told.append(f"{view.course.node_hours(moment):.3g} node-hours")

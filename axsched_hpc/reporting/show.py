@@ -13,18 +13,23 @@ from axsched_hpc.core.machine import Attempt, Trial
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.sizes import memory_text, time_text
 from axsched_hpc.core.states import RetryClass, TrialState
-from axsched_hpc.core.waiting import stuck
 from axsched_hpc.reporting.evidence import Evidence
 from axsched_hpc.reporting.plain import line
 from axsched_hpc.reporting.reading import Reading
 from axsched_hpc.reporting.records import FORMAT, attempt_state, trial_record, why
-from axsched_hpc.reporting.table import duration, number
+from axsched_hpc.reporting.table import duration, number, pending
 from axsched_hpc.reporting.trials import moment
 
 #: Lines of stderr that are shown of each attempt; its log has all of them.
 _TAIL = 10
 
-_ORIGINS = {"ax": "suggested by Ax", "batch": "added by the script", "external": "completed in Ax by hand"}
+_ORIGINS = {
+    "ax": "suggested by Ax",
+    "batch": "added by the script",
+    "enqueued": "a point that was asked for",
+    "candidate": "made in Ax by hand, to be run",
+    "external": "completed in Ax by hand",
+}
 
 #: What of an attempt's directory is worth a look, the most telling first.
 _TELLING = ("stderr.log", "stdout.log", "work", "metrics.json", "progress.jsonl", "result.json")
@@ -47,7 +52,7 @@ def show_text(
     width
         Columns of the terminal; None where no line is to be broken.
     """
-    head = f"arm {trial.arm}, {_ORIGINS.get(trial.origin, trial.origin)}, {moment(trial.added)}"
+    head = f"arm {trial.arm}, {_origin(reading, trial)}, {moment(trial.added)}"
     lines = [f"trial {trial.number}: {_standing(reading, trial)}", f"  {head}"]
     reason = line(why(trial))
     # Where its last attempt failed or was stopped, that tells the same.
@@ -62,7 +67,7 @@ def show_text(
         ("curve", _curve(trial)),
     ]
     for each in trial.attempts:
-        entries = _attempt(trial, each, evidence.get(each.number), now)
+        entries = _attempt(trial, each, evidence.get(each.number), now, reading.waits)
         sections.append((f"attempt {each.number}: {_fate(trial, each)}", entries))
     for title, entries in sections:
         if entries:
@@ -70,9 +75,17 @@ def show_text(
     return "\n".join(lines)
 
 
+def _origin(reading: Reading, trial: Trial) -> str:
+    """Where it came from."""
+    if trial.source is not None:
+        return f"imported from {line(trial.source)}"
+    baseline = trial.origin == "enqueued" and trial.arm == reading.problem.status_quo
+    return "the baseline" if baseline else _ORIGINS.get(trial.origin, trial.origin)
+
+
 def show_record(reading: Reading, trial: Trial, evidence: Mapping[int, Evidence]) -> dict[str, Any]:
     """What ``axsched show --json`` prints: the trial, and what its attempts' directories tell."""
-    record = trial_record(trial)
+    record = trial_record(trial, reading.waits)
     for attempt in record["attempts"]:
         found = evidence[attempt["attempt"]]
         attempt["directory"] = str(found.root)
@@ -82,13 +95,13 @@ def show_record(reading: Reading, trial: Trial, evidence: Mapping[int, Evidence]
     return {"format": FORMAT, "directory": str(reading.layout.root), **record}
 
 
-def no_logs(trial: Trial, attempt: Attempt | None, evidence: Evidence | None) -> str:
+def no_logs(reading: Reading, trial: Trial, attempt: Attempt | None, evidence: Evidence | None) -> str:
     """Why there is nothing to read of an attempt; None for a trial without any."""
     if attempt is None or evidence is None:
         if trial.origin == "external":
-            return f"Trial {trial.number} was completed in Ax by hand: nothing was run."
+            return f"Trial {trial.number} was {_origin(reading, trial)}: nothing was run here."
         if trial.state.final:
-            return f"Trial {trial.number} is {trial.state}, and was never run: {line(trial.reason) or '-'}"
+            return f"Trial {trial.number} is {trial.word}, and was never run: {line(trial.reason) or '-'}"
         return f"Trial {trial.number} waits for its first attempt: it has no job yet."
     name = f"Attempt {attempt.number} of trial {trial.number}"
     if attempt.withdrawn:
@@ -97,18 +110,18 @@ def no_logs(trial: Trial, attempt: Attempt | None, evidence: Evidence | None) ->
     if latest and trial.state is TrialState.PLANNED:
         return f"{name} has not started: its job is being submitted."
     if latest and trial.state is TrialState.QUEUED:
-        return f"{name} has not started: job {attempt.job} {_queue(attempt)}."
+        return f"{name} has not started: job {attempt.job} {pending(trial, reading.waits) or 'is queued'}."
     if "stdout.log" in evidence.names or "stderr.log" in evidence.names:
         return f"{name} has written nothing{' yet' if latest and not trial.state.final else ''}."
     if latest and trial.state in (TrialState.COMPLETED, TrialState.EARLY_STOPPED):
         return (
-            f"{name} is {trial.state}, and its logs are removed. "
-            "With config['cleanup_after_completion'] = False they are kept."
+            f"{name} is {trial.word}, and its logs are removed. "
+            "They are kept where the option cleanup_after_completion is false."
         )
     if attempt.failure is not None:
         return f"{name} left no logs: {line(attempt.failure.text)}"
     if latest and trial.state.final:
-        return f"{name} left no logs. The trial is {trial.state}: {line(trial.reason) or '-'}"
+        return f"{name} left no logs. The trial is {trial.word}: {line(trial.reason) or '-'}"
     return f"{name} runs, and its objective has not begun."
 
 
@@ -116,13 +129,13 @@ def last_words(trial: Trial) -> str:
     """How a trial has ended, in a line."""
     metrics = ", ".join(f"{name} = {value}" for name, value in _metrics(trial.metrics or {}))
     told = metrics or line(why(trial))
-    return f"Trial {trial.number} is {trial.state}" + (f": {told}" if told else ".")
+    return f"Trial {trial.number} is {trial.word}" + (f": {told}" if told else ".")
 
 
 def _standing(reading: Reading, trial: Trial) -> str:
     """Its state, its attempts, and whether it is the best."""
     count = len(trial.attempts)
-    state = str(trial.state)
+    state = trial.word
     if trial.state is TrialState.WAITING and count:
         state = f"waiting for attempt {count + 1}"
     elif trial.state.active:
@@ -155,28 +168,22 @@ def _fate(trial: Trial, attempt: Attempt) -> str:
     state = attempt_state(trial, attempt)
     if attempt.failure is None:
         return state
-    if attempt.failure.kind.retry_class is not RetryClass.CONTINUATION:
+    if attempt.failure.kind.retry_class not in (RetryClass.CONTINUATION, RetryClass.USER):
         state = f"failed ({state})"
     if attempt is not trial.attempt:
         return f"{state}, repeated"
     return state if trial.state.final else f"{state}, to be repeated"
 
 
-def _queue(attempt: Attempt) -> str:
-    """How its job waits."""
-    if not attempt.waits:
-        return "is queued"
-    hint = stuck(attempt.waits, attempt.job or "")
-    return f"waits for {attempt.waits}" + (f": {hint}" if hint else "")
-
-
-def _attempt(trial: Trial, attempt: Attempt, evidence: Evidence | None, now: float) -> list[Entry]:
+def _attempt(
+    trial: Trial, attempt: Attempt, evidence: Evidence | None, now: float, waits: Mapping[int, str]
+) -> list[Entry]:
     live = attempt is trial.attempt and not trial.state.final
     failure, request = attempt.failure, attempt.request
     entries = [("job", attempt.job + (f" on {attempt.node}" if attempt.node else ""))] if attempt.job else []
     entries += _times(trial, attempt, now)
-    if live and trial.state is TrialState.QUEUED and attempt.waits:
-        entries.append(("waits", _queue(attempt).removeprefix("waits ")))
+    if live and (why := pending(trial, waits)):
+        entries.append(("waits", why.removeprefix("waits ")))
     if attempt.stop or (attempt is trial.attempt and trial.state is TrialState.EARLY_STOPPED):
         entries.append(("stopped", line(attempt.stop or trial.reason)))
     if failure is not None:

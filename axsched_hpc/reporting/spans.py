@@ -35,6 +35,7 @@ class Fate(StrEnum):
     RUNNING = "runs"
     CHECKPOINTED = "saved its state"
     REQUEUED = "requeued"
+    CANCELLED = "cancelled"
     FAILED = "failed"
 
 
@@ -207,10 +208,12 @@ def _of_attempt(trial: Trial, attempt: Attempt, runs: list[_Execution], now: flo
 
 
 def _fate(trial: Trial, attempt: Attempt) -> Fate:
-    if attempt.failure is not None:
+    if attempt.failure is not None and attempt.failure.kind is not FailureKind.CANCELLED:
         saved = attempt.failure.kind is FailureKind.CHECKPOINTED
         return Fate.CHECKPOINTED if saved else Fate.FAILED
     last = attempt is trial.attempt
+    if attempt.failure is not None or (last and trial.cancelled):
+        return Fate.CANCELLED
     if last and trial.state is TrialState.COMPLETED:
         return Fate.COMPLETED
     if last and trial.state is TrialState.EARLY_STOPPED:

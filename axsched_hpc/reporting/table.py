@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from axsched_hpc.core.errors import plural
@@ -30,7 +30,7 @@ def status_text(reading: Reading, *, now: float, width: int) -> str:
         Columns of the terminal; reasons are cut to fit.
     """
     ledger = reading.ledger
-    counts = ", ".join(f"{ledger.counts[s]} {s}" for s in TrialState if ledger.counts[s])
+    counts = ", ".join(f"{count} {word}" for word, count in ledger.tally().items())
     lines = [f"{reading.layout.root}: {len(ledger.trials)} trials" + (f" ({counts})" if counts else "")]
     lines.append(_driver(reading, now))
     lines += _changes(reading, now)
@@ -38,14 +38,14 @@ def status_text(reading: Reading, *, now: float, width: int) -> str:
         f"changed after {plural(change.trials, 'trial')}: {'; '.join(change.changes)}"
         for change in ledger.redefinitions
     ]
-    lines += _best(reading)
+    lines += [*_best(reading), *_baseline(reading)]
     spared = saved_text(saved(ledger.trials.values()))
     if spared is not None:
         lines.append(spared)
     if ledger.queue:
         lines.append(f"queue: {plural(len(ledger.queue), 'point')} to be run before Ax is asked")
     if ledger.trials:
-        rows = [_HEAD, *(_row(t, now) for t in ledger.trials.values())]
+        rows = [_HEAD, *(_row(t, now, reading.waits) for t in ledger.trials.values())]
         if any(trial.index is not None for trial in ledger.trials.values()):
             arms = ["arm", *(trial.arm for trial in ledger.trials.values())]
             rows = [(row[0], arm, *row[1:]) for row, arm in zip(rows, arms, strict=True)]
@@ -66,7 +66,7 @@ def _driver(reading: Reading, now: float) -> str:
     if who.alive() is False:
         return (
             f"driver: none; {name} ended without closing, last sign of life {last} ago. "
-            "Start the script again to go on."
+            "Start the run again to go on."
         )
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(who.since))
     return f"driver: {name} since {since}; last sign of life {last} ago"
@@ -110,16 +110,33 @@ def _asked(request: RequestAnswered, now: float) -> str:
 def _best(reading: Reading) -> list[str]:
     """The best trial or trials in a line; or that none satisfies the constraints, and which is nearest."""
     found, problem = standing(reading.ledger.trials.values(), reading.problem), reading.problem
-    if found.feasible is False:
-        return [f"best: none. {found.text}"]
     if not found.best:
-        return []
+        return [f"best: none. {found.text}"] if reading.ledger.counts[TrialState.COMPLETED] else []
+    feasible = " (feasible)" if problem.bounds else ""
+    if found.feasible is None:
+        feasible = " (feasible as far as can be told before the baseline is completed)"
     if len(problem.objectives) > 1:
-        return [f"best: a front of {plural(len(found.best), 'trial')}; see axsched best"]
+        return [f"best: a front of {plural(len(found.best), 'trial')}{feasible}; see axsched best"]
     (trial,), (objective,) = found.best, problem.objectives
     value = number(objective.value(trial.metrics or {}))
-    feasible = " (feasible)" if problem.bounds else ""
     return [f"best: {objective.name} = {value} in trial {trial.label}{feasible}"]
+
+
+def _baseline(reading: Reading) -> list[str]:
+    """The arm with which relative constraints compare, and where it stands."""
+    arm, trial = reading.problem.status_quo, baseline_trial(reading)
+    if arm is None:
+        return []
+    if trial is None:
+        return [f"baseline: arm {arm}, not run yet"]
+    values = ", ".join(f"{name} = {number(pair[0])}" for name, pair in (trial.metrics or {}).items())
+    return [f"baseline: arm {arm}, trial {trial.number}, {trial.word}{f': {values}' if values else ''}"]
+
+
+def baseline_trial(reading: Reading) -> Trial | None:
+    """The trial of the baseline: the one that counts, or else the latest; None where there is none."""
+    trials = [t for t in reading.ledger.trials.values() if t.arm == reading.problem.status_quo]
+    return next((t for t in trials if t.state is TrialState.COMPLETED), trials[-1] if trials else None)
 
 
 def table(rows: Iterable[Sequence[str]], width: int) -> list[str]:
@@ -155,7 +172,7 @@ def duration(seconds: float) -> str:
     return f"{left // 86400}d{left % 86400 // 3600:02d}h"
 
 
-def _row(trial: Trial, now: float) -> tuple[str, ...]:
+def _row(trial: Trial, now: float, waits: Mapping[int, str]) -> tuple[str, ...]:
     attempt = trial.attempt
     values, reach = trial.metrics, trial.reach
     at = ""
@@ -167,19 +184,32 @@ def _row(trial: Trial, now: float) -> tuple[str, ...]:
         since = attempt.started or attempt.submitted or attempt.planned
     return (
         str(trial.number),
-        str(trial.state),
+        trial.word,
         str(attempt.number) if attempt else "-",
         (attempt.job or "-") if attempt else "-",
         metrics or "-",
         duration(now - since),
-        reason(trial),
+        reason(trial, waits),
     )
 
 
-def reason(trial: Trial) -> str:
-    """Why its job waits, where that may be for ever; else why its last attempt failed."""
-    waits = trial.attempt.waits if trial.attempt is not None else ""
-    if trial.state is TrialState.QUEUED and waits:
-        hint = stuck(waits, (trial.attempt.job if trial.attempt else None) or "")
-        return f"waits for {waits}" + (f": {hint}" if hint else "")
-    return " ".join(trial.reason.split()) or "-"
+def reason(trial: Trial, waits: Mapping[int, str]) -> str:
+    """Why its job waits, where that is known; else why its last attempt failed.
+
+    Parameters
+    ----------
+    waits
+        As of :class:`~axsched_hpc.reporting.reading.Reading`.
+    """
+    return pending(trial, waits) or " ".join(trial.reason.split()) or "-"
+
+
+def pending(trial: Trial, waits: Mapping[int, str]) -> str:
+    """Why its job waits, and what to do where that may be for ever; empty where nothing is known of it."""
+    attempt = trial.attempt
+    if trial.state is not TrialState.QUEUED or attempt is None:
+        return ""
+    why = waits.get(trial.number) or attempt.waits
+    # Some reasons come up for a moment; what is in the journal was seen twice.
+    hint = stuck(why, attempt.job or "") if why == attempt.waits else None
+    return why and f"waits for {why}" + (f": {hint}" if hint else "")

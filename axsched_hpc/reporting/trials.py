@@ -63,7 +63,7 @@ def columns(reading: Reading, *, now: float) -> dict[str, Column]:
     now
         Seconds since the epoch, for what is not over.
     """
-    found = {column.name: column for column in _common(now)}
+    found = {column.name: column for column in _common(now, reading.waits)}
     for kind, names, value in (
         ("metric", metric_names(reading), _mean),
         ("parameter", parameter_names(reading), _parameter),
@@ -111,9 +111,9 @@ def parameter_names(reading: Reading) -> list[str]:
 
 
 def chosen(
-    reading: Reading, columns: Mapping[str, Column], states: Collection[TrialState], keys: Sequence[str]
+    reading: Reading, columns: Mapping[str, Column], words: Collection[str], keys: Sequence[str]
 ) -> list[Trial]:
-    """The trials in these states (in any where there are none named), sorted.
+    """The trials that stand where these words say (anywhere where there are none), sorted.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def chosen(
     ConfigError
         There is no column of that name.
     """
-    trials = [t for t in reading.ledger.trials.values() if not states or t.state in states]
+    trials = [t for t in reading.ledger.trials.values() if not words or t.word in words]
     for key in reversed(keys):
         falling = key.startswith("-") and key not in columns
         column = _named(columns, key.removeprefix("-") if falling else key)
@@ -216,7 +216,7 @@ def _widths(filled: Filled, width: int) -> list[int]:
     return widths
 
 
-def _common(now: float) -> list[Column]:
+def _common(now: float, waits: Mapping[int, str]) -> list[Column]:
     """The columns of every experiment."""
 
     def last(value: Callable[[Attempt], Any]) -> Callable[[Trial], Any]:
@@ -237,13 +237,13 @@ def _common(now: float) -> list[Column]:
         return None if until is None else max(0.0, until - attempt.started)
 
     def told(trial: Trial) -> str | None:
-        text = "" if trial.state is TrialState.COMPLETED else reason(trial)
+        text = "" if trial.state is TrialState.COMPLETED else reason(trial, waits)
         return None if text in ("", "-") else text
 
     return [
         Column("trial", lambda trial: trial.number),
         Column("arm", lambda trial: trial.arm),
-        Column("state", lambda trial: str(trial.state)),
+        Column("state", lambda trial: trial.word),
         Column("origin", lambda trial: trial.origin),
         Column("step", lambda trial: None if trial.reach is None else trial.reach.last),
         Column("attempts", lambda trial: len(trial.attempts) or None),

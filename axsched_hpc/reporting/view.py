@@ -69,6 +69,11 @@ def external(ledger: Ledger) -> int:
     return len(ledger.trials) - ledger.own
 
 
+def at_work(view: View) -> bool:
+    """Whether a driver is at work, as far as is known."""
+    return view.holder is not None and not view.holder.ended and view.alive is not False
+
+
 def finished(view: View) -> bool:
     """Whether the run has ended in good order."""
     return (
@@ -90,8 +95,7 @@ def given_up(view: View, *, now: float) -> bool:
 
 def headline(view: View) -> str:
     """Where things stand, in a line."""
-    counts = view.ledger.counts
-    words = ", ".join(f"{counts[state]} {state}" for state in TrialState if counts[state])
+    words = ", ".join(f"{count} {word}" for word, count in view.ledger.tally().items())
     total = plural(len(view.ledger.trials), "trial")
     return f"{view.name}: {total}{f' ({words})' if words else ''}; {driver_words(view)}"
 

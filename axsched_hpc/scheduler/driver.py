@@ -55,15 +55,17 @@ class Driver(Opened):
 
     # ------------------------------------------------------------ the public calls
 
-    def attach(self, evaluations: Sequence[Finished]) -> list[int]:
-        """Record evaluations that were not run here as completed trials; their numbers."""
+    def attach(self, evaluations: Sequence[Finished], source: str) -> list[int]:
+        """Record evaluations that were not run here, but are from a source, as completed trials; their
+        numbers.
+        """
         numbers: list[int] = []
         with self._interruptible(None):
             session = self.session
             session.adopt()
             before = len(session.ledger.trials)
             indices = session.bridge.warm.attach(evaluations, time=self._clock.now())
-            session.adopt()
+            session.adopt(source)
             numbers = [session.bridge.number(index) for index in indices]
             new = len(session.ledger.trials) - before
             log.info("Attached %s.", _new_of(new, len(evaluations), "trial", "there already"))
@@ -219,7 +221,7 @@ class Driver(Opened):
                 if stop is Stop.INTERRUPTED:
                     session.save()
                     if self._wants_cancel(interrupts):
-                        loop.cancel("cancelled by the user")
+                        loop.cancel("cancelled by the user", wanted=True)
         except Exception:
             self.stopped = "error"
             session.save()

@@ -51,6 +51,8 @@ def result_html(result: Result) -> str:
         facts.append(("hypervolume", number(result.hypervolume.hypervolume)))
     if result.stopped_early:
         facts.append(("stopped early", plural(len(result.stopped_early), "trial")))
+    if result.cancelled:
+        facts.append(("cancelled", plural(len(result.cancelled), "trial")))
     if result.failures:
         last = result.failures[-1]
         facts.append(("given up", plural(len(result.failures), "trial")))

@@ -72,13 +72,16 @@ class Result:
         reference point can be taken.
     feasible
         Whether the best trials satisfy all constraints and thresholds. False where no completed trial does,
-        so that nothing is best; None where nothing is completed.
+        so that nothing is best; None where nothing is completed, or a constraint cannot be judged before the
+        baseline is.
     feasibility
         The same in words, with the trial that comes nearest where none satisfies them.
     trials
         One row per trial, as Ax has it; of batch trials one per arm, with its ``number``.
     failures
         The trials that were given up, with reasons.
+    cancelled
+        The trials that a person has cancelled, here or in Slurm.
     stopped_early
         The trials that were stopped early, by their curves.
     saved
@@ -98,6 +101,7 @@ class Result:
     feasibility: str
     trials: pd.DataFrame
     failures: tuple[FailedTrial, ...]
+    cancelled: tuple[int, ...]
     stopped_early: tuple[int, ...]
     saved: Saved
     seconds: Seconds
@@ -123,7 +127,6 @@ def collect(ledger: Ledger, bridge: AxBridge, problem: Problem, *, generating: f
     several = len(problem.objectives) > 1
     single = None if several or not found.best else found.best[0]
     front = found.best if several else ()
-    given_up = (TrialState.FAILED, TrialState.ABANDONED)
     return Result(
         best_parameters=dict(single.parameters) if single else {},
         best_values=dict(single.metrics or {}) if single else {},
@@ -135,10 +138,9 @@ def collect(ledger: Ledger, bridge: AxBridge, problem: Problem, *, generating: f
         feasibility=found.text,
         trials=bridge.trials_frame(),
         failures=tuple(
-            FailedTrial(t.number, dict(t.parameters), len(t.attempts), t.reason)
-            for t in trials
-            if t.state in given_up
+            FailedTrial(t.number, dict(t.parameters), len(t.attempts), t.reason) for t in trials if t.given_up
         ),
+        cancelled=tuple(t.number for t in trials if t.cancelled),
         stopped_early=tuple(t.number for t in trials if t.state is TrialState.EARLY_STOPPED),
         saved=saved(trials),
         seconds=_seconds(trials, generating),

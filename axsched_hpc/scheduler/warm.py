@@ -73,7 +73,7 @@ class StartsWarm(ABC):
             )
         if bad:
             log.warning("%s", refused("The others are attached."))
-        return self._opened(need_objective=False).attach(good)
+        return self._opened(need_objective=False).attach(good, read.name)
 
     def enqueue(self, points: Any) -> None:
         """Let points be run first, in their order, before Ax is asked for any.
@@ -123,7 +123,7 @@ class StartsWarm(ABC):
         driver = self._opened(need_objective=False)
         driver.set_baseline(point)
         if good:
-            driver.attach(good)
+            driver.attach(good, "set_baseline")
 
     def _checked(self, evaluations: Sequence[Evaluation]) -> tuple[list[Finished], list[str]]:
         """The evaluations that fit, and what is wrong with the others."""

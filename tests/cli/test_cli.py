@@ -111,12 +111,12 @@ def test_failures_and_retries(tmp_path: Path) -> None:
     story.failed(2, FailureKind.CANCELLED, "job 1000_2 was cancelled", Verdict.ABANDON)
     story.added(3).closed()
     output = run("status", story.write(tmp_path / "run")).output
-    assert ": 4 trials (1 waiting, 1 completed, 1 failed, 1 abandoned)\n" in output
+    assert ": 4 trials (1 waiting, 1 completed, 1 failed, 1 cancelled)\n" in output
     table = rows(output)
     assert table["0"][:4] == ["completed", "2", "1001_0", "loss=0.5"]
     assert table["1"][:2] == ["failed", "1"]
     assert table["1"][-1] == "train.py exited with code 3; no licence left"
-    assert table["2"][0] == "abandoned"
+    assert table["2"][0] == "cancelled"
     assert table["2"][-1] == "job 1000_2 was cancelled"
     assert table["3"][:4] == ["waiting", "-", "-", "-"]
 
@@ -155,8 +155,8 @@ def test_a_directory_with_no_experiment(tmp_path: Path, command: str) -> None:
         done = axsched(command, directory)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == (
-            f"axsched: {directory} holds no experiment: it has no journal/. Name the directory that is "
-            "config['job_output_dir'] of the scheduler (default ./outputs).\n"
+            f"axsched: {directory} holds no experiment: it has no journal/. Name the directory: "
+            "`directory` of a project file, config['job_output_dir'] of a script (default ./outputs).\n"
         )
     assert isinstance(run(command, tmp_path).exception, ConfigError)
 

@@ -97,7 +97,7 @@ def test_why_there_are_no_logs(tmp_path: Path) -> None:
     directory = story.closed().write(tmp_path / "run")
     told = {
         0: "Attempt 1 of trial 0 is completed, and its logs are removed. "
-        "With config['cleanup_after_completion'] = False they are kept.",
+        "They are kept where the option cleanup_after_completion is false.",
         1: "Attempt 1 of trial 1 runs, and its objective has not begun.",
         2: "Attempt 1 of trial 2 left no logs: its job ended before it began",
         3: "Attempt 1 of trial 3 has not started: job 1000_3 waits for PartitionTimeLimit: time_limit is "
@@ -105,7 +105,7 @@ def test_why_there_are_no_logs(tmp_path: Path) -> None:
         4: "Attempt 1 of trial 4 has not started: job 1000_4 is queued.",
         5: "Trial 5 is abandoned, and was never run: the time of the call was over",
         6: "Trial 6 waits for its first attempt: it has no job yet.",
-        9: "Trial 9 was completed in Ax by hand: nothing was run.",
+        9: "Trial 9 was completed in Ax by hand: nothing was run here.",
     }
     for trial, text in told.items():
         done = run("logs", trial, directory)
@@ -221,5 +221,5 @@ def test_following_where_no_driver_is_at_work(tmp_path: Path) -> None:
     assert done.stderr == (
         "axsched: No driver is at work: the end is seen where the attempt leaves a result.\n"
         "axsched: Attempt 1 of trial 0 has ended, and no driver is at work to record it. "
-        "Start the script again.\n"
+        "Start the run again.\n"
     )

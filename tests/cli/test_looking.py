@@ -26,8 +26,9 @@ from axsched_hpc.core.events import (
     TrialStopped,
 )
 from axsched_hpc.core.states import FailureKind, TrialState, Verdict
-from axsched_hpc.io import atomic
+from axsched_hpc.io import atomic, queue
 from axsched_hpc.io.layout import Layout
+from axsched_hpc.io.queue import Queue
 from axsched_hpc.reporting.reading import read_experiment
 from axsched_hpc.reporting.trials import chosen, columns, fitted, named, usual
 from tests.cli.conftest import Story
@@ -121,9 +122,12 @@ def numbers(*arguments: object) -> list[int]:
 
 
 def test_filters_and_orders(various: Path) -> None:
-    assert numbers(various, "--failed") == [2, 6]
+    # What a person has cancelled is no failure.
+    assert numbers(various, "--failed") == [2]
+    assert numbers(various, "--state", "cancelled") == [6]
+    assert numbers(various, "--state", "abandoned") == []
     assert numbers(various, "--state", "queued,running") == [4, 5]
-    assert numbers(various, "--state", "waiting", "--failed") == [2, 6, 7]
+    assert numbers(various, "--state", "waiting", "--failed") == [2, 7]
     # What has no loss comes last in both directions.
     assert numbers(various, "--sort", "loss") == [1, 0, 3, 2, 4, 5, 6, 7]
     assert numbers(various, "--sort", "-loss") == [3, 0, 1, 2, 4, 5, 6, 7]
@@ -253,8 +257,44 @@ def test_a_trial_in_each_state(various: Path) -> None:
     directory = Layout.at(various).attempt(4, 1).root
     assert running.endswith(f"stderr     warming up\n  files      {directory}/\n             stderr.log\n")
     assert "\n  waits      for PartitionTimeLimit: time_limit is" in run("show", 5, various).stdout
-    assert run("show", 6, various).stdout.startswith("trial 6: abandoned\n")
+    assert run("show", 6, various).stdout.startswith("trial 6: cancelled\n")
     assert run("show", 7, various).stdout.startswith("trial 7: waiting\n")
+
+
+def test_why_jobs_wait_as_the_driver_saw_it_last(tmp_path: Path) -> None:
+    story = Story().opened().added(0, 1, 2, 3).submitted(0, 1, 2).started(0)
+    directory = story.waits(2, "PartitionTimeLimit").write(tmp_path / "outputs")
+    waits = {"Priority": (0, 1), "PartitionTimeLimit": (2,)}
+    queue.write(Layout.at(directory), Queue(4, waits))
+    found = cells(run("trials", directory).stdout)
+    assert found["1"]["reason"] == "waits for Priority"
+    assert found["2"]["reason"].startswith("waits for PartitionTimeLimit: time_limit is beyond")
+    assert (found["0"]["reason"], found["3"]["reason"]) == ("-", "-")  # it runs; it has no job
+    assert "\n  waits      for Priority\n" in f"{run('show', 1, directory).stdout}\n"
+    assert re.search(r"\n1 +queued .* waits for Priority\n", run("status", directory).stdout)
+    assert "job 1000_1 waits for Priority." in run("logs", 1, directory).stderr
+    status = json.loads(run("status", directory, "--json").stdout)
+    reasons = [each["attempts"][0]["pending_reason"] for each in status["trials"][:3]]
+    assert reasons == [None, "Priority", "PartitionTimeLimit"]
+    # Without a driver nobody has looked.
+    ended = story.closed().write(tmp_path / "ended")
+    queue.write(Layout.at(ended), Queue(4, waits))
+    assert cells(run("trials", ended).stdout)["1"]["reason"] == "-"
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [("/data/old.csv", "imported from /data/old.csv"), (None, "completed in Ax by hand")],
+)
+def test_where_a_trial_came_from(tmp_path: Path, source: str | None, words: str) -> None:
+    story = Story().opened()
+    outcome = {"state": "completed", "metrics": {"loss": [1.0, None]}}
+    added = TrialAdded(story.tick(), 0, "0_0", {"rate": 0.5}, "external", outcome)
+    story.events.append(added if source is None else added.imported(source))
+    directory = story.write(tmp_path / "outputs")
+    assert run("show", 0, directory).stdout.splitlines()[1].startswith(f"  arm 0_0, {words}, 20")
+    assert json.loads(run("show", 0, directory, "--json").stdout)["source"] == source
+    assert f"Trial 0 was {words}: nothing was run here." in run("logs", 0, directory).stderr
 
 
 def test_a_recorded_run() -> None:
@@ -279,7 +319,10 @@ def test_json(various: Path) -> None:
         **{"completed": 2, "failed": 1, "early_stopped": 1, "abandoned": 1},
         **{"waiting": 1, "queued": 1, "running": 1},
     }
+    assert (status["cancelled"], [each["trial"] for each in trials if each["cancelled"]]) == (1, [6])
+    assert trials[6]["state"] == "abandoned"
     assert (status["format"], status["directory"], status["best"]) == (1, str(various), [1])
+    assert (status["feasible"], status["constraints"], status["baseline"]) == (True, [], None)
     assert status["objectives"] == [{"name": "loss", "goal": "minimize"}]
     assert (status["driver"]["alive"], status["finished"]) == (True, False)
     assert trials[0]["metrics"] == {
@@ -317,7 +360,7 @@ def test_where_an_experiment_is_looked_for(
     text = str(run("status").exception)
     assert text.startswith(
         f"There is no experiment in {here / 'outputs'}, in {here}, or in a directory above it. "
-        "Name the directory that is config['job_output_dir'] of the scheduler."
+        "Name the directory: `directory` of a project file, config['job_output_dir'] of a script."
     )
     run_in_outputs = Story().opened().write(here / "outputs" / "bowl")
     assert str(run("status").exception).endswith(f" There is one in {run_in_outputs}.")

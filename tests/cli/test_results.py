@@ -61,6 +61,36 @@ def test_constraints_that_are_met_and_that_are_not(tmp_path: Path) -> None:
     found = json.loads(run("best", "--json", unmet).output)
     assert (found["feasible"], found["feasibility"], found["best"]) == (False, why, [])
     assert found["constraints"] == ["speed >= 20"]
+    for directory in (met, unmet):
+        _same_of_both(directory)
+
+
+def _same_of_both(directory: Path) -> dict[str, Any]:
+    """What `status` says of constraints, which is what `best` says."""
+    status, best = (json.loads(run(verb, "--json", directory).output) for verb in ("status", "best"))
+    keys = ("feasible", "feasibility", "constraints", "objectives")
+    assert {key: status[key] for key in keys} == {key: best[key] for key in keys}
+    assert status["best"] == [each["trial"] for each in best["best"]]
+    return dict(status)
+
+
+def test_a_baseline_and_what_cannot_be_judged_without_it(tmp_path: Path) -> None:
+    relative = Constraint({"speed": 1.0}, ">=", 10.0, relative=True)
+    before = told(tmp_path / "before", Problem((LOSS,), (relative,), status_quo="base"), (1.0, 10.0))
+    assert (
+        "\nbest: loss = 1 in trial 0 (feasible as far as can be told before the baseline is completed)\n"
+        "baseline: arm base, not run yet\n"
+    ) in run("status", before).output
+    status = _same_of_both(before)
+    assert (status["feasible"], status["baseline"]) == (None, {"arm": "base", "trial": None})
+    problem = Problem((LOSS,), (relative,), status_quo="0_0")
+    after = told(tmp_path / "after", problem, (1.0, 10.0), (2.0, 12.0))
+    assert (
+        "\nbest: loss = 2 in trial 1 (feasible)\n"
+        "baseline: arm 0_0, trial 0, completed: loss = 1, speed = 10\n"
+    ) in run("status", after).output
+    status = _same_of_both(after)
+    assert (status["feasible"], status["baseline"]) == (True, {"arm": "0_0", "trial": 0})
 
 
 def test_a_front_with_its_hypervolume(tmp_path: Path) -> None:
@@ -122,7 +152,8 @@ def test_a_recorded_run_as_csv() -> None:
     ]
     assert trials[1] == {
         **{"trial": "1", "arm": "1_0", "state": "completed", "origin": "batch", "x": "0.75"},
-        **{"loss": "0.0225", "loss_sem": "0.01", "attempts": "1", "node": "node-1", "reason": ""},
+        **{"loss": "0.0225", "loss_sem": "0.01", "attempts": "1", "node": "node-1"},
+        **{"cancelled": "false", "reason": ""},
         **{"job": trials[1]["job"], "seconds": trials[1]["seconds"]},
         **{name: trials[1][name] for name in ("submitted", "started", "ended")},
     }

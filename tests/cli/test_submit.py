@@ -66,6 +66,8 @@ def test_a_project_file_is_checked_and_run() -> None:
     assert done.exit_code == 2
     assert f"{Path('fit.yaml').absolute()}:1: budget lacks 'trials'.\n" in done.output
     assert axsched("submit", "missing.yaml").exit_code == 2
+    late = axsched("submit", "fit.yaml", "--dry-run")
+    assert (late.exit_code, "axsched submit --dry-run fit.yaml" in late.output) == (2, True)
 
 
 def test_options_count_more_than_the_profile_and_it_more_than_variables(

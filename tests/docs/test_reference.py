@@ -151,7 +151,15 @@ def _ends(state: TrialState, event: type[TrialEvent]) -> set[str]:
         "read": 20,
         "failure": Failure(FailureKind.EXIT_CODE, "it failed"),
     }
-    names = {field.name for field in fields(event)} - {"time", "trial", "node", "started", "ended", "request"}
+    names = {field.name for field in fields(event)} - {
+        "time",
+        "trial",
+        "node",
+        "started",
+        "ended",
+        "request",
+        "cancelled",
+    }
     ends = set()
     for verdict in Verdict if event is AttemptFailed else [Verdict.FAIL]:
         values = {**own, "verdict": verdict}

@@ -120,6 +120,7 @@ def test_trials_are_cancelled_in_every_state_and_nothing_else_is(made: Made) -> 
     }
     assert {n for n, id in ids.items() if answer(session, id).taken} == {0, 1}
     assert session.ledger.changes.cancelling == {}
+    assert session.ledger.tally() == {"completed": 1, "failed": 1, "cancelled": 2}
 
 
 def test_what_a_dead_driver_had_planned_is_cancelled_before_it_begins(

@@ -79,7 +79,7 @@ def test_more_time_and_what_a_failure_tells(made: Made) -> None:
     assert (first.limit_s, second.limit_s, second.used_mb, second.elapsed_s) == (3600, 5400, 3993.6, 3600)
     assert trial.reason == (
         "job 2_0 on node: it reached its time limit. Ended by Slurm: the job asked for 01:30:00, and it ran "
-        "for 01:00:00; raise time_limit, let it grow with retries={'timeout': {'attempts': 2, "
+        "for 01:00:00; raise time_limit, let it grow with retries: {'timeout': {'attempts': 2, "
         "'time_factor': 1.5}}, or save checkpoints."
     )
 
@@ -91,7 +91,7 @@ def test_without_a_rule_a_lack_fails_the_trial_and_says_what_to_do(made: Made) -
     assert len(session.ledger.trials[0].attempts) == 1
     assert session.ledger.trials[0].reason.endswith(
         "Killed for its memory: the job asked for 4 GB and used 3.9 GB; raise memory, or let it grow with "
-        "retries={'out_of_memory': {'attempts': 2, 'memory_factor': 2}}."
+        "retries: {'out_of_memory': {'attempts': 2, 'memory_factor': 2}}."
     )
 
 

@@ -257,7 +257,7 @@ def test_the_problem_is_the_one_that_ax_would_have() -> None:
     assert found.required == ("a", "b", "c", "d")
     assert [str(each) for each in found.bounds] == [
         "c <= 0.5",
-        "d >= -10% relative to the status quo",
+        "d >= baseline - 10%",
         "b >= 3",
     ]
     weighted = "objectives: {a: {goal: minimize, weight: 2}, b: {goal: maximize, weight: 1}}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import subprocess
 from pathlib import Path
 
@@ -73,10 +74,17 @@ def test_a_script_that_came_in_all_the_same_does_not_run(tmp_path: Path) -> None
     assert "script" in line
 
 
-def test_it_is_printed(tmp_path: Path) -> None:
+def test_it_is_printed_and_pictured(tmp_path: Path) -> None:
     directory = written(tmp_path / "outputs", history(40, curve=6))
     result = CliRunner().invoke(cli, ["report", str(directory), "-o", str(tmp_path / "report.pdf")])
     assert result.exit_code == 0, result.output
     data = (tmp_path / "report.pdf").read_bytes()
     assert data.startswith(b"%PDF-")
     assert 2 <= len(re.findall(rb"/Type\s*/Page\b", data)) <= 12
+    result = CliRunner().invoke(cli, ["report", str(directory), "-o", str(tmp_path / "report.png")])
+    assert result.exit_code == 0, result.output
+    data = (tmp_path / "report.png").read_bytes()
+    assert data.startswith(b"\x89PNG")
+    width, height = struct.unpack(">II", data[16:24])
+    assert width == 1220
+    assert 3000 < height < 8000  # all of the page, not a window

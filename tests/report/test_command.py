@@ -83,6 +83,7 @@ def test_json_has_the_numbers(directory: Path) -> None:
         (["-o", "report.docx"], "The format of report.docx is not known."),
         (["-o", "no/such/place/report.html"], "cannot be written"),
         (["-o", "-", "--format", "pdf"], "A PDF is not for a terminal or a pipe"),
+        (["-o", "-", "--format", "png"], "A PNG is not for a terminal or a pipe"),
         (["--json", "--model"], "--json prints the numbers alone"),
         (["--model", "-o", "a.md"], "Markdown has none here"),
     ],

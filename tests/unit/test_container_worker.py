@@ -123,9 +123,7 @@ def test_no_engine(tmp_path: Path, rootfs: Path) -> None:
         "Other engines do not fit: docker runs names and tar archives, and no such file." in failure.message
     )
     named = bench(tmp_path / "named", container_objective("a:1", "true", {"engine": "apptainer"}))
-    assert (
-        "container_options['engine'] is 'apptainer', and apptainer is not on PATH" in named.failure().message
-    )
+    assert "the option engine is 'apptainer', and apptainer is not on PATH" in named.failure().message
 
 
 @pytest.fixture(scope="module")

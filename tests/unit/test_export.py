@@ -43,6 +43,7 @@ def columns(*trials: Trial, problem: Problem = PROBLEM) -> list[str]:
         "started",
         "ended",
         "seconds",
+        "cancelled",
         "reason",
     ]
     return names[4:end]

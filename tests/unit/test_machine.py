@@ -6,6 +6,7 @@ import itertools
 import json
 from collections import Counter
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -95,6 +96,22 @@ def test_every_pair_is_in_the_table_or_refused_with_the_whole_story(
     else:
         with pytest.raises(IllegalTransition, match=f"trial 0 is {state}, its story: attempt 1"):
             step(before, EVENTS[kind])
+
+
+def test_who_has_cancelled_a_trial_is_told_from_who_gave_it_up() -> None:
+    cancelled = replace(FAILURE, kind=FailureKind.CANCELLED)
+    ends = {
+        TrialAbandoned(2.0, 0, "time over"): ("abandoned", True),
+        TrialAbandoned(2.0, 0, "cancelled by ada@login1", cancelled=True): ("cancelled", False),
+        AttemptFailed(2.0, 0, 1, cancelled, Verdict.ABANDON): ("cancelled", False),
+        AttemptFailed(2.0, 0, 1, FAILURE, Verdict.ABANDON): ("abandoned", True),
+        AttemptFailed(2.0, 0, 1, FAILURE, Verdict.FAIL): ("failed", True),
+    }
+    for event, (word, given_up) in ends.items():
+        after, _ = step(trial(TrialState.RUNNING), event)
+        assert (after.word, after.given_up) == (word, given_up)
+        again, _ = step(after, EVENTS[TrialRetried])
+        assert (again.word, again.given_up) == ("waiting", False)
 
 
 def test_nothing_happens_to_a_trial_that_is_over() -> None:

@@ -236,7 +236,7 @@ def test_the_command_says_what_it_drops_and_what_it_makes_again(layout: Layout) 
     assert done.output.startswith(shown.output)
     assert done.output.endswith(
         f"Done. The old journal is kept in {layout.root / 'journal-before-repair-1'}. "
-        "Start the script again to go on.\n"
+        "Start the run again to go on.\n"
     )
     again = run(layout, "--yes")
     assert (again.exit_code, again.output) == (

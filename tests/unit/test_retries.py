@@ -177,7 +177,7 @@ _OUTSIDE = "SIGKILL comes from outside: from the kernel where the node has no me
         (
             failed(K.OUT_OF_MEMORY, asked_mb=4096, used_mb=3993.6),
             "Killed for its memory: the job asked for 4 GB and used 3.9 GB; raise memory, or let it grow "
-            "with retries={'out_of_memory': {'attempts': 2, 'memory_factor': 2}}.",
+            "with retries: {'out_of_memory': {'attempts': 2, 'memory_factor': 2}}.",
         ),
         (
             failed(K.CRASHED, signal=9, asked_mb=4096, used_mb=4000),

@@ -42,10 +42,10 @@ def find(container: ContainerObjective) -> tuple[Engine, str]:
     if container.engine == "auto":
         found = f"none of {programs} is on PATH"
     else:
-        found = f"container_options['engine'] is {container.engine!r}, and {programs} is not on PATH"
+        found = f"the option engine is {container.engine!r}, and {programs} is not on PATH"
     message = (
         f"No container engine for image {container.image} on {node}: {found}.{left_out} Load the engine's "
-        "module (SlurmRunner: config={'modules': [...]}), or name another engine."
+        "module (modules of the runner's config), or name another engine."
     )
     raise failed(FailureKind.CANNOT_RUN, message)
 
@@ -64,13 +64,13 @@ def check(engine: Engine, run: ContainerRun) -> None:
     if reason := unmountable(engine.name, own.host):
         raise failed(
             FailureKind.CANNOT_RUN,
-            f"{own.host} cannot be mounted in a container: {engine.name} takes {reason}. Choose a "
-            "job_output_dir without it, or name another engine.",
+            f"{own.host} cannot be mounted in a container: {engine.name} takes {reason}. Choose an "
+            "experiment directory without it, or name another engine.",
         )
     for mount in volumes:
         _reach(
             mount.host,
-            f"container_options['volumes'] names {mount.host}, which",
+            f"The option volumes names {mount.host}, which",
             "Correct the path, or mount its file system on the nodes.",
         )
         if mount.inside.rstrip("/") in (own.inside, checkpoint.inside):

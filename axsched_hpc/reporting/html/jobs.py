@@ -22,6 +22,7 @@ _KINDS = {
     Fate.WAITING: "wait",
     Fate.COMPLETED: "done",
     Fate.STOPPED: "stop",
+    Fate.CANCELLED: "stop",
     Fate.RUNNING: "run",
     Fate.CHECKPOINTED: "run",
     Fate.REQUEUED: "back",
@@ -70,7 +71,7 @@ def _timeline(found: Account) -> Html:
     fates = {_KINDS[span.fate] for span in found.spans}
     words = {
         "done": "completed",
-        "stop": "stopped early",
+        "stop": "stopped early, or cancelled",
         "run": "runs, or saved its state",
         "lost": "failed",
         "back": "put back into the queue",

@@ -60,8 +60,8 @@ def _curves(found: Account, name: str, index: int) -> Html:
     # The best is drawn last, above all others.
     for key in sorted((order[i] for i in shown), key=lambda k: (k in found.best, trials[k].state.final)):
         trial, curve = trials[key], curves[key]
-        kind = "top" if key in found.best else f"{STATE_KINDS[trial.state]} faint"
-        kinds[STATE_KINDS[trial.state]] = None
+        kind = "top" if key in found.best else f"{STATE_KINDS[trial.word]} faint"
+        kinds[STATE_KINDS[trial.word]] = None
         places = [(x(curve[i][0]), y(curve[i][1])) for i in thinned(len(curve), each)]
         told = f"trial {trial.label}, {_state(trial)}: {number(curve[-1][1])} at step {curve[-1][0]}; "
         drawing.add(marks.line(places, kind, told + parameters_text(trial)))
@@ -114,4 +114,4 @@ def _table(
 
 
 def _state(trial: Trial) -> str:
-    return str(trial.state).replace("_", " ")
+    return trial.word.replace("_", " ")

@@ -114,12 +114,12 @@ def trial_section(found: Account) -> Html:
     rows = [
         (
             trial.label,
-            str(trial.state).replace("_", " ") + (" (best)" if trial.number in found.best else ""),
+            trial.word.replace("_", " ") + (" (best)" if trial.number in found.best else ""),
             *(uncertain(*trial.metrics[n]) if trial.metrics and n in trial.metrics else "-" for n in metrics),
             *(value_text(trial.parameters.get(name)) for name in names),
             str(len(trial.attempts)),
             *_times(trial),
-            shortened(reason(trial), _REASON),
+            shortened(reason(trial, found.reading.waits), _REASON),
         )
         for trial in shown
     ]

@@ -9,7 +9,6 @@ from axsched_hpc.core.best import Objective, baseline, comparable, satisfies
 from axsched_hpc.core.errors import plural
 from axsched_hpc.core.front import Growth
 from axsched_hpc.core.machine import Trial
-from axsched_hpc.core.states import TrialState
 from axsched_hpc.reporting.account import Account
 from axsched_hpc.reporting.html import marks
 from axsched_hpc.reporting.html.elements import Html, el, join, table
@@ -113,7 +112,7 @@ def _progress(
     top = next((step for step in steps if step.trial in found.best), None)
     if top is not None:
         drawing.add(marks.diamond((x(where(top)), y(top.value)), f"the best: {told[top.trial]}"))
-    lost = [t for t in found.trials if t.state in (TrialState.FAILED, TrialState.ABANDONED)]
+    lost = [t for t in found.trials if t.given_up]
     fails = []
     for trial in lost:
         at = float(trial.number) if x_ticks is None else (trial.ended or trial.added) - found.began

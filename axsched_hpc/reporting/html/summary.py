@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from axsched_hpc.core.best import Objective
 from axsched_hpc.core.errors import plural
 from axsched_hpc.core.machine import Trial
-from axsched_hpc.core.states import TrialState
 from axsched_hpc.reporting.account import Account
 from axsched_hpc.reporting.html import marks
 from axsched_hpc.reporting.html.elements import Html, el, join, table, text
@@ -24,16 +23,17 @@ from axsched_hpc.reporting.progress import CONFIDENCE, error
 from axsched_hpc.reporting.savings import saved_text
 from axsched_hpc.reporting.table import duration, number
 
-#: State -> the class of its colour.
+#: Where trials stand -> the class of its colour; what has ended comes first, as a bar of progress has it.
 STATE_KINDS = {
-    TrialState.COMPLETED: "done",
-    TrialState.EARLY_STOPPED: "stop",
-    TrialState.FAILED: "lost",
-    TrialState.ABANDONED: "lost",
-    TrialState.RUNNING: "run",
-    TrialState.QUEUED: "wait",
-    TrialState.PLANNED: "wait",
-    TrialState.WAITING: "wait",
+    "completed": "done",
+    "early_stopped": "stop",
+    "cancelled": "stop",
+    "failed": "lost",
+    "abandoned": "lost",
+    "running": "run",
+    "queued": "wait",
+    "planned": "wait",
+    "waiting": "wait",
 }
 
 #: A front longer than this is shown in part.
@@ -44,12 +44,10 @@ def headline(found: Account) -> Html:
     """Where the experiment stands, in words and in cards."""
     ledger, used = found.reading.ledger, found.use
     cards = [*_best_card(found)]
-    counts = {state: ledger.counts[state] for state in TrialState if ledger.counts[state]}
-    done = counts.get(TrialState.COMPLETED, 0)
+    counts = ledger.tally()
+    done = counts.get("completed", 0)
     others = ", ".join(
-        f"{number} {str(state).replace('_', ' ')}"
-        for state, number in counts.items()
-        if state is not TrialState.COMPLETED
+        f"{number} {word.replace('_', ' ')}" for word, number in counts.items() if word != "completed"
     )
     cards.append(("Trials completed", f"{done:,} of {len(ledger.trials):,}", others))
     seconds = max(0.0, found.until - found.began)
@@ -138,16 +136,15 @@ def _cards(cards: Sequence[tuple[str, str, str]]) -> Html:
     )
 
 
-def _bar_of_states(counts: dict[TrialState, int]) -> Html:
+def _bar_of_states(counts: dict[str, int]) -> Html:
     whole = sum(counts.values())
     if not whole:
         return el("p", "There is no trial yet.")
-    told = ", ".join(f"{number} {str(state).replace('_', ' ')}" for state, number in counts.items())
+    told = ", ".join(f"{number} {word.replace('_', ' ')}" for word, number in counts.items())
     x, parts = 0.0, []
-    # Final states first, as a bar of progress has them.
-    for state in sorted(counts, key=lambda each: (not each.final, each is not TrialState.COMPLETED)):
-        width = 1000 * counts[state] / whole
-        parts.append(marks.bar(x, 0, width, 16, STATE_KINDS[state], f"{counts[state]} {state}"))
+    for word in (each for each in STATE_KINDS if each in counts):
+        width = 1000 * counts[word] / whole
+        parts.append(marks.bar(x, 0, width, 16, STATE_KINDS[word], f"{counts[word]} {word}"))
         x += width
     return Html(
         f'<svg class="states" role="img" aria-label="{text(f"Of {whole} trials: {told}")}" '
