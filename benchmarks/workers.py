@@ -86,7 +86,7 @@ def ours(directory: Path, objective: Objective | Callable[..., object], rounds: 
 
 
 def submitits(directory: Path, call: DelayedSubmission) -> Program:
-    """What submitit's jobs run, with the variables of its local executor, on Slurm too: no `srun` is in it."""
+    """What submitit's jobs run, with the variables of its local executor, on Slurm too: without `srun`."""
     directory.mkdir()
     call.set_timeout(10, 3)
     call.dump(JobPaths(directory, "0").submitted_pickle)
@@ -201,7 +201,8 @@ def main() -> None:
     rounds = 3 if options.quick else options.rounds
     places = [LOCAL] if options.local or shutil.which("sbatch") is None else [LOCAL, SLURM]
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as directory:
-        results = {place: measure(place, rounds, Path(directory, place.replace(" ", "-"))) for place in places}
+        folder = Path(directory)
+        results = {place: measure(place, rounds, folder / place.replace(" ", "-")) for place in places}
     here = machine("submitit")
     text = table(here, results)
     ratios = {

@@ -16,8 +16,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 POLL_SHARE = 0.05
 LONGEST_POLL = 300.0
 
-#: Looks at attempts that report nothing: the most seconds between two at one of them, and how many of all such
-#: looks there may be in a second, where that takes longer.
+#: Looks at attempts that report nothing: the most seconds between two at one of them, and how many of all
+#: such looks there may be in a second, where that takes longer.
 LONGEST_SILENCE, SILENT_LOOKS = 120.0, 1.0
 
 

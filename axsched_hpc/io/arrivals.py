@@ -1,8 +1,8 @@
 """Whether something may have come into a directory: told by the kernel where it can, else always.
 
 inotify(7) tells of what this machine does, so it is of use on a disk of this machine alone: of what other
-hosts write on NFS, Lustre or GPFS it says nothing. There, and where there is no inotify, a directory has to be
-listed to know.
+hosts write on NFS, Lustre or GPFS it says nothing. There, and where there is no inotify, a directory has to
+be listed to know.
 """
 
 from __future__ import annotations

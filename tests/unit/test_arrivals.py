@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import threading
 import time
@@ -118,10 +117,10 @@ def test_what_is_local() -> None:
 
 
 def test_handles_are_closed(inbox: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         Arrivals(inbox)
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 def test_it_ends_a_wait_once(watched: Arrivals, inbox: Path) -> None:
