@@ -3,8 +3,9 @@
 Idle: drivers with 10, 100 and 1,000 running jobs, side by side. The jobs are simulated: a double of Slurm's
 commands answers that they run; all else is the real driver. After a while in which it settles, its CPU time
 is measured, then its system calls on the experiment directory (strace; all but close and lseek, which ask no
-filesystem anything), then the commands of Slurm that it has run. "Listed" is a filesystem that other hosts
-write to (NFS, Lustre, GPFS), "told" a disk of this machine, where the kernel tells what comes. The claim: with 100 running jobs under 1 % of a core and under 10 operations a second.
+filesystem anything), and the commands of Slurm that it runs. "Listed" is a filesystem that other hosts write
+to (NFS, Lustre, GPFS), "told" a disk of this machine, where the kernel tells what comes. The claim: with 100
+running jobs under 1 % of a core and under 10 operations a second.
 
 Per trial: real trials of a function that does nothing, as processes of this machine; the driver's operations
 on the directory and those of the workers.
@@ -96,7 +97,7 @@ class Commands:
 
 
 def drive(jobs: int, directory: Path, seconds: float, way: str) -> None:
-    """A driver whose jobs all run: it says when it has nothing to do any more, and what it has asked Slurm."""
+    """A driver whose jobs all run: it says when it has nothing to do any more, and what it asks Slurm."""
     from axsched_hpc import SlurmRunner
     from axsched_hpc.io import arrivals
     from axsched_hpc.runners.slurm_jobs import SlurmJobs
@@ -310,7 +311,7 @@ def table(here: Mapping[str, str], rows: Sequence[Mapping[str, Any]], trial: Map
     lines = [
         ", ".join(f"{key} {value}" for key, value in here.items()) + ".",
         "",
-        "| jobs that run | inbox | CPU, % of a core | filesystem operations a second | Slurm commands a minute |",
+        "| running jobs | inbox | CPU, % of a core | file operations a second | Slurm commands a minute |",
         "|---|---|---|---|---|",
     ]
     for row in rows:
@@ -318,7 +319,7 @@ def table(here: Mapping[str, str], rows: Sequence[Mapping[str, Any]], trial: Map
         asked = ", ".join(f"{count:.1f} {name}" for name, count in row["commands"].items()) or "0"
         lines.append(f"| {row['jobs']} | {row['inbox']} | {100 * row['cpu']:.2f} | {operations} | {asked} |")
     if trial is not None:
-        lines += ["", "| per trial | filesystem operations | of which syncs |", "|---|---|---|"]
+        lines += ["", "| per trial | file operations | of which syncs |", "|---|---|---|"]
         for who, calls in trial.items():
             syncs = sum(count for name, count in calls.items() if name in ("fsync", "fdatasync"))
             lines.append(f"| {who} | {sum(calls.values()):.0f} | {syncs:.0f} |")

@@ -25,7 +25,8 @@ class _Fields:
     def __get__(self, record: object, cls: type) -> dict[str, Field[Any]]:
         from dataclasses import dataclass
 
-        fields: dict[str, Field[Any]] = dataclass(init=False, repr=False, eq=False)(cls).__dataclass_fields__
+        dataclass(init=False, repr=False, eq=False)(cls)
+        fields: dict[str, Field[Any]] = vars(cls)["__dataclass_fields__"]
         return fields
 
 
@@ -42,7 +43,7 @@ class Record:
 
     #: The fields, and those that can be given by their places.
     _names: ClassVar[tuple[str, ...]] = ()
-    __match_args__: ClassVar[tuple[str, ...]] = ()
+    _places: ClassVar[tuple[str, ...]] = ()
     #: What the fields have by themselves; with so many arguments as `_free`, all have a value.
     _defaults: ClassVar[dict[str, Any]] = {}
     _factories: ClassVar[dict[str, Callable[[], Any]]] = {}
@@ -64,8 +65,9 @@ class Record:
         cls._defaults = cls._defaults | own
         cls._names = tuple(cls._defaults)
         if not kw_only:
-            cls.__match_args__ = tuple(dict.fromkeys((*cls.__match_args__, *own)))
-        places = {name: place for place, name in enumerate(cls.__match_args__, 1)}
+            cls._places = tuple(dict.fromkeys((*cls._places, *own)))
+        cls.__match_args__ = cls._places  # type: ignore[attr-defined]
+        places = {name: place for place, name in enumerate(cls._places, 1)}
         never = len(places) + 1
         bare = [name for name, value in cls._defaults.items() if value is _NOTHING]
         cls._free = max((places.get(name, never) for name in bare), default=0)
@@ -73,20 +75,20 @@ class Record:
 
     def __init__(self, *args: Any, **given: Any) -> None:
         members = self._defaults.copy()
-        members.update(zip(self.__match_args__, args))  # noqa: B905 - counted below
-        if given or not self._free <= len(args) <= len(self.__match_args__):
+        members.update(zip(self._places, args))  # noqa: B905 - counted below
+        if given or not self._free <= len(args) <= len(self._places):
             self._complete(members, args, given)
         object.__setattr__(self, "__dict__", members)
 
     @classmethod
     def _complete(cls, members: dict[str, Any], args: tuple[Any, ...], given: dict[str, Any]) -> None:
-        twice = given.keys() & set(cls.__match_args__[: len(args)])
+        twice = given.keys() & set(cls._places[: len(args)])
         members.update(given)
         for name, made in cls._factories.items():
             if members[name] is _NOTHING:
                 members[name] = made()
         lacking = any(value is _NOTHING for value in members.values())
-        if twice or lacking or len(args) > len(cls.__match_args__) or len(members) > len(cls._names):
+        if twice or lacking or len(args) > len(cls._places) or len(members) > len(cls._names):
             raise TypeError(f"{cls.__name__} takes {', '.join(cls._names)}")
 
     @classmethod
