@@ -66,7 +66,7 @@ class Record:
         cls._names = tuple(cls._defaults)
         if not kw_only:
             cls._places = tuple(dict.fromkeys((*cls._places, *own)))
-        cls.__match_args__ = cls._places  # type: ignore[attr-defined]
+        setattr(cls, "__match_args__", cls._places)  # noqa: B010 - a type checker has its own
         places = {name: place for place, name in enumerate(cls._places, 1)}
         never = len(places) + 1
         bare = [name for name, value in cls._defaults.items() if value is _NOTHING]
