@@ -339,11 +339,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--jobs", default="10,100,1000", help="numbers of running jobs")
-    parser.add_argument("--quick", action="store_true", help="less than a minute a part; figures vary more")
+    parser.add_argument("--quick", action="store_true", help="shorter spans; figures vary more")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--markdown", type=Path, metavar="FILE")
     options = parser.parse_args()
-    spans = Spans(40, 15, 20) if options.quick else Spans(80, 40, 60)
+    spans = Spans(120, 10, 20) if options.quick else Spans(120, 30, 40)
     jobs = [int(word) for word in options.jobs.split(",")]
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".idle-") as folder:
         rows = idle(Path(folder), jobs, spans)
