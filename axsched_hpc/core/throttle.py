@@ -16,6 +16,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 POLL_SHARE = 0.05
 LONGEST_POLL = 300.0
 
+#: Looks at attempts that report nothing: the most seconds between two at one of them, and how many of all
+#: such looks there may be in a second, where that takes longer.
+LONGEST_SILENCE, SILENT_LOOKS = 120.0, 1.0
+
 
 @dataclass(frozen=True)
 class Throttle:
@@ -73,3 +77,19 @@ def poll_pause(interval: float, answer: float, failures: int) -> float:
         # How long an answer that never came was waited for says nothing.
         return min(interval * 2.0 ** min(failures, 10), max(interval, LONGEST_PAUSE))
     return min(max(interval, answer / POLL_SHARE), max(interval, LONGEST_POLL))
+
+
+def silence(since: float, running: int) -> float:
+    """Seconds for which an attempt that has reported nothing new for so long is not looked at: as long again.
+
+    So a report is at most as late as it took to come, and an experiment of which nothing is heard costs its
+    filesystem the same, whatever the number of attempts that run.
+
+    Parameters
+    ----------
+    since
+        Seconds since it reported something, or was looked at first.
+    running
+        How many attempts run.
+    """
+    return min(since, max(LONGEST_SILENCE, running / SILENT_LOOKS))

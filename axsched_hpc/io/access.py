@@ -105,17 +105,20 @@ def require_inside(root: Path, *paths: Path) -> None:
     OSError
         One leads elsewhere; it and the place are named.
     """
-    # Unlike Path.resolve, this takes links that lead to themselves.
-    real = Path(os.path.realpath(root))
+    seen = {root}
     for path in paths:
-        found = Path(os.path.realpath(path))
-        if found != real / path.relative_to(root):
-            raise OSError(
-                errno.ELOOP,
-                f"a symbolic link leads from it to {found}; links inside an experiment directory are not "
-                "followed. Put a directory in its place",
-                str(path),
-            )
+        place = root
+        for name in path.relative_to(root).parts:
+            place = place / name
+            if place not in seen and place.is_symlink():
+                raise OSError(
+                    errno.ELOOP,
+                    # Unlike Path.resolve, this takes links that lead to themselves.
+                    f"a symbolic link leads from it to {os.path.realpath(path)}; links inside an experiment "
+                    "directory are not followed. Put a directory in its place",
+                    str(path),
+                )
+            seen.add(place)
 
 
 @contextlib.contextmanager

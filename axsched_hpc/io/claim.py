@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from axsched_hpc.core.record import Record
 from axsched_hpc.io import atomic, document, processes
 from axsched_hpc.io.layout import AttemptFiles
 
@@ -32,8 +32,7 @@ class Claimer(StrEnum):
     DRIVER = "driver"
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(Record):
     """One process's claim of an attempt.
 
     Attributes
@@ -208,7 +207,7 @@ def _requeued(claim: Claim, holder: Claim) -> bool:
 
 
 def _make(files: AttemptFiles, number: int, claim: Claim) -> bool:
-    return atomic.create(_path(files, number), document.encode(asdict(claim)))
+    return atomic.create(_path(files, number), document.encode(vars(claim)))
 
 
 def _path(files: AttemptFiles, number: int) -> Path:

@@ -6,9 +6,9 @@ It is complete on disk, under a name that is known without the job id, before th
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
+from axsched_hpc.core.record import Record
 from axsched_hpc.io import atomic, document
 from axsched_hpc.io.layout import Layout
 
@@ -18,8 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _MOST = 10**9
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(Record):
     """What the jobs of a batch run.
 
     Attributes

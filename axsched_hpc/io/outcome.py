@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from axsched_hpc.core import metrics as metric_values
 from axsched_hpc.core.metrics import Metrics
+from axsched_hpc.core.record import Record
 from axsched_hpc.io import access, atomic, document
 from axsched_hpc.io.faults import reach
 from axsched_hpc.io.layout import Layout, named_attempt
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 TAIL_LINES, TAIL_BYTES, LINE_LENGTH = 20, 16_384, 500
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(Record):
     """The end of an attempt: either metrics or a failure.
 
     Attributes
@@ -47,14 +46,23 @@ class Outcome:
     ended: float
     max_rss_mb: float | None = None
 
-    def __post_init__(self) -> None:
-        if (self.metrics is None) == (self.failure is None):
-            raise ValueError("an outcome has either metrics or a failure")
-
 
 def encode(outcome: Outcome) -> str:
-    """The text of the outcome's file."""
-    return document.encode(asdict(outcome))
+    """The text of the outcome's file.
+
+    Raises
+    ------
+    ValueError
+        It has neither metrics nor a failure, or both.
+    """
+    if (outcome.metrics is None) == (outcome.failure is None):
+        raise ValueError("an outcome has either metrics or a failure")
+    members = dict(vars(outcome))
+    if outcome.failure is not None:
+        from dataclasses import asdict  # as below
+
+        members["failure"] = asdict(outcome.failure)
+    return document.encode(members)
 
 
 def read(path: Path) -> Outcome:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from pathlib import Path
 
 
 def user() -> str:
     """The name of this process's user."""
+    import getpass  # it loads the terminal's module, which a job can do without
+
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container without this user in its passwd

@@ -8,12 +8,12 @@ that cannot be used is told of, and skipped.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from axsched_hpc.core import metrics, strict_json
 from axsched_hpc.core.curve import LARGEST_STEP, Reach, Report, reached, thinned
 from axsched_hpc.core.errors import MetricsError
+from axsched_hpc.core.record import Record
 from axsched_hpc.io import access
 
 #: Bytes that are read at a time; a longer line is no report.
@@ -22,8 +22,7 @@ CHUNK = 1 << 20
 STEP = "step"
 
 
-@dataclass(frozen=True)
-class Chunk:
+class Chunk(Record):
     """A part of a progress file.
 
     Attributes
@@ -42,8 +41,7 @@ class Chunk:
     bad: int | None = None
 
 
-@dataclass(frozen=True)
-class Followed:
+class Followed(Record):
     """What is worth keeping of a part of a progress file.
 
     Attributes

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 from dataclasses import dataclass
 
 from axsched_hpc.core.curve import Report
 from axsched_hpc.core.events import AttemptReported
 from axsched_hpc.core.machine import Attempt, Trial
 from axsched_hpc.core.states import TrialState
+from axsched_hpc.core.throttle import jittered, silence
 from axsched_hpc.io import atomic, progress
 from axsched_hpc.io.layout import AttemptFiles
 from axsched_hpc.loop.session import Session
@@ -37,22 +39,39 @@ class _Read:
     place: _Place
 
 
+@dataclass(frozen=True)
+class _Silence:
+    """Since when an attempt has reported nothing new, and until when it is not looked at, on the monotonic
+    clock.
+    """
+
+    attempt: int
+    since: float
+    until: float
+
+
 class Curves:
     """Reads the progress files of running attempts, and turns what is worth keeping into events."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._places: dict[int, _Place] = {}
+        self._silent: dict[int, _Silence] = {}
         self._complained: set[AttemptFiles] = set()
+        # Not Python's own dice, which Ax may be using beside the loop, with a seed.
+        self._dice = random.Random(random.random())
 
     def look(self) -> list[int]:
         """Record what running attempts have reported since the last look; the trials that reported.
 
-        One small read per attempt whose file is there, and one listing where none has been seen.
+        One small read per attempt whose file is there, and one listing where none has been seen; of attempts
+        that report nothing the less often, the longer that goes on.
         """
         ledger = self._session.ledger
         places: dict[int, _Place] = {}
+        silent: dict[int, _Silence] = {}
         events: list[AttemptReported] = []
+        now = self._session.clock.monotonic()
         for number in ledger.active:
             trial = ledger.trials[number]
             attempt, place = trial.attempts[-1], self._places.get(number)
@@ -60,15 +79,25 @@ class Curves:
                 places[number] = place
             if trial.state is not TrialState.RUNNING:
                 continue
+            quiet = self._silent.get(number)
+            if quiet is None or quiet.attempt != attempt.number:
+                quiet = _Silence(attempt.number, now, now)
+            silent[number] = quiet
+            if now < quiet.until:
+                continue
             # A file that cannot be read now is read at a later look.
             with contextlib.suppress(OSError):
                 found = self._read(trial, attempt, places.get(number))
                 if found is not None:
-                    places[number] = found.place
+                    known, places[number] = places.get(number), found.place
                     events += self._events(trial, attempt, found.kept)
+                    if known is None or found.place.read != known.read:
+                        quiet = _Silence(attempt.number, now, now)
+                pause = jittered(silence(now - quiet.since, len(ledger.active)), self._dice.random())
+                silent[number] = _Silence(attempt.number, quiet.since, now + pause)
         self._session.record(*events)
         # Only now: what an error has kept out of the journal is read again.
-        self._places = places
+        self._places, self._silent = places, silent
         return [event.trial for event in events]
 
     def rest(self, trial: Trial) -> list[AttemptReported]:

@@ -25,6 +25,7 @@ from axsched_hpc.core.states import FailureKind, JobState
 from axsched_hpc.core.throttle import jittered, poll_pause
 from axsched_hpc.core.watch import JobEnd, Sight, Watch, diagnose, look, lost
 from axsched_hpc.io import atomic, claim, faults, outcome
+from axsched_hpc.io.arrivals import Arrivals
 from axsched_hpc.io.layout import parse_notice_name
 from axsched_hpc.io.outcome import Outcome
 from axsched_hpc.io.requests import parse_name as parse_request
@@ -51,6 +52,9 @@ _RECORDS = 10.0
 #: What the worker counts in, and what Slurm and failures do.
 _MB, _MIB = 1e6, 2.0**20
 
+#: Seconds after which a driver to which nothing happens makes sure that it is still the driver.
+_STILL = 5.0
+
 _UNKNOWN_JOB = JobStatus(JobState.UNKNOWN)
 
 #: (time, trial) -> the record of a trial that is given up.
@@ -75,6 +79,9 @@ class Observer:
         self._waiting = Waiting(session)
         self._unanswered = 0
         self._usage: Mapping[str, Usage] | None = None
+        self._arrivals = Arrivals(session.layout.inbox, session.clock.monotonic)
+        session.clock.listen(self._arrivals)
+        self._checked = session.clock.monotonic()
         # Not Python's own dice, which Ax may be using beside the loop, with a seed.
         self._dice = random.Random(random.random())
         self.stopping: Gone | None = None
@@ -84,21 +91,28 @@ class Observer:
 
     def read_inbox(self) -> int:
         """Take in what workers announced, then what persons ask for; how much has happened so. One listing,
-        then one read per file.
+        then one read per file; nothing where the kernel tells that nothing has come.
 
         Raises
         ------
         SupersededError
             Another driver has taken over: what this one knows is out of date, so it does nothing any more.
         """
+        if not self._arrivals.expected():
+            return 0
         layout = self._session.layout
         events: list[Event] = []
         read: list[Path] = []
         names = atomic.listing(layout.inbox)
+        self._arrivals.listed(len(names))
         if names:
             faults.reach("inbox.listed")
-        # After the listing: else a notice that only a later driver understands would pass for a settled one.
-        self._session.check()
+        now = self._session.clock.monotonic()
+        if names or now - self._checked >= _STILL:
+            # After the listing: else a notice that only a later driver understands would pass for a settled
+            # one.
+            self._session.check()
+            self._checked = now
         if not names:
             return 0
         for name in names:

@@ -6,10 +6,10 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from axsched_hpc.core.record import Record
 from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io import parameters, storage
 from axsched_hpc.io.checkpoint import saved_since
@@ -32,8 +32,7 @@ PROGRESS_FILE = "AXSCHED_PROGRESS_FILE"
 LIFETIME = 86_400.0
 
 
-@dataclass(frozen=True)
-class RunContext:
+class RunContext(Record):
     """One attempt, ready to run.
 
     Attributes

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import inspect
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from axsched_hpc.core.errors import ObjectiveError
+from axsched_hpc.core.record import Record
 from axsched_hpc.io import access, atomic, document, owner, storage
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.objectives import kinds
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
 SPEC, FILES, PICKLE = "objective.json", "files", "function.pkl"
 
 
-@dataclass(frozen=True)
-class Installed:
+class Installed(Record):
     """An objective on disk.
 
     Attributes
@@ -50,8 +48,7 @@ class Installed:
     sums: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Checkpointed:
+class Checkpointed(Record):
     """A function that saves checkpoints.
 
     Attributes
@@ -150,7 +147,7 @@ def _taken(objective: Objective | Checkpointed | Callable[..., Any]) -> tuple[Ob
         return objective, None
     given = objective.function if isinstance(objective, Checkpointed) else objective
     warning = objective.warning if isinstance(objective, Checkpointed) else None
-    return replace(_described(given), warning=warning), _pickle(given)
+    return _described(given).changed(warning=warning), _pickle(given)
 
 
 def source(objective: Objective | Checkpointed | Callable[..., Any]) -> Path | None:
@@ -162,6 +159,8 @@ def source(objective: Objective | Checkpointed | Callable[..., Any]) -> Path | N
     elif isinstance(objective, Objective):
         return None
     else:
+        import inspect  # with most of Python's own tools; a job needs none
+
         code = getattr(inspect.unwrap(objective), "__code__", None)
         place = Path(getattr(code, "co_filename", ""))
     return place if place.is_absolute() and place.is_file() else None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
 from pathlib import PurePath
 from typing import Any
 
+from axsched_hpc.core.record import Record
 from axsched_hpc.io import document
 
 #: What runs a script that is not executable, by the ending of its name; None: the worker's own Python.
@@ -16,8 +16,7 @@ INTERPRETERS = {".py": None, ".sh": "bash", ".R": "Rscript", ".r": "Rscript", ".
 LOGS = ("stdout", "stderr")
 
 
-@dataclass(frozen=True)
-class FunctionObjective:
+class FunctionObjective(Record):
     """A Python function, pickled.
 
     Attributes
@@ -42,8 +41,7 @@ class FunctionObjective:
     warning: int | None = None
 
 
-@dataclass(frozen=True)
-class Extraction:
+class Extraction(Record):
     """Where a metric stands in what a program has written.
 
     Attributes
@@ -71,8 +69,7 @@ class Extraction:
     separator: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProgramObjective:
+class ProgramObjective(Record, kw_only=True):
     """What scripts and containers have in common: the files around a program.
 
     Attributes
@@ -114,7 +111,6 @@ def input_name(place: int) -> str:
     return f"input-{place}"
 
 
-@dataclass(frozen=True)
 class ScriptObjective(ProgramObjective):
     """A program that reads a parameter file and writes a metric file.
 
@@ -159,7 +155,6 @@ class ScriptObjective(ProgramObjective):
     warning_signal: str = "USR1"
 
 
-@dataclass(frozen=True)
 class ContainerObjective(ProgramObjective):
     """A command in a container image, which reads and writes the same files.
 
@@ -273,6 +268,8 @@ def changes(
             return [f"{what(before)} before, {what(now)} now"]
         same = before.code == now.code and (before.code != "" or files_before == files_now)
         return [] if same else [f"the code of {what(now)}"]
+    from dataclasses import fields  # a job compares nothing
+
     found = []
     if _program(before) != _program(now):
         found.append(f"{_program(before)} before, {_program(now)} now")
@@ -316,19 +313,22 @@ def _shown(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-#: Fields that earlier versions do not know.
-_LATER = {field.name for field in fields(ProgramObjective)} | {
+#: Fields that earlier versions do not know, beside those of :class:`ProgramObjective`.
+_LATER = {
     *("link", "in_place", "network", "user", "image_cache", "warning", "warning_signal"),
 }
 
 
 def encode(objective: Objective) -> dict[str, Any]:
     """The objective as fields of ``objective.json``."""
+    from dataclasses import asdict, fields  # a job writes none
+
+    later = _LATER | {field.name for field in fields(ProgramObjective)}
     # What is not asked for is not written, as by earlier versions: the digest of an objective stays the same.
     left_out = {
         field.name
         for field in fields(objective)
-        if field.name in _LATER and getattr(objective, field.name) == field.default
+        if field.name in later and getattr(objective, field.name) == field.default
     }
     spec = {name: value for name, value in asdict(objective).items() if name not in left_out}
     return {"kind": kind(objective), "what": what(objective), "spec": spec}

@@ -15,10 +15,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from axsched_hpc.core.record import Record
 from axsched_hpc.objectives import descendants, warning
 from axsched_hpc.objectives.capture import Output
 from axsched_hpc.objectives.context import Terminated
@@ -38,8 +38,7 @@ _LATE_SIGNAL, _LATE_SIGNAL_AFTER_TERM = 0.1, 2.0
 SETTLE = 5.0
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(Record):
     """How a child ended.
 
     Attributes

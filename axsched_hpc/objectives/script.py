@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from axsched_hpc.core.errors import AxSchedError
 from axsched_hpc.core.metrics import Metrics
+from axsched_hpc.core.record import Record
 from axsched_hpc.core.states import FailureKind
 from axsched_hpc.io import cgroup, outcome, parameters, processes
 from axsched_hpc.objectives import process, results, workspace
@@ -23,8 +23,7 @@ from axsched_hpc.objectives.placeholders import expand
 _SHELL_LIBRARY = Path(__file__).resolve().parents[1] / "slurm_templates" / "axsched.sh"
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(Record):
     """A program that is about to run.
 
     Attributes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from axsched_hpc.objectives.scratch import Stamp
 
 
-@dataclass
 class Workspace:
     """Where a program runs.
 
@@ -30,8 +28,9 @@ class Workspace:
         Inputs as they were put there, by their path in it.
     """
 
-    directory: Path
-    placed: dict[str, Stamp] = field(default_factory=dict)
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.placed: dict[str, Stamp] = {}
 
 
 @contextlib.contextmanager

@@ -54,6 +54,9 @@ class VirtualClock:
             happen()
         self.time = end
 
+    def listen(self, source: object) -> None:
+        """What comes while somebody waits is seen after that."""
+
     def wake(self) -> None:
         """Nobody waits for real."""
 

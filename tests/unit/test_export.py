@@ -106,6 +106,7 @@ def test_csv() -> None:
         "seconds": "1.5",
         # A completed trial has the reason of its first attempt's failure, which is none of its own.
         "reason": "",
+        "cancelled": "false",
     }
     assert (second["name"], second["loss"], second["reason"]) == ('a,"b', "", "no licence")
 

@@ -60,9 +60,9 @@ def test_round_trip(layout: Layout, given: Outcome) -> None:
 
 def test_either_metrics_or_a_failure() -> None:
     with pytest.raises(ValueError, match="either"):
-        replace(GOOD, metrics=None)
+        outcome.encode(replace(GOOD, metrics=None))
     with pytest.raises(ValueError, match="either"):
-        replace(GOOD, failure=BAD.failure)
+        outcome.encode(replace(GOOD, failure=BAD.failure))
 
 
 def test_no_notice_without_a_result(layout: Layout) -> None:

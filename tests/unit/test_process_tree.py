@@ -297,3 +297,21 @@ class TestDescendants:
         finally:
             other.kill()
             other.wait()
+
+    def test_it_is_known_at_once_that_there_are_none_but_those_spared(self) -> None:
+        code = (
+            "import subprocess, threading\n"
+            "from axsched_hpc.objectives import descendants\n"
+            "descendants.processes.table = None\n"
+            "assert descendants.living() == []\n"
+            "started = []\n"
+            "start = lambda: started.append(subprocess.Popen(['sleep', '300']))\n"
+            "other = threading.Thread(target=start); other.start(); other.join()\n"
+            "try:\n    descendants.living()\n"
+            "except TypeError: pass\n"
+            "else: raise SystemExit('a child was overlooked')\n"
+            "descendants.spare(started[0].pid)\n"
+            "assert descendants.living() == []\n"
+            "started[0].kill()\n"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 from dataclasses import FrozenInstanceError, asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar
 
@@ -33,6 +35,34 @@ class Theirs:
     one: int
     two: str = "b"
     three: dict[str, int] = field(default_factory=dict)
+
+
+class OursByName(Record, kw_only=True):
+    """Given by name alone, before those of a class below that have no default."""
+
+    first: int = 1
+
+
+class OursBelow(OursByName):
+    """Two more, by their places too."""
+
+    second: str
+    third: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class TheirsByName:
+    """What that is compared with."""
+
+    first: int = 1
+
+
+@dataclass(frozen=True)
+class TheirsBelow(TheirsByName):
+    """What that is compared with."""
+
+    second: str
+    third: int = 3
 
 
 @pytest.mark.parametrize(
@@ -70,3 +100,36 @@ def test_it_is_frozen_and_hashed_by_its_fields() -> None:
     with pytest.raises(FrozenInstanceError):
         del ours.one
     assert ours.one == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "given"),
+    [(("b",), {}), (("b", 3), {}), ((), {"first": 4, "second": "b"}), ((), {}), ((5, 6, 7), {})],
+)
+def test_fields_can_be_given_by_name_alone(args: tuple[Any, ...], given: dict[str, Any]) -> None:
+    try:
+        theirs = TheirsBelow(*args, **given)
+    except TypeError:
+        with pytest.raises(TypeError):
+            OursBelow(*args, **given)
+        return
+    assert list(asdict(OursBelow(*args, **given)).items()) == list(asdict(theirs).items())
+
+
+def test_it_matches_by_the_places_of_its_fields() -> None:
+    match Ours(1, "x"):
+        case Ours(one, two):
+            assert (one, two) == (1, "x")
+
+
+def test_it_is_defined_and_used_without_dataclasses() -> None:
+    code = (
+        "from __future__ import annotations\n"
+        "import sys\n"
+        "from axsched_hpc.core.record import Record\n"
+        "class A(Record):\n    x: int\n"
+        "assert A(1) == A(1) and 'dataclasses' not in sys.modules\n"
+        "from dataclasses import asdict\n"
+        "assert asdict(A(1)) == {'x': 1}\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)

@@ -552,6 +552,8 @@ def test_a_script_job_imports_nothing_heavy(tmp_path: Path) -> None:
         "cloudpickle",
         "asyncio",
         "tempfile",
+        "dataclasses",
+        "inspect",
     }
     assert "axsched_hpc.objectives.script" in loaded
     assert not loaded & heavy
