@@ -2,14 +2,30 @@
 
 ``@dataclass(frozen=True)`` compiles six methods for each class, which takes the better part of a millisecond;
 a look at an experiment, and every job, would pay it fifty times. Here they are written once, for all classes.
-``fields``, ``replace`` and ``asdict`` of :mod:`dataclasses` take a record as they take any dataclass.
+``fields``, ``replace`` and ``asdict`` of :mod:`dataclasses` take a record as they take any dataclass: what
+they want to know of its class is worked out when one of them first asks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
+from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
+
+
+class _Fields:
+    """Stands in a class for what :mod:`dataclasses` leaves there, until that is asked for."""
+
+    def __get__(self, made: object, cls: type) -> dict[str, Field[Any]]:
+        dataclass(init=False, repr=False, eq=False)(cls)
+        found: dict[str, Field[Any]] = vars(cls)["__dataclass_fields__"]
+        return found
+
+
+def annotated(cls: type) -> dict[str, str]:
+    """The fields that a class adds to those of its base, with their types as they are written."""
+    written = vars(cls).get("__annotations__", {})
+    return {name: kind for name, kind in written.items() if not kind.startswith("ClassVar")}
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
@@ -26,13 +42,15 @@ class Record:
     _free: ClassVar[int] = 0
 
     def __init_subclass__(cls) -> None:
-        found = fields(dataclass(init=False, repr=False, eq=False)(cls))
-        cls._names = tuple(each.name for each in found)
-        cls._defaults = {each.name: each.default for each in found}
-        cls._factories = {
-            each.name: each.default_factory for each in found if each.default_factory is not MISSING
+        cls.__dataclass_fields__ = _Fields()  # type: ignore[assignment]
+        own = {name: vars(cls).get(name, MISSING) for name in annotated(cls)}
+        told = {name: each for name, each in own.items() if isinstance(each, Field)}
+        cls._defaults = cls._defaults | own | {name: each.default for name, each in told.items()}
+        cls._factories = cls._factories | {
+            name: each.default_factory for name, each in told.items() if each.default_factory is not MISSING
         }
-        bare = [place for place, each in enumerate(found, 1) if each.default is MISSING]
+        cls._names = tuple(cls._defaults)
+        bare = [place for place, each in enumerate(cls._defaults.values(), 1) if each is MISSING]
         cls._free = max(bare, default=0)
 
     def __init__(self, *args: Any, **given: Any) -> None:
@@ -40,7 +58,7 @@ class Record:
         members.update(zip(self._names, args))  # noqa: B905 - counted below
         if given or not self._free <= len(args) <= len(self._names):
             self._complete(members, args, given)
-        object.__setattr__(self, "__dict__", members)
+        _fill(self, members)
 
     @classmethod
     def _complete(cls, members: dict[str, Any], args: tuple[Any, ...], given: dict[str, Any]) -> None:
@@ -56,14 +74,14 @@ class Record:
     @classmethod
     def of(cls, members: dict[str, Any]) -> Self:
         """One with these members, which are all of them: quicker than a call, and nothing is checked."""
-        made = object.__new__(cls)
-        object.__setattr__(made, "__dict__", members)
+        made = _new(cls)
+        _fill(made, members)
         return made
 
     def changed(self, **changes: Any) -> Self:
         """The same with other members, as :func:`dataclasses.replace` has it, at a tenth of its time."""
-        made = object.__new__(type(self))
-        object.__setattr__(made, "__dict__", {**self.__dict__, **changes})
+        made = _new(self.__class__)
+        _fill(made, self.__dict__ | changes)
         return made
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -81,3 +99,8 @@ class Record:
     def __repr__(self) -> str:
         members = ", ".join(f"{name}={self.__dict__[name]!r}" for name in self._names)
         return f"{type(self).__qualname__}({members})"
+
+
+_new = object.__new__
+#: Gives a record its members, past its own `__setattr__`.
+_fill: Callable[[Record, dict[str, Any]], None] = Record.__dict__["__dict__"].__set__
