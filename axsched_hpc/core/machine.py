@@ -218,12 +218,8 @@ def _short(event: TrialEvent) -> str:
 
 
 def _with_attempt(trial: Trial, state: TrialState, **changes: Any) -> Trial:
-    return trial.changed(state=state, attempts=_attempts(trial, **changes))
-
-
-def _attempts(trial: Trial, **changes: Any) -> tuple[Attempt, ...]:
-    """The trial's attempts with another latest one."""
-    return (*trial.attempts[:-1], trial.attempts[-1].changed(**changes))
+    latest = trial.attempts[-1].changed(**changes)
+    return trial.changed(state=state, attempts=(*trial.attempts[:-1], latest))
 
 
 def _planned(trial: Trial, event: Planned) -> Trial:
@@ -252,8 +248,7 @@ def _requeued(trial: Trial, event: AttemptRequeued) -> Trial:
 
 
 def _reported(trial: Trial, event: AttemptReported) -> Trial:
-    reach = reached(trial.reach, event.points)
-    return trial.changed(reach=reach, attempts=_attempts(trial, read=event.read))
+    return _with_attempt(trial, trial.state, read=event.read).changed(reach=reached(trial.reach, event.points))
 
 
 def _to_be_stopped(trial: Trial, event: StopDecided) -> Trial:
@@ -270,13 +265,14 @@ def _stopped(trial: Trial, event: TrialStopped) -> Trial:
 
 def _succeeded(trial: Trial, event: AttemptSucceeded) -> Trial:
     latest = trial.attempts[-1]
-    attempts = _attempts(
+    after = _with_attempt(
         trial,
+        S.COMPLETED,
         started=event.started or latest.started,
         ended=event.ended or event.time,
         node=event.node or latest.node,
     )
-    return trial.changed(state=S.COMPLETED, attempts=attempts, metrics=event.metrics, ended=event.time)
+    return after.changed(metrics=event.metrics, ended=event.time)
 
 
 def _failed(trial: Trial, event: AttemptFailed) -> Trial:
