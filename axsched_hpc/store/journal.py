@@ -30,7 +30,8 @@ _MORE = "more"
 _AX, _PLACE = b', "ax": ', b', "place": '
 _INDEX, _EXTERNAL = b'"index": ', b'"origin": "external"'
 
-_JSON = json.JSONDecoder()
+#: What `raw_decode` calls; where a value is missing it says so in an odd way.
+_scan = json.JSONDecoder().scan_once
 
 
 class NewerFormatError(ValueError):
@@ -244,7 +245,9 @@ def parse_line(data: bytes, *, ax: bool = True) -> Line:
 def _object(body: bytes) -> dict[str, Any]:
     text = body.decode()
     try:
-        record, end = _JSON.raw_decode(text)
+        record, end = _scan(text, 0)
+    except StopIteration as missing:
+        raise json.JSONDecodeError("Expecting value", text, missing.value) from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if type(record) is not dict or end < len(text):
