@@ -248,7 +248,8 @@ def _requeued(trial: Trial, event: AttemptRequeued) -> Trial:
 
 
 def _reported(trial: Trial, event: AttemptReported) -> Trial:
-    return _with_attempt(trial, trial.state, read=event.read).changed(reach=reached(trial.reach, event.points))
+    after = _with_attempt(trial, trial.state, read=event.read)
+    return after.changed(reach=reached(trial.reach, event.points))
 
 
 def _to_be_stopped(trial: Trial, event: StopDecided) -> Trial:

@@ -49,7 +49,8 @@ class Record:
         cls._factories = cls._factories | {
             name: each.default_factory for name, each in told.items() if each.default_factory is not MISSING
         }
-        cls._names = cls.__match_args__ = tuple(cls._defaults)
+        cls._names = tuple(cls._defaults)
+        cls.__match_args__ = cls._names  # type: ignore[attr-defined, misc]  # which mypy works out by itself
         bare = [place for place, each in enumerate(cls._defaults.values(), 1) if each is MISSING]
         cls._free = max(bare, default=0)
 
