@@ -9,8 +9,6 @@ error that names file and line.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -95,19 +93,6 @@ def epochs(directory: Path) -> list[int]:
     return sorted(found)
 
 
-@contextlib.contextmanager
-def _keeping_all() -> Iterator[None]:
-    """All that is read stays: to look for what may go takes a quarter of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-@_keeping_all()
 def read(directory: Path, *, before: int | None = None, ax: bool = True) -> list[Segment]:
     """Read a journal.
 
