@@ -10,12 +10,13 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from axsched_hpc.core.errors import AxSchedError, did_you_mean
 from axsched_hpc.core.states import WORDS
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from axsched_hpc.reporting.reading import Reading
 
 
@@ -35,6 +36,8 @@ class TrialNumber(click.ParamType):  # type: ignore[type-arg]  # generic only in
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """The trials, with their states."""
+        from click.shell_completion import CompletionItem
+
         with contextlib.suppress(AxSchedError, OSError):
             return [
                 CompletionItem(str(trial.number), help=trial.word)
@@ -92,6 +95,8 @@ class PointsAndDirectory(click.ParamType):  # type: ignore[type-arg]
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """The names of the parameters."""
+        from click.shell_completion import CompletionItem
+
         from axsched_hpc.reporting.reading import experiment_at, parameter_names
 
         with contextlib.suppress(AxSchedError, OSError):
@@ -126,6 +131,8 @@ class Words(click.ParamType):  # type: ignore[type-arg]
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """The words for the place after the last comma."""
+        from click.shell_completion import CompletionItem
+
         before, comma, last = incomplete.rpartition(",")
         with contextlib.suppress(AxSchedError, OSError):
             return [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from typing import Any
 
@@ -47,4 +46,8 @@ def confirm(question: str, *, yes: bool) -> None:
 
 def width() -> int | None:
     """Columns of the terminal; None where the output is none, and nothing is cut or left out."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if not sys.stdout.isatty():
+        return None
+    import shutil  # with all that makes archives
+
+    return shutil.get_terminal_size().columns

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from axsched_hpc.core.events import LAST_TIME, CallStarted, RequestAnswered, Setting
+from axsched_hpc.core.record import Record
 from axsched_hpc.core.states import RequestKind
 
 #: The kinds that are about one trial.
 OF_TRIALS = (RequestKind.CANCEL, RequestKind.RETRY)
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(Record):
     """A request, as its file has it.
 
     Attributes

@@ -108,9 +108,10 @@ def decode(record: dict[str, Any]) -> Event:
     if cls is None:
         raise ValueError(f"unknown kind of record {kind!r:.80}")
     del record["kind"]
+    known, check = _rules(cls)
     try:
-        event: Event = typed.record(cls, _readers(cls), record)
-        if check := _CHECKS.get(cls):
+        event: Event = typed.record(cls, known, record)
+        if check is not None:
             check(event)
     except ValueError as error:
         raise ValueError(f"a record of kind {kind!r} {error}") from None
@@ -118,12 +119,13 @@ def decode(record: dict[str, Any]) -> Event:
 
 
 @cache
-def _readers(cls: Any) -> dict[str, typed.Reader]:
-    """A reader for each field, which holds numbers to their ranges."""
-    return {
+def _rules(cls: Any) -> tuple[dict[str, typed.Reader], Callable[[Any], None] | None]:
+    """A reader for each field, which holds numbers to their ranges; and what checks the event as a whole."""
+    known = {
         name: typed.within(reader, *_RANGES[name]) if name in _RANGES else reader
         for name, reader in typed.readers(cls).items()
     }
+    return known, _CHECKS.get(cls)
 
 
 def _check_sizes(event: DriverOpened) -> None:

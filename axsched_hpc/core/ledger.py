@@ -33,7 +33,15 @@ from axsched_hpc.core.events import (
     TrialAdded,
     TrialEvent,
 )
-from axsched_hpc.core.machine import Action, IllegalTransition, Planned, Submit, Submitted, Trial, step
+from axsched_hpc.core.machine import (
+    Action,
+    IllegalTransition,
+    Planned,
+    Submitted,
+    Trial,
+    consequences,
+    step,
+)
 from axsched_hpc.core.metrics import Metrics
 from axsched_hpc.core.record import Record
 from axsched_hpc.core.states import CANCELLED, TrialState
@@ -51,6 +59,9 @@ _EXTERNAL = ("state", "metrics", "source")
 
 #: States of trials that were given up.
 _FAILED = (TrialState.FAILED, TrialState.ABANDONED)
+
+#: With these the work of a driver begins anew.
+_BEGINNINGS = (LeaseTaken, DriverOpened)
 
 #: The origin of a trial that was found in Ax, where its owner had left it to be run.
 CANDIDATE = "candidate"
@@ -130,7 +141,12 @@ class Ledger:
     _counted: float | None = None
 
     def apply(self, event: Event) -> tuple[Action, ...]:
-        """Take one event in; the actions that follow from it.
+        """Take one event in; the actions that follow from it. Raises as :meth:`take`."""
+        self.take(event)
+        return consequences(event)
+
+    def take(self, event: Event) -> None:
+        """Take one event in whose actions were performed, or are found again from the state.
 
         Raises
         ------
@@ -138,22 +154,20 @@ class Ledger:
             The event cannot happen here (:class:`~axsched_hpc.core.machine.IllegalTransition` for a trial's);
             nothing has changed.
         """
-        handler = _HANDLERS.get(type(event), Ledger._step)
-        before = self._counted
-        actions = handler(self, event)
-        if event.time > self.last_time:
-            self.last_time = event.time
-        if before is not None and not isinstance(event, LeaseTaken | DriverOpened):
-            # What the user finished by himself is recorded with its own time, which may be long past.
-            self.worked += max(0.0, event.time - before)
+        kind, time, before = type(event), event.time, self._counted
+        _HANDLERS.get(kind, Ledger._step)(self, event)
+        if time > self.last_time:
+            self.last_time = time
+        # What the user finished by himself is recorded with its own time, which may be long past.
+        if before is not None and time > before and kind not in _BEGINNINGS:
+            self.worked += time - before
             if self._counted is not None:
-                self._counted = max(before, event.time)
-        return actions
+                self._counted = time
 
     def replay(self, events: Iterable[Event]) -> None:
-        """Take many events in; their actions were performed, or are found again from the state."""
+        """Take many such events in."""
         for event in events:
-            self.apply(event)
+            self.take(event)
 
     def tally(self) -> dict[str, int]:
         """How many trials stand where, by :attr:`Trial.word`; only where there are some."""
@@ -173,16 +187,13 @@ class Ledger:
         last = self.calls[max(self.calls)]
         return None if last.ordinal in self.ended_calls else last
 
-    def _step(self, event: TrialEvent) -> tuple[Action, ...]:
+    def _step(self, event: TrialEvent) -> None:
         before = self._known(event)
-        after, actions = step(before, event)
-        self._put(before, after)
-        return actions
+        self._put(before, step(before, event))
 
     def _step_all(self, events: Iterable[TrialEvent]) -> None:
-        """Events of different trials, from which no actions follow; all of them happen or none."""
-        trials = [(self._known(event), event) for event in events]
-        steps = [(before, step(before, event)[0]) for before, event in trials]
+        """Events of different trials; all of them happen or none."""
+        steps = [(before := self._known(event), step(before, event)) for event in events]
         for before, after in steps:
             self._put(before, after)
 
@@ -220,12 +231,11 @@ class Ledger:
 
     # ------------------------------------------------------------ events of the experiment
 
-    def _lease_taken(self, event: LeaseTaken) -> tuple[Action, ...]:
+    def _lease_taken(self, event: LeaseTaken) -> None:
         self._opened = False
         self._counted = None
-        return ()
 
-    def _driver_opened(self, event: DriverOpened) -> tuple[Action, ...]:
+    def _driver_opened(self, event: DriverOpened) -> None:
         try:
             Problem.from_json(event.problem)
         except ValueError as error:
@@ -238,41 +248,34 @@ class Ledger:
         self.changes.opened(same_run=_same_run(self.driver, event))
         self.driver, self.closed, self._opened = event, False, True
         self._counted = event.time
-        return ()
 
-    def _definition_changed(self, event: DefinitionChanged) -> tuple[Action, ...]:
+    def _definition_changed(self, event: DefinitionChanged) -> None:
         self.redefinitions.append(event)
-        return ()
 
-    def _driver_closed(self, event: DriverClosed) -> tuple[Action, ...]:
+    def _driver_closed(self, event: DriverClosed) -> None:
         if self._opened:
             self.closed, self._opened = event.finished, False
         self._counted = None
-        return ()
 
-    def _call_started(self, event: CallStarted) -> tuple[Action, ...]:
+    def _call_started(self, event: CallStarted) -> None:
         self.calls[event.ordinal] = event
         self.changes.called(event)
         self.ended_calls.pop(event.ordinal, None)
-        return ()
 
-    def _call_ended(self, event: CallEnded) -> tuple[Action, ...]:
+    def _call_ended(self, event: CallEnded) -> None:
         self.ended_calls[event.ordinal] = event
-        return ()
 
-    def _objective_set(self, event: ObjectiveSet) -> tuple[Action, ...]:
+    def _objective_set(self, event: ObjectiveSet) -> None:
         self.objective = event
-        return ()
 
-    def _baseline_set(self, event: BaselineSet) -> tuple[Action, ...]:
+    def _baseline_set(self, event: BaselineSet) -> None:
         self.baseline = event
         if self.driver is not None:
             # It belongs to what is optimised, which else the next driver would be the first to say.
             problem = {**self.driver.problem, "status_quo": event.arm}
             self.driver = replace(self.driver, problem=problem)
-        return ()
 
-    def _points_enqueued(self, event: PointsEnqueued) -> tuple[Action, ...]:
+    def _points_enqueued(self, event: PointsEnqueued) -> None:
         if event.first < self.next_place:
             raise IllegalTransition(f"a point is enqueued at the place {event.first}, which is taken")
         added = dict(enumerate(event.points, event.first))
@@ -280,13 +283,11 @@ class Ledger:
         self.next_place = event.first + len(event.points)
         if event.ordinal is not None:
             self.enqueued[event.ordinal] = (*self.enqueued.get(event.ordinal, ()), *event.points)
-        return ()
 
-    def _request_answered(self, event: RequestAnswered) -> tuple[Action, ...]:
+    def _request_answered(self, event: RequestAnswered) -> None:
         self.changes.take(event, self.active)
-        return ()
 
-    def _trial_added(self, event: TrialAdded) -> tuple[Action, ...]:
+    def _trial_added(self, event: TrialAdded) -> None:
         if event.trial in self.trials:
             raise IllegalTransition(f"trial {event.trial} is added a second time")
         index = (event.ax or {}).get("index")
@@ -307,15 +308,14 @@ class Ledger:
                 state=state, ended=event.time, metrics=outcome.metrics or None, source=outcome.source
             )
             self._put(None, ended)
-            return ()
+            return
         self._put(None, trial)
         if event.place is not None:
             # A repaired journal may have lost the record of its coming in.
             self.queue.pop(event.place, None)
         self.own += 1
-        return (Submit(event.trial),)
 
-    def _batch_planned(self, event: BatchPlanned) -> tuple[Action, ...]:
+    def _batch_planned(self, event: BatchPlanned) -> None:
         if event.token in self.batches:
             raise IllegalTransition(f"the token {event.token} is planned a second time")
         if len({trial for trial, _ in event.attempts}) < len(event.attempts):
@@ -325,19 +325,17 @@ class Ledger:
             for index, (trial, attempt) in enumerate(event.attempts)
         )
         self.batches[event.token] = event.attempts
-        return ()
 
-    def _batch_submitted(self, event: BatchSubmitted) -> tuple[Action, ...]:
+    def _batch_submitted(self, event: BatchSubmitted) -> None:
         attempts = self.batches.get(event.token)
         if attempts is None:
             raise IllegalTransition(f"the token {event.token} was submitted, but never planned")
         if (last := max(event.jobs, default=-1)) >= len(attempts):
             raise IllegalTransition(f"the token {event.token} has no index {last}")
         self._step_all(Submitted(event.time, *attempts[index], job) for index, job in event.jobs.items())
-        return ()
 
 
-_HANDLERS: dict[type[Event], Callable[[Ledger, Any], tuple[Action, ...]]] = {
+_HANDLERS: dict[type[Event], Callable[[Ledger, Any], None]] = {
     LeaseTaken: Ledger._lease_taken,
     DriverOpened: Ledger._driver_opened,
     DefinitionChanged: Ledger._definition_changed,

@@ -1,8 +1,8 @@
 """The life of one trial: a table of legal transitions, and the pure step over it.
 
-``step(trial, event)`` returns the trial after the event and the actions that follow from it. It touches
-nothing; the loop performs the actions. An illegal transition is a bug or a damaged journal, and its error
-tells the trial's whole story.
+``step(trial, event)`` is the trial after the event, and ``consequences(event)`` are the actions that follow
+from it. Both touch nothing; the loop performs the actions. An illegal transition is a bug or a damaged
+journal, and its error tells the trial's whole story.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from axsched_hpc.core.events import (
     AttemptSucceeded,
     AttemptWaits,
     AttemptWithdrawn,
+    Event,
     Failure,
     Request,
     StopDecided,
     TrialAbandoned,
+    TrialAdded,
     TrialEvent,
     TrialRetried,
     TrialStopped,
@@ -192,14 +194,11 @@ class CleanUp(Action):
     attempt: int
 
 
-Step = tuple[Trial, tuple[Action, ...]]
-
-
 class IllegalTransition(ValueError):
     """An event that cannot happen in the trial's state."""
 
 
-def step(trial: Trial, event: TrialEvent) -> Step:
+def step(trial: Trial, event: TrialEvent) -> Trial:
     """Apply one event to one trial.
 
     Raises
@@ -212,7 +211,7 @@ def step(trial: Trial, event: TrialEvent) -> Step:
         raise IllegalTransition(f"{_short(event)} cannot follow; {story(trial)}")
     number = getattr(event, "attempt", None)
     if number is not None:
-        latest = trial.attempt.number if trial.attempt else 0
+        latest = trial.attempts[-1].number if trial.attempts else 0
         if number != (latest + 1 if isinstance(event, Planned) else latest):
             raise IllegalTransition(f"{_short(event)} speaks of attempt {number}; {story(trial)}")
     return handler(trial, event)
@@ -235,78 +234,65 @@ def _short(event: TrialEvent) -> str:
 
 
 def _with_attempt(trial: Trial, state: TrialState, **changes: Any) -> Trial:
-    return trial.changed(state=state, attempts=_attempts(trial, **changes))
+    latest = trial.attempts[-1].changed(**changes)
+    return trial.changed(state=state, attempts=(*trial.attempts[:-1], latest))
 
 
-def _attempts(trial: Trial, **changes: Any) -> tuple[Attempt, ...]:
-    """The trial's attempts with another latest one."""
-    *before, latest = trial.attempts
-    return (*before, latest.changed(**changes))
-
-
-def _planned(trial: Trial, event: Planned) -> Step:
+def _planned(trial: Trial, event: Planned) -> Trial:
     attempt = Attempt(event.attempt, event.token, event.index, event.time, event.request)
-    return trial.changed(state=S.PLANNED, attempts=(*trial.attempts, attempt)), ()
+    return trial.changed(state=S.PLANNED, attempts=(*trial.attempts, attempt))
 
 
-def _submitted(trial: Trial, event: Submitted) -> Step:
-    return _with_attempt(trial, S.QUEUED, job=event.job, submitted=event.time), ()
+def _submitted(trial: Trial, event: Submitted) -> Trial:
+    return _with_attempt(trial, S.QUEUED, job=event.job, submitted=event.time)
 
 
-def _withdrawn(trial: Trial, event: AttemptWithdrawn) -> Step:
-    return _with_attempt(trial, S.WAITING, withdrawn=True, ended=event.time), (Submit(trial.number),)
+def _withdrawn(trial: Trial, event: AttemptWithdrawn) -> Trial:
+    return _with_attempt(trial, S.WAITING, withdrawn=True, ended=event.time)
 
 
-def _started(trial: Trial, event: AttemptStarted) -> Step:
-    return _with_attempt(trial, S.RUNNING, node=event.node, started=event.time, waits=""), ()
+def _started(trial: Trial, event: AttemptStarted) -> Trial:
+    return _with_attempt(trial, S.RUNNING, node=event.node, started=event.time, waits="")
 
 
-def _waits(trial: Trial, event: AttemptWaits) -> Step:
-    return _with_attempt(trial, S.QUEUED, waits=event.reason), ()
+def _waits(trial: Trial, event: AttemptWaits) -> Trial:
+    return _with_attempt(trial, S.QUEUED, waits=event.reason)
 
 
-def _requeued(trial: Trial, event: AttemptRequeued) -> Step:
-    return _with_attempt(trial, S.QUEUED, started=None), ()
+def _requeued(trial: Trial, event: AttemptRequeued) -> Trial:
+    return _with_attempt(trial, S.QUEUED, started=None)
 
 
-def _reported(trial: Trial, event: AttemptReported) -> Step:
-    reach = reached(trial.reach, event.points)
-    after = trial.changed(reach=reach, attempts=_attempts(trial, read=event.read))
-    return after, (TellReported(trial.number, event.points),)
+def _reported(trial: Trial, event: AttemptReported) -> Trial:
+    after = _with_attempt(trial, trial.state, read=event.read)
+    return after.changed(reach=reached(trial.reach, event.points))
 
 
-def _to_be_stopped(trial: Trial, event: StopDecided) -> Step:
-    return _with_attempt(trial, trial.state, stop=event.reason), ()
+def _to_be_stopped(trial: Trial, event: StopDecided) -> Trial:
+    return _with_attempt(trial, trial.state, stop=event.reason)
 
 
-def _stopped(trial: Trial, event: TrialStopped) -> Step:
+def _stopped(trial: Trial, event: TrialStopped) -> Trial:
     latest = trial.attempts[-1]
     after = _with_attempt(
         trial, S.EARLY_STOPPED, started=event.started or latest.started, ended=event.ended or event.time
     )
-    after = after.changed(reason=event.reason, ended=event.time)
-    return after, (
-        TellStopped(trial.number, event.reason, event.time),
-        CleanUp(trial.number, event.attempt),
-    )
+    return after.changed(reason=event.reason, ended=event.time)
 
 
-def _succeeded(trial: Trial, event: AttemptSucceeded) -> Step:
+def _succeeded(trial: Trial, event: AttemptSucceeded) -> Trial:
     latest = trial.attempts[-1]
-    attempts = _attempts(
+    after = _with_attempt(
         trial,
+        S.COMPLETED,
         started=event.started or latest.started,
         ended=event.ended or event.time,
         node=event.node or latest.node,
     )
-    after = trial.changed(state=S.COMPLETED, attempts=attempts, metrics=event.metrics, ended=event.time)
-    return after, (
-        TellCompleted(trial.number, event.metrics, event.time),
-        CleanUp(trial.number, event.attempt),
-    )
+    return after.changed(metrics=event.metrics, ended=event.time)
 
 
-def _failed(trial: Trial, event: AttemptFailed) -> Step:
+def _failed(trial: Trial, event: AttemptFailed) -> Trial:
     latest = trial.attempts[-1]
     state = {Verdict.RETRY: S.WAITING, Verdict.FAIL: S.FAILED, Verdict.ABANDON: S.ABANDONED}[event.verdict]
     after = _with_attempt(
@@ -319,24 +305,20 @@ def _failed(trial: Trial, event: AttemptFailed) -> Step:
     )
     after = after.changed(reason=event.failure.text)
     if event.verdict is Verdict.RETRY:
-        return after, (Submit(trial.number),)
+        return after
     cancelled = event.verdict is Verdict.ABANDON and event.failure.kind is FailureKind.CANCELLED
-    after = after.changed(ended=event.time, cancelled=cancelled)
-    tell = TellFailed if event.verdict is Verdict.FAIL else TellAbandoned
-    return after, (tell(trial.number, event.failure.text, event.time),)
+    return after.changed(ended=event.time, cancelled=cancelled)
 
 
-def _abandoned(trial: Trial, event: TrialAbandoned) -> Step:
-    after = trial.changed(state=S.ABANDONED, reason=event.reason, ended=event.time, cancelled=event.cancelled)
-    return after, (TellAbandoned(trial.number, event.reason, event.time),)
+def _abandoned(trial: Trial, event: TrialAbandoned) -> Trial:
+    return trial.changed(state=S.ABANDONED, reason=event.reason, ended=event.time, cancelled=event.cancelled)
 
 
-def _retried(trial: Trial, event: TrialRetried) -> Step:
-    after = trial.changed(state=S.WAITING, reason="", ended=None, cancelled=False)
-    return after, (TellRetried(trial.number, event.time), Submit(trial.number))
+def _retried(trial: Trial, event: TrialRetried) -> Trial:
+    return trial.changed(state=S.WAITING, reason="", ended=None, cancelled=False)
 
 
-Handler = Callable[[Trial, Any], Step]
+Handler = Callable[[Trial, Any], Trial]
 
 #: (state, event) -> what happens. What is not in the table is illegal.
 TRANSITIONS: dict[tuple[TrialState, type[TrialEvent]], Handler] = {
@@ -357,3 +339,29 @@ TRANSITIONS: dict[tuple[TrialState, type[TrialEvent]], Handler] = {
     **{(state, TrialAbandoned): _abandoned for state in (S.PLANNED, S.QUEUED, S.RUNNING)},
     **{(state, TrialRetried): _retried for state in (S.FAILED, S.ABANDONED)},
 }
+
+
+def consequences(event: Event) -> tuple[Action, ...]:
+    """What the loop has to do because of an event."""
+    match event:
+        case TrialAdded():
+            return () if event.origin == "external" else (Submit(event.trial),)
+        case AttemptWithdrawn():
+            return (Submit(event.trial),)
+        case AttemptReported():
+            return (TellReported(event.trial, event.points),)
+        case TrialStopped():
+            return TellStopped(event.trial, event.reason, event.time), CleanUp(event.trial, event.attempt)
+        case AttemptSucceeded():
+            return TellCompleted(event.trial, event.metrics, event.time), CleanUp(event.trial, event.attempt)
+        case AttemptFailed(verdict=Verdict.RETRY):
+            return (Submit(event.trial),)
+        case AttemptFailed():
+            tell = TellFailed if event.verdict is Verdict.FAIL else TellAbandoned
+            return (tell(event.trial, event.failure.text, event.time),)
+        case TrialAbandoned():
+            return (TellAbandoned(event.trial, event.reason, event.time),)
+        case TrialRetried():
+            return TellRetried(event.trial, event.time), Submit(event.trial)
+        case _:
+            return ()

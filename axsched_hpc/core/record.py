@@ -30,6 +30,12 @@ class _Fields:
         return fields
 
 
+def annotated(cls: type) -> dict[str, str]:
+    """The fields that a class adds to those of its base, with their types as they are written."""
+    written = vars(cls).get("__annotations__", {})
+    return {name: kind for name, kind in written.items() if not kind.startswith("ClassVar")}
+
+
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 class Record:
     """Base of classes whose annotations are their fields, as those of a frozen dataclass.
@@ -50,11 +56,7 @@ class Record:
     _free: ClassVar[int] = 0
 
     def __init_subclass__(cls, *, kw_only: bool = False) -> None:
-        own = {
-            name: vars(cls).get(name, _NOTHING)
-            for name, kind in cls.__annotations__.items()
-            if not kind.startswith("ClassVar")
-        }
+        own = {name: vars(cls).get(name, _NOTHING) for name in annotated(cls)}
         factories = cls._factories.copy()
         for name, value in own.items():
             if type(value).__name__ == "Field":
@@ -78,7 +80,7 @@ class Record:
         members.update(zip(self._places, args))  # noqa: B905 - counted below
         if given or not self._free <= len(args) <= len(self._places):
             self._complete(members, args, given)
-        object.__setattr__(self, "__dict__", members)
+        _fill(self, members)
 
     @classmethod
     def _complete(cls, members: dict[str, Any], args: tuple[Any, ...], given: dict[str, Any]) -> None:
@@ -94,14 +96,14 @@ class Record:
     @classmethod
     def of(cls, members: dict[str, Any]) -> Self:
         """One with these members, which are all of them: quicker than a call, and nothing is checked."""
-        made = object.__new__(cls)
-        object.__setattr__(made, "__dict__", members)
+        made = _new(cls)
+        _fill(made, members)
         return made
 
     def changed(self, **changes: Any) -> Self:
         """The same with other members, as :func:`dataclasses.replace` has it, at a tenth of its time."""
-        made = object.__new__(type(self))
-        object.__setattr__(made, "__dict__", {**self.__dict__, **changes})
+        made = _new(self.__class__)
+        _fill(made, self.__dict__ | changes)
         return made
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -131,3 +133,8 @@ def _given(field: Field[Any]) -> tuple[Any, Callable[[], Any] | None]:
 
     default = _NOTHING if field.default is MISSING else field.default
     return default, None if field.default_factory is MISSING else field.default_factory
+
+
+_new = object.__new__
+#: Gives a record its members, past its own `__setattr__`.
+_fill: Callable[[Record, dict[str, Any]], None] = Record.__dict__["__dict__"].__set__

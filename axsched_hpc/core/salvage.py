@@ -157,7 +157,7 @@ class _Fold:
     def _happen(self, event: Event) -> None:
         if isinstance(event, AttemptSucceeded | AttemptFailed | TrialStopped | TrialAbandoned):
             self._mend_curve(event.trial, event.time)
-        self.ledger.apply(event)
+        self.ledger.take(event)
         self.events.append(event)
 
     # ------------------------------------------------------------ what must have happened before

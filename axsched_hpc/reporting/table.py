@@ -141,11 +141,12 @@ def baseline_trial(reading: Reading) -> Trial | None:
 
 def table(rows: Iterable[Sequence[str]], width: int) -> list[str]:
     """Rows as aligned lines, none longer than ``width``; the last column takes what is left."""
-    cells = [list(row) for row in rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]) - 1)]
+    cells = list(rows)
+    columns = list(zip(*cells, strict=True))
+    widths = [*(max(map(len, column)) for column in columns[:-1]), 0]
     lines = []
     for row in cells:
-        line = "  ".join(cell.ljust(size) for cell, size in zip(row, [*widths, 0], strict=True)).rstrip()
+        line = "  ".join(map(str.ljust, row, widths)).rstrip()
         lines.append(line if len(line) <= width else f"{line[: max(1, width - 1)]}…")
     return lines
 

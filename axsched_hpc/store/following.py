@@ -89,7 +89,7 @@ class Follower(Generic[L]):
                 for event in events:
                     if isinstance(event, DriverOpened):
                         return False
-                    self.ledger.apply(event)
+                    self.ledger.take(event)
                     self.listener(event, self.ledger)
             except (ValueError, JournalError):
                 self._epoch = 0  # whatever comes of reading all: this is no place to go on from

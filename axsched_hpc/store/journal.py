@@ -30,7 +30,8 @@ _MORE = "more"
 _AX, _PLACE = b', "ax": ', b', "place": '
 _INDEX, _EXTERNAL = b'"index": ', b'"origin": "external"'
 
-_JSON = json.JSONDecoder()
+#: What `raw_decode` calls; where a value is missing it says so in an odd way.
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # not in the stubs
 
 
 class NewerFormatError(ValueError):
@@ -166,7 +167,7 @@ def replayed(segments: Iterable[Segment], ledger: Ledger) -> Iterator[Event]:
     for segment in segments:
         for line, event in enumerate(segment.events, 1):
             try:
-                ledger.apply(event)
+                ledger.take(event)
             except ValueError as error:
                 raise _damage(
                     f"{segment.path}, line {line} tells of something that cannot have happened: {error}. "
@@ -224,30 +225,29 @@ def parse_line(data: bytes, *, ax: bool = True) -> Line:
         It is no such line; says why.
     """
     at = data.rfind(_CRC)
-    if at < 0 or not data.endswith(b'"}'):
-        raise ValueError("it has no checksum at its end")
     body = data[:at] + b"}"
-    if data[at + len(_CRC) : -2] != b"%08x" % zlib.crc32(body):
-        raise ValueError("its checksum is wrong")
-    record = None if ax or _AX not in body else _without_ax(body)
-    if record is None:
-        record = _object(body)
+    if data[at:] != b'%b%08x"}' % (_CRC, zlib.crc32(body)):
+        there = at >= 0 and data.endswith(b'"}')
+        raise ValueError("its checksum is wrong" if there else "it has no checksum at its end")
+    record = (None if ax else _without_ax(body)) or _object(body)
     epoch, seq = record.pop("epoch", None), record.pop("seq", None)
     if type(epoch) is not int or type(seq) is not int or seq < 1:
         raise ValueError("it does not tell its epoch and number")
     newer = record.get("format")
     if type(newer) is int and newer > FORMAT and record.get("kind") in (LeaseTaken.kind, DriverOpened.kind):
         raise NewerFormatError(newer)
-    if record.get(_MORE, True) is not True:
+    more = _MORE in record
+    if more and record.pop(_MORE) is not True:
         raise ValueError("its member 'more' is something else than true")
-    more = record.pop(_MORE, False)
     return Line(epoch, seq, decode(record), more)
 
 
 def _object(body: bytes) -> dict[str, Any]:
     text = body.decode()
     try:
-        record, end = _JSON.raw_decode(text)
+        record, end = _scan(text, 0)
+    except StopIteration as missing:
+        raise json.JSONDecodeError("Expecting value", text, missing.value) from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if type(record) is not dict or end < len(text):
@@ -262,18 +262,19 @@ def _without_ax(body: bytes) -> dict[str, Any] | None:
     texts have a backslash, so that both are members. `_PLACE` is one of the line itself, since nothing but
     its value follows; and then so is `_AX`: else what is left would not be JSON.
     """
-    head, _, rest = body.partition(_AX)
-    value, _, place = rest.rpartition(_PLACE)
-    number = place[:-1]
+    start, end = body.find(_AX), body.rfind(_PLACE)
+    if not 0 < start < end:
+        return None
+    head, place = body[:start], body[end:]
+    number = place[len(_PLACE) : -1]
     if (
-        not value
-        or not (number == b"null" or number.isdigit())
+        not (number == b"null" or number.isdigit())
         or head.endswith(_EXTERNAL)
-        or _INDEX in value
+        or body.find(_INDEX, start, end) >= 0
     ):
         return None
     try:
-        return _object(head + _PLACE + place)
+        return _object(head + place)
     except ValueError:
         return None
 

@@ -163,7 +163,7 @@ def _ends(state: TrialState, event: type[TrialEvent]) -> set[str]:
     ends = set()
     for verdict in Verdict if event is AttemptFailed else [Verdict.FAIL]:
         values = {**own, "verdict": verdict}
-        after, _ = machine.step(trial, event(**common, **{n: values[n] for n in names}))  # type: ignore[arg-type]
+        after = machine.step(trial, event(**common, **{n: values[n] for n in names}))  # type: ignore[arg-type]
         ends.add(str(after.state))
     return ends
 

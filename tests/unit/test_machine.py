@@ -57,6 +57,7 @@ from axsched_hpc.core.machine import (
     TellRetried,
     TellStopped,
     Trial,
+    consequences,
     step,
 )
 from axsched_hpc.core.states import FailureKind, RequestKind, TrialState, Verdict
@@ -91,8 +92,7 @@ def test_every_pair_is_in_the_table_or_refused_with_the_whole_story(
 ) -> None:
     before = trial(state)
     if (state, kind) in TRANSITIONS:
-        after, _ = step(before, EVENTS[kind])
-        assert after != before
+        assert step(before, EVENTS[kind]) != before
     else:
         with pytest.raises(IllegalTransition, match=f"trial 0 is {state}, its story: attempt 1"):
             step(before, EVENTS[kind])
@@ -122,46 +122,47 @@ def test_nothing_happens_to_a_trial_that_is_over() -> None:
 
 def test_a_trial_that_was_given_up_waits_again() -> None:
     before = trial(TrialState.ABANDONED)
-    after, actions = step(before, EVENTS[TrialRetried])
+    after = step(before, EVENTS[TrialRetried])
     assert (after.state, after.attempts, after.reason, after.ended) == (
         TrialState.WAITING,
         before.attempts,
         "",
         None,
     )
-    assert actions == (TellRetried(0, 2.0), Submit(0))
+    assert consequences(EVENTS[TrialRetried]) == (TellRetried(0, 2.0), Submit(0))
 
 
 def test_a_success_tells_ax_and_cleans_up() -> None:
-    after, actions = step(trial(TrialState.RUNNING), EVENTS[AttemptSucceeded])
+    after = step(trial(TrialState.RUNNING), EVENTS[AttemptSucceeded])
     assert after.state is TrialState.COMPLETED
     assert after.metrics == METRICS
-    assert actions == (TellCompleted(0, METRICS, 2.0), CleanUp(0, 1))
+    assert consequences(EVENTS[AttemptSucceeded]) == (TellCompleted(0, METRICS, 2.0), CleanUp(0, 1))
 
 
 def test_reports_are_told_to_ax_and_remembered_as_far_as_they_go() -> None:
-    after, actions = step(trial(TrialState.RUNNING), EVENTS[AttemptReported])
+    after = step(trial(TrialState.RUNNING), EVENTS[AttemptReported])
     assert after.state is TrialState.RUNNING
     assert after.reach == Reach(3, 4, METRICS)
     assert after.attempts[-1].read == 60
-    assert actions == (TellReported(0, ((3, METRICS), (4, METRICS))),)
+    assert consequences(EVENTS[AttemptReported]) == (TellReported(0, ((3, METRICS), (4, METRICS))),)
 
 
 def test_a_trial_that_is_to_be_stopped_is_stopped_once_its_attempt_has_ended() -> None:
-    decided, actions = step(trial(TrialState.RUNNING), EVENTS[StopDecided])
+    decided = step(trial(TrialState.RUNNING), EVENTS[StopDecided])
     assert decided.state is TrialState.RUNNING
     assert decided.attempts[-1].stop == "it is worse than the others"
-    assert actions == ()
-    stopped, actions = step(decided, EVENTS[TrialStopped])
+    assert consequences(EVENTS[StopDecided]) == ()
+    stopped = step(decided, EVENTS[TrialStopped])
     assert stopped.state is TrialState.EARLY_STOPPED
     assert stopped.metrics is None
     assert stopped.failures() == ()
-    assert actions == (TellStopped(0, "it is worse than the others", 2.0), CleanUp(0, 1))
+    told = TellStopped(0, "it is worse than the others", 2.0)
+    assert consequences(EVENTS[TrialStopped]) == (told, CleanUp(0, 1))
 
 
 def test_metrics_count_more_than_a_decision_to_stop() -> None:
-    decided, _ = step(trial(TrialState.RUNNING), EVENTS[StopDecided])
-    after, _ = step(decided, EVENTS[AttemptSucceeded])
+    decided = step(trial(TrialState.RUNNING), EVENTS[StopDecided])
+    after = step(decided, EVENTS[AttemptSucceeded])
     assert after.state is TrialState.COMPLETED
 
 
@@ -174,8 +175,9 @@ def test_metrics_count_more_than_a_decision_to_stop() -> None:
     ],
 )
 def test_a_failure_does_what_its_verdict_says(verdict: Verdict, state: TrialState, action: Any) -> None:
-    after, actions = step(trial(TrialState.RUNNING), AttemptFailed(2.0, 0, 1, FAILURE, verdict))
-    assert (after.state, actions) == (state, (action,))
+    failed = AttemptFailed(2.0, 0, 1, FAILURE, verdict)
+    after = step(trial(TrialState.RUNNING), failed)
+    assert (after.state, consequences(failed)) == (state, (action,))
     assert after.failures() == (FAILURE,)
 
 

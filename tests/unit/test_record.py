@@ -77,6 +77,9 @@ def test_it_holds_what_a_dataclass_would(args: tuple[Any, ...], given: dict[str,
     assert ours == Ours(*args, **given) == pickle.loads(pickle.dumps(ours)) == copy.deepcopy(ours)
     assert ours != replace(ours, one=9) == ours.changed(one=9)
     assert ours != theirs
+    match ours:
+        case Ours(one, two, three):
+            assert (one, two, three) == (ours.one, ours.two, ours.three)
     assert Ours(1).three is not Ours(1).three
 
 
