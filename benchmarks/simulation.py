@@ -9,20 +9,28 @@ from __future__ import annotations
 
 import functools
 import gc
+import json
+import logging
 import random
 import resource
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ax.api.client import Client
 from ax.api.configs import RangeParameterConfig
 
+from ax.core.arm import Arm
+from ax.core.generator_run import GeneratorRun
+
 from axsched_hpc.ax_bridge.bridge import AxBridge
+from axsched_hpc.ax_bridge.records import Reference, Runs
 from axsched_hpc.core.config import SchedulerConfig
 from axsched_hpc.core.events import Event, Failure, ObjectiveSet
 from axsched_hpc.core.ledger import Ledger
@@ -34,7 +42,7 @@ from axsched_hpc.loop.session import Session
 from axsched_hpc.loop.signals import Interrupts
 from tests.loop.simulated import Fate, SimulatedRunner, VirtualClock
 
-PARAMETERS = "abcd"
+PARAMETERS = ("x0", "x1", "x2", "x3")
 
 #: Seconds: the mean wait in the queue, and the mean of what a trial runs.
 QUEUED, RUNS = 20.0, 60.0
@@ -136,15 +144,107 @@ class Mark:
     rss_mb: float
 
 
+class Suggestions:
+    """Stands in for a strategy's ``gen``: variations of one real suggestion of BoTorch, at once."""
+
+    def __init__(self, bridge: AxBridge) -> None:
+        self._strategy = bridge.generation_strategy
+        found = json.loads(Path(__file__).with_name("generator_run.json").read_text())
+        self._run = Runs(Reference.of(bridge.experiment)).decode(found["generator_run"])
+        self._run._generation_node_name = self._strategy._nodes[-1].name
+        self._random = random.Random(7)
+
+    def __call__(self, num_trials: int = 1, **_: Any) -> list[list[GeneratorRun]]:
+        runs = [self._varied() for _ in range(num_trials)]
+        self._strategy._generator_runs += runs
+        return [[run] for run in runs]
+
+    def _varied(self) -> GeneratorRun:
+        run = self._run.clone()
+        run._arm_weight_table.clear()
+        run.add_arm(Arm(point(self._random)))
+        run._gen_time = self._random.random()
+        return run
+
+
+def point(draw: random.Random) -> dict[str, float]:
+    """Any point."""
+    return {name: draw.random() for name in PARAMETERS}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a run.
+
+    Attributes
+    ----------
+    counts
+        Trials by how they ended.
+    virtual
+        Seconds of the simulated clock.
+    journal, snapshot
+        Their bytes.
+    rss_mb, rss_saved_mb
+        The largest resident memory before the snapshot was written, and after.
+    saved
+        Seconds of the processor for the snapshot.
+    """
+
+    marks: Sequence[Mark]
+    counts: Mapping[str, int]
+    attempts: int
+    events: int
+    virtual: float
+    journal: int
+    rss_mb: float
+    saved: float
+    snapshot: int
+    rss_saved_mb: float
+
+
+def resumed(folder: Path) -> dict[str, float]:
+    """What it takes another process to open a directory again: seconds of the processor and of the clock,
+    without the imports, and its largest resident memory.
+    """
+    code = f"from benchmarks import simulation; simulation.resume({str(folder)!r})"
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    measured: dict[str, float] = json.loads(found.stdout.splitlines()[-1])
+    return measured
+
+
+def resume(folder: str) -> None:
+    """The other process."""
+    logging.disable(logging.WARNING)
+    bridge = AxBridge.from_input(client())
+    before, wall, processor = rss_mb(), time.perf_counter(), time.process_time()
+    session = opened(Path(folder), bridge, VirtualClock())
+    found = {
+        "processor_s": time.process_time() - processor,
+        "clock_s": time.perf_counter() - wall,
+        "begun_mb": before,
+        "rss_mb": rss_mb(),
+        "trials": len(session.ledger.trials),
+    }
+    session._unsaved = False
+    session.close(orderly=True)
+    print(json.dumps(found))
+
+
 def client(seed: int = 1) -> Client:
-    """Four parameters and one objective; random points, where any are asked for."""
+    """Four parameters and one objective, as Ax has them by default."""
     made = Client(random_seed=seed)
     made.configure_experiment(
         [RangeParameterConfig(name=name, parameter_type="float", bounds=(0.0, 1.0)) for name in PARAMETERS],
         name="scale",
     )
     made.configure_optimization("-loss")
-    made.configure_generation_strategy(method="random_search")
+    made.configure_generation_strategy()
     return made
 
 
@@ -168,16 +268,21 @@ def opened(folder: Path, bridge: AxBridge, clock: VirtualClock) -> Session:
 
 
 def run(
-    folder: Path, bridge: AxBridge, trials: int, *, slots: int, marks: Sequence[int], enqueue: bool = True
-) -> list[Mark]:
-    """Run so many trials; where the run stood at each of the marks.
+    folder: Path, bridge: AxBridge, trials: int, *, slots: int, marks: Sequence[int], suggest: bool
+) -> Run:
+    """Run so many trials.
 
     Parameters
     ----------
-    enqueue
-        Whether the points come from the queue; else the bridge is asked for them.
+    marks
+        Numbers of ended trials at which it is noted where the run stands.
+    suggest
+        Whether the points are suggestions, for which :class:`Suggestions` stands in; else they are the
+        user's own, from the queue, and nothing of Ax is simulated.
     """
     meter, clock = Meter(), VirtualClock()
+    if suggest:
+        bridge.generation_strategy.gen = Suggestions(bridge)  # type: ignore[method-assign]
     runner = SimulatedRunner(clock, fate, slots)
     for call in ("submit", "poll", "find", "cancel", "usage"):
         setattr(runner, call, meter.wrap("cluster", getattr(runner, call)))
@@ -191,7 +296,7 @@ def run(
         setattr(owner, call, meter.wrap("ax", getattr(owner, call)))
     session = opened(folder, bridge, clock)
     session.record(ObjectiveSet(clock.now(), "none", "nothing: the cluster is simulated"))
-    draw = random.Random(7)
+    draw, started = random.Random(7), clock.monotonic()
     found, left, events = list[Mark](), sorted(marks), 0
 
     def watch(event: Event, ledger: Ledger) -> None:
@@ -202,29 +307,40 @@ def run(
             found.append(Mark(left.pop(0), meter.read(), events, rss_mb()))
 
     session.listeners.append(watch)
-    loop = Loop(session, runner)
+    if not suggest:
+        for _ in range(0, trials, CHUNK):
+            session.enqueue([point(draw) for _ in range(CHUNK)])
     with shown(session, trials), meter.collector():
-        done = 0
-        while done < trials:
-            part = min(CHUNK, trials - done)
-            if enqueue:
-                session.enqueue([{name: draw.random() for name in PARAMETERS} for _ in range(part)])
-            done += part
-            # A call per chunk would drain the slots at its end.
-            if not enqueue or done >= trials:
-                loop.run(Goal(trials, synchronous=False), Interrupts())
+        Loop(session, runner).run(Goal(trials, synchronous=False), Interrupts())
+    peak, begun = rss_mb(), time.process_time()
+    session.save()
+    saved = time.process_time() - begun
     session.close(orderly=True)
+    counts = {str(state): number for state, number in session.ledger.counts.items() if number}
+    attempts = sum(len(trial.attempts) for trial in session.ledger.trials.values())
+    journal = sum(path.stat().st_size for path in session.layout.journal.iterdir())
+    snapshot = session.layout.snapshot.stat().st_size
+    virtual = clock.monotonic() - started
+    return Run(found, counts, attempts, events, virtual, journal, peak, saved, snapshot, rss_mb())
+
+
+def windows(trials: int, sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """From how many ended trials to how many the costs at each of these sizes are taken: a tenth of them
+    around it, and fifty at the least.
+    """
+    found = []
+    for size in sizes:
+        half = max(25, size // 20)
+        end = min(trials, size + half)
+        found.append((end - 2 * half, end))
     return found
 
 
-def per_trial(marks: Sequence[Mark], what: str) -> list[float]:
-    """Milliseconds of the processor per trial between each mark and the next one."""
-    return [
-        1e3 * (b.seconds.get(what, 0.0) - a.seconds.get(what, 0.0)) / (b.trials - a.trials)
-        for a, b in zip(marks[::2], marks[1::2], strict=True)
-    ]
-
-
-def to_json(marks: Sequence[Mark]) -> list[dict[str, Any]]:
-    """For a file."""
-    return [asdict(mark) for mark in marks]
+def between(marks: Sequence[Mark], begin: int, end: int) -> dict[str, float]:
+    """Milliseconds of the processor per trial, by what they went into."""
+    at = {mark.trials: mark for mark in marks}
+    first, last = at[begin], at[end]
+    return {
+        name: 1e3 * (seconds - first.seconds.get(name, 0.0)) / (end - begin)
+        for name, seconds in last.seconds.items()
+    }

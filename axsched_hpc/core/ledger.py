@@ -82,6 +82,10 @@ class Ledger:
         Token -> (trial, attempt) by array index.
     redefinitions
         How the definition was changed since the first trial, oldest first.
+    active, waiting
+        Trials with an attempt under way, and those that are to get one.
+    stopping
+        Active trials that are to be stopped early.
     worked
         Seconds in which a driver was at work, each from its opening to the last thing that it recorded.
     own
@@ -106,6 +110,7 @@ class Ledger:
     failed_arms: Counter[str] = field(default_factory=Counter)
     active: dict[int, None] = field(default_factory=dict)
     waiting: dict[int, None] = field(default_factory=dict)
+    stopping: dict[int, None] = field(default_factory=dict)
     calls: dict[int, CallStarted] = field(default_factory=dict)
     ended_calls: dict[int, CallEnded] = field(default_factory=dict)
     driver: DriverOpened | None = None
@@ -189,6 +194,8 @@ class Ledger:
         self.trials[number] = after
         if before is not None:
             if before.state is state:
+                if state.active and after.attempts[-1].stop:
+                    self.stopping[number] = None
                 return
             self.counts[before.state] -= 1
             if before.state in _FAILED:
@@ -196,6 +203,8 @@ class Ledger:
                 self.changes.cancelled.discard(number)
             self.active.pop(number, None)
             self.waiting.pop(number, None)
+            if not state.active:
+                self.stopping.pop(number, None)
         self.counts[state] += 1
         if state.active:
             self.active[number] = None
