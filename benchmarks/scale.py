@@ -2,8 +2,8 @@
 
 The session, loop, journal, ledger, files, store and bridge are the driver's own, and so is Ax's experiment
 behind it; only the runner and the clock are simulated, with waits in the queue, preemption, lost nodes,
-requeues, failures and retries. The points are the user's own, taken from the queue: Ax's generation would
-cost more with each trial there is (`--generation` says how much).
+requeues, failures and retries. The points are the user's own, taken from the queue: Ax's own generation costs
+more with each trial there is (generation.py). With `--suggest` they are variations of one real suggestion.
 
 - `driver`: milliseconds of the processor per trial, without what follows.
 - `Ax`: making its trials and attaching their data, of which each takes a look at all there are.
@@ -11,9 +11,12 @@ cost more with each trial there is (`--generation` says how much).
 - `memory`: the largest resident memory so far, Ax's imports included.
 - `resume`: opening the directory again in another process, after its imports.
 
-    python benchmarks/scale.py [--trials 100000] [--slots 200] [--quick] [--suggest] [--generation]
+    python benchmarks/scale.py [--trials 100000] [--slots 200] [--quick] [--suggest]
                                [--directory DIR] [--json FILE] [--markdown FILE]
-    python benchmarks/scale.py --real [--trials 5000] [--slots 32] [--runner local|slurm|allocation]
+    python benchmarks/scale.py --real [--trials 5000] [--slots 8] [--ways W,W,...]
+
+With `--real` nothing is simulated: trials that do nothing run on the Slurm that SLURM_CONF names, in the ways
+of allocation.py. How many there are then is what the driver, Slurm and this machine's processes make of it.
 """
 
 from __future__ import annotations
@@ -36,10 +39,12 @@ warnings.simplefilter("ignore")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from axsched_hpc.ax_bridge.bridge import AxBridge  # noqa: E402 - OMP_NUM_THREADS counts at torch's import
-from benchmarks import simulation  # noqa: E402
+from benchmarks import allocation, simulation  # noqa: E402
 from benchmarks.machine import machine  # noqa: E402
 
-TRIALS, QUICK, REAL = 100_000, 5000, 5000
+TRIALS, QUICK = 100_000, 5000
+#: Trials that are run for real, and in which ways of allocation.py.
+REAL, WAYS = 5000, "processes on 1 node"
 SIZES = (100, 1000, 10_000, 100_000)
 #: What a driver may take for so many trials.
 MEMORY_MB, RESUME_S = 2000, 60
@@ -91,6 +96,27 @@ def table(here: dict[str, str], found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def real(trials: int, slots: int, ways: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Trials that do nothing, run for real; each run ends with all of them completed or with an error."""
+    return {way: allocation.run_way(way, trials, slots, noop=True) for way in ways}
+
+
+def real_table(here: dict[str, str], trials: int, found: dict[str, dict[str, Any]]) -> str:
+    """The table of those."""
+    lines = [
+        ", ".join(f"{key} {value}" for key, value in here.items()),
+        "",
+        f"{trials:,} trials that do nothing, all completed:",
+        "",
+        "| way | slots | trials per minute | driver, per trial |",
+        "|---|---:|---:|---:|",
+    ]
+    for way, run in found.items():
+        rate, cost = 60 * trials / run["seconds"], 1e3 * run["driver_cpu"] / trials
+        lines.append(f"| {way} | {run['slots']} | {rate:,.0f} | {cost:.2f} ms |")
+    return "\n".join(lines) + "\n"
+
+
 def claims(found: dict[str, Any]) -> str:
     """Whether the claims hold."""
     first, last = found["rows"][0], found["rows"][-1]
@@ -121,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--trials", type=int)
-    parser.add_argument("--slots", type=int, default=200)
+    parser.add_argument("--slots", type=int, help="default: 200 simulated, 8 real")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK:,} trials")
     parser.add_argument(
         "--suggest", action="store_true", help="variations of one suggestion of BoTorch instead of the queue"
@@ -133,19 +159,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=memory if memory.is_dir() else None,
         help="where the experiment lies meanwhile; default: a memory disk where there is one",
     )
+    parser.add_argument("--real", action="store_true", help="trials that do nothing, on a real Slurm")
+    parser.add_argument("--ways", default=WAYS, metavar="W,W,...", help="of allocation.py")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--markdown", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
-    trials = options.trials or (QUICK if options.quick else TRIALS)
-    with tempfile.TemporaryDirectory(dir=options.directory) as place:
-        found = simulated(trials, options.slots, Path(place) / "outputs", suggest=options.suggest)
-    here = machine("ax-platform")
-    text = table(here, found)
-    sys.stdout.write(f"{text}\n{claims(found)}")
+    found: dict[str, Any]
+    if options.real:
+        trials, slots = options.trials or REAL, options.slots or 8
+        found = real(trials, slots, options.ways.split(","))
+        here = machine("ax-platform", "submitit")
+        text, said = real_table(here, trials, found), ""
+    else:
+        trials, slots = options.trials or (QUICK if options.quick else TRIALS), options.slots or 200
+        with tempfile.TemporaryDirectory(dir=options.directory) as place:
+            found = simulated(trials, slots, Path(place) / "outputs", suggest=options.suggest)
+        here = machine("ax-platform")
+        text, said = table(here, found), claims(found)
+    sys.stdout.write(f"{text}\n{said}")
     if options.markdown is not None:
         options.markdown.write_text(text)
     if options.json is not None:
-        options.json.write_text(json.dumps({"machine": here, "slots": options.slots, **found}, indent=1) + "\n")
+        options.json.write_text(json.dumps({"machine": here, "slots": slots, **found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

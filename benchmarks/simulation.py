@@ -25,7 +25,6 @@ from typing import Any
 
 from ax.api.client import Client
 from ax.api.configs import RangeParameterConfig
-
 from ax.core.arm import Arm
 from ax.core.generator_run import GeneratorRun
 
@@ -268,7 +267,14 @@ def opened(folder: Path, bridge: AxBridge, clock: VirtualClock) -> Session:
 
 
 def run(
-    folder: Path, bridge: AxBridge, trials: int, *, slots: int, marks: Sequence[int], suggest: bool
+    folder: Path,
+    bridge: AxBridge,
+    trials: int,
+    *,
+    slots: int,
+    marks: Sequence[int],
+    suggest: bool,
+    at_mark: Callable[[int], None] = lambda ended: None,
 ) -> Run:
     """Run so many trials.
 
@@ -279,6 +285,8 @@ def run(
     suggest
         Whether the points are suggestions, for which :class:`Suggestions` stands in; else they are the
         user's own, from the queue, and nothing of Ax is simulated.
+    at_mark
+        Called at each mark with its number; what it takes counts nowhere.
     """
     meter, clock = Meter(), VirtualClock()
     if suggest:
@@ -296,6 +304,7 @@ def run(
         setattr(owner, call, meter.wrap("ax", getattr(owner, call)))
     session = opened(folder, bridge, clock)
     session.record(ObjectiveSet(clock.now(), "none", "nothing: the cluster is simulated"))
+    mark = meter.wrap("marks", at_mark)
     draw, started = random.Random(7), clock.monotonic()
     found, left, events = list[Mark](), sorted(marks), 0
 
@@ -304,7 +313,8 @@ def run(
         events += 1
         ended = len(ledger.trials) - len(ledger.active) - len(ledger.waiting)
         if left and ended >= left[0]:
-            found.append(Mark(left.pop(0), meter.read(), events, rss_mb()))
+            found.append(Mark(left[0], meter.read(), events, rss_mb()))
+            mark(left.pop(0))
 
     session.listeners.append(watch)
     if not suggest:

@@ -300,9 +300,7 @@ class AxBridge:
                 continue
             changed = finish(trial, TrialStatus.COMPLETED, time)
             if changed or not has_observations(self._observed.of(trial.index), metrics):
-                rows += observations(
-                    self.experiment, trial, metrics, self._observed.last_step(trial.index)
-                )
+                rows += observations(self.experiment, trial, metrics, self._observed.last_step(trial.index))
         self._observed.attach(rows)
 
     def to_stop(self, trials: Collection[int]) -> dict[int, str]:
