@@ -161,9 +161,8 @@ def main() -> None:
             kinds = {"sobol": options.sobol, "noop": options.noop}
             found[way].append(run_way(way, options.trials, options.slots, **kinds))
             print(f"  {way}: {found[way][-1]}", file=sys.stderr, flush=True)
-    print(
-        f"{'':20}{'seconds':>9}{'trials/min':>12}{'' if options.noop else 'of the floor':>14}{'ratio':>8}{'driver CPU':>12}"
-    )
+    share = "" if options.noop else "of the floor"
+    print(f"{'':20}{'seconds':>9}{'trials/min':>12}{share:>14}{'ratio':>8}{'driver CPU':>12}")
     base = [each["seconds"] for each in found.get(BASE, [])]
     for way, runs in found.items():
         took = statistics.median(each["seconds"] for each in runs)

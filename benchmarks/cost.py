@@ -1,12 +1,12 @@
-"""What the driver itself takes per trial, and whether that grows; what keeping an event costs beside Ax's save.
+"""What the driver itself takes per trial, and whether that grows; what an event costs beside Ax's saving.
 
 A run on a simulated cluster in virtual time (simulation.py). The points are variations of one real suggestion
 of BoTorch, so that records have their real size, and generation takes no time. Ax's part (generation, making
 trials, attaching data) is counted by itself, as is the simulated cluster.
 
 - `driver`: milliseconds of the processor per trial around that number of ended trials.
-- `saving`: an event kept our way is one line appended and synced. Ax's Orchestrator saves the experiment after
-  each step: `save_to_json_file` is timed at some sizes, and taken for each event between them.
+- `saving`: an event kept our way is one line appended and synced. Ax's Orchestrator saves the experiment
+  after each step: `save_to_json_file` is timed at some sizes, and taken for each event between them.
 
     python benchmarks/cost.py [--trials 10000] [--slots 200] [--saves 1000] [--quick]
                               [--directory DIR] [--json FILE] [--markdown FILE]
@@ -23,6 +23,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,7 @@ def saving(folder: Path, trials: int, slots: int) -> dict[str, Any]:
         clock = time.perf_counter() - begun
     # Between two sizes the cost is taken to grow evenly, as it does.
     points = [(0, 0.0), *sorted(theirs.items())]
-    total = sum(
-        (b - a) * (cost_a + cost_b) / 2 for (a, cost_a), (b, cost_b) in zip(points, points[1:], strict=False)
-    )
+    total = sum((b - a) * (before + after) / 2 for (a, before), (b, after) in pairwise(points))
     each = ran.events / trials
     return {
         "trials": trials,
@@ -95,8 +94,8 @@ def said(saved: dict[str, Any]) -> str:
     last = max(saved["ax_once_s"])
     return (
         f"- Keeping {saved['events']:,} events of {saved['trials']:,} trials, each by itself: "
-        f"{saved['ours_s']:.1f} s of the processor, {saved['ours_clock_s']:.1f} s of the clock with its syncs. "
-        f"Ax's save_to_json_file takes {saved['ax_once_s'][last]:.1f} s at {last:,} trials: "
+        f"{saved['ours_s']:.1f} s of the processor, {saved['ours_clock_s']:.1f} s of the clock with its "
+        f"syncs. Ax's save_to_json_file takes {saved['ax_once_s'][last]:.1f} s at {last:,} trials: "
         f"{saved['ax_s']:,.0f} s after each event, {saved['ax_per_trial_s']:,.0f} s after each trial.\n"
     )
 

@@ -1,7 +1,7 @@
 """A run of many trials on a simulated cluster in virtual time, and what the driver takes for it.
 
-The session, the loop, the journal, the ledger, the files and the bridge with Ax's experiment behind it are the
-driver's own. Only the runner and the clock are simulated: jobs wait, run, fail, are preempted, lost and
+The session, the loop, the journal, the ledger, the files and the bridge with Ax's experiment behind it are
+the driver's own. Only the runner and the clock are simulated: jobs wait, run, fail, are preempted, lost and
 requeued as their trial's number says.
 """
 

@@ -39,7 +39,7 @@ def epoch(moment: datetime) -> float:
 
 
 def next_index(experiment: Experiment) -> int:
-    """The index that Ax gives its next trial, without a look at all others: its trials stand in their order."""
+    """The index of the next trial, without a look at all others: Ax's trials stand in their order."""
     trials = experiment.trials
     index = next(reversed(trials), -1) + 1
     return index if index not in trials else max(trials) + 1
