@@ -133,7 +133,7 @@ def live(bridge: AxBridge, ledger: Ledger, append: Append, number: int) -> tuple
         for action in ledger.apply(event):
             match action:
                 case TellCompleted(trial, told, at):
-                    bridge.complete(trial, told, time=at)
+                    bridge.complete([(trial, told, at)])
                 case TellFailed(trial, reason, at):
                     bridge.fail(trial, reason, time=at)
         seconds += time.perf_counter() - started

@@ -282,11 +282,7 @@ class AxBridge:
                 last[number] = step
         self._observed.attach(rows)
 
-    def complete(self, trial: int, metrics: Metrics, *, time: float) -> None:
-        """Give Ax one trial's metrics, as :meth:`complete_all` does."""
-        self.complete_all([(trial, metrics, time)])
-
-    def complete_all(self, ends: Iterable[tuple[int, Metrics, float]]) -> None:
+    def complete(self, ends: Iterable[tuple[int, Metrics, float]]) -> None:
         """Give Ax trials' metrics, and mark them completed at their times. Doing it again changes nothing.
 
         The metrics are the end of a trial's curve, where it has one: they take the place of what was reported

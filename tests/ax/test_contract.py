@@ -248,7 +248,7 @@ def test_outcomes_are_told_once(kind: str) -> None:
     driver = Driver(new_bridge(kind))
     done, failed, dropped = (c.trial for c in driver.ask(3))
     for _ in range(2):
-        driver.bridge.complete(done, {"f": (1.0, None)}, time=START)
+        driver.bridge.complete([(done, {"f": (1.0, None)}, START)])
         driver.bridge.fail(failed, "exit code 1", time=START)
         driver.bridge.abandon(dropped, "cancelled", time=START)
     trials = driver.bridge.experiment.trials
@@ -289,7 +289,7 @@ def test_a_point_that_the_user_generated_early_and_finished_late_keeps_its_place
 
 def test_an_unknown_trial_is_an_error_that_names_it(kind: str) -> None:
     with pytest.raises(ExperimentMismatchError, match="Trial 7 is not in the experiment"):
-        new_bridge(kind).complete(7, {"f": (1.0, None)}, time=START)
+        new_bridge(kind).complete([(7, {"f": (1.0, None)}, START)])
 
 
 def test_external_trials_are_found_once_final(kind: str) -> None:
