@@ -151,6 +151,7 @@ class Suggestions:
         found = json.loads(Path(__file__).with_name("generator_run.json").read_text())
         self._run = Runs(Reference.of(bridge.experiment)).decode(found["generator_run"])
         self._run._generation_node_name = self._strategy._nodes[-1].name
+        self._names = bridge.parameter_names
         self._random = random.Random(7)
 
     def __call__(self, num_trials: int = 1, **_: Any) -> list[list[GeneratorRun]]:
@@ -161,14 +162,16 @@ class Suggestions:
     def _varied(self) -> GeneratorRun:
         run = self._run.clone()
         run._arm_weight_table.clear()
-        run.add_arm(Arm(point(self._random)))
+        run.add_arm(Arm(point(self._random, self._names)))
         run._gen_time = self._random.random()
+        acquisition = {"expected_acquisition_value": [self._random.random()]}
+        run._gen_metadata = {**(run._gen_metadata or {}), **acquisition}
         return run
 
 
-def point(draw: random.Random) -> dict[str, float]:
-    """Any point."""
-    return {name: draw.random() for name in PARAMETERS}
+def point(draw: random.Random, names: Sequence[str] = PARAMETERS) -> dict[str, float]:
+    """Any point of a unit cube."""
+    return {name: draw.random() for name in names}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ not counted anew.
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -121,7 +121,8 @@ class Ledger:
     worked: float = 0.0
     own: int = 0
     changes: Changes = field(default_factory=Changes)
-    queue: dict[int, dict[str, Any]] = field(default_factory=dict)
+    #: Ordered, since its first points are taken one by one: a dict goes past all that were before them.
+    queue: OrderedDict[int, dict[str, Any]] = field(default_factory=OrderedDict)
     next_place: int = 0
     enqueued: dict[int, tuple[dict[str, Any], ...]] = field(default_factory=dict)
     last_time: float = 0.0
@@ -273,7 +274,10 @@ class Ledger:
         if event.first < self.next_place:
             raise IllegalTransition(f"a point is enqueued at the place {event.first}, which is taken")
         added = dict(enumerate(event.points, event.first))
-        self.queue = {**added, **self.queue} if event.front else {**self.queue, **added}
+        self.queue.update(added)
+        if event.front:
+            for place in reversed(added):
+                self.queue.move_to_end(place, last=False)
         self.next_place = event.first + len(event.points)
         if event.ordinal is not None:
             self.enqueued[event.ordinal] = (*self.enqueued.get(event.ordinal, ()), *event.points)
