@@ -321,7 +321,7 @@ def run(
 
     session.listeners.append(watch)
     if not suggest:
-        for _ in range(0, trials, CHUNK):
+        for _ in range(0, trials - session.ledger.own, CHUNK):
             session.enqueue([point(draw) for _ in range(CHUNK)])
     with shown(session, trials), meter.collector():
         Loop(session, runner).run(Goal(trials, synchronous=False), Interrupts())

@@ -258,6 +258,21 @@ def test_outcomes_are_told_once(kind: str) -> None:
     assert len(driver.bridge.experiment.data.full_df) == 1
 
 
+def test_the_ends_of_several_trials_are_told_together(kind: str) -> None:
+    driver = Driver(new_bridge(kind))
+    first, second = (c.trial for c in driver.ask(2))
+    ends = [(first, {"f": (1.0, None)}, START), (second, {"f": (2.0, None)}, START + 1)]
+    driver.bridge.complete(ends[:1])
+    driver.bridge.complete(ends)
+    experiment = driver.bridge.experiment
+    assert [row.mean for row in experiment.data._data_rows] == [1.0, 2.0]
+    told = [experiment.trials[index].time_completed for index in (first, second)]
+    assert [moment.timestamp() for moment in told if moment] == [START, START + 1]
+    before = experiment.data
+    driver.bridge.complete(ends)
+    assert experiment.data is before
+
+
 def test_the_jobs_outcome_counts_where_the_user_marked_the_trial_meanwhile(
     kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
