@@ -286,8 +286,11 @@ class Session:
         # What is in the journal is in the ledger, whole, before anything that can fail follows from it.
         for event in new:
             for action in self.ledger.apply(event):
-                # Apart, so that the ends of several trials stand beside each other.
-                (self._cleanups if isinstance(action, CleanUp) else self._actions).append(action)
+                if isinstance(action, CleanUp):
+                    # Apart, so that the ends of several trials stand beside each other.
+                    self._cleanups.append(action)
+                else:
+                    self._actions.append(action)
             for listener in self.listeners:
                 listener(event, self.ledger)
         while self._actions:
