@@ -54,7 +54,7 @@ COLUMNS = ("driver", "ax", "collector", "cluster")
 def simulated(trials: int, slots: int, folder: Path, *, suggest: bool) -> dict[str, Any]:
     """Run, and open the directory again."""
     sizes = sorted({min(trials, size) for size in (*SIZES, trials)})
-    windows = simulation.windows(trials, sizes)
+    windows = simulation.windows(trials, slots, sizes)
     marks = sorted({number for window in windows for number in window})
     begun = time.perf_counter()
     bridge = AxBridge.from_input(simulation.client())

@@ -337,14 +337,14 @@ def run(
     return Run(found, counts, attempts, events, virtual, journal, peak, saved, snapshot, rss_mb())
 
 
-def windows(trials: int, sizes: Sequence[int]) -> list[tuple[int, int]]:
+def windows(trials: int, slots: int, sizes: Sequence[int]) -> list[tuple[int, int]]:
     """From how many ended trials to how many the costs at each of these sizes are taken: a tenth of them
-    around it, and fifty at the least.
+    around it, and fifty at the least, while each that ends is followed by another one.
     """
     found = []
     for size in sizes:
         half = max(25, size // 20)
-        end = min(trials, size + half)
+        end = min(max(trials - slots, 2 * half), size + half)
         found.append((end - 2 * half, end))
     return found
 
