@@ -5,7 +5,9 @@ SLURM_CONF names; each round runs every way once, one after the other. The floor
 would take. The points are given to the driver as one batch, so that Ax suggests none; with ``--sobol`` the
 driver asks Ax for them, one as each place gets free.
 
-    python benchmarks/allocation.py [--trials N] [--slots N] [--rounds N] [--ways W,W,...] [--sobol]
+With ``--noop`` they do not sleep either: what is left is what it takes to run nothing.
+
+    python benchmarks/allocation.py [--trials N] [--slots N] [--rounds N] [--ways W,W,...] [--sobol] [--noop]
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ def sleep(parameters: dict[str, Any]) -> dict[str, float]:
     return {"loss": parameters["x"]}
 
 
-def drive(folder: Path, options: dict[str, Any], trials: int, slots: int, *, sobol: bool) -> None:
+def drive(folder: Path, options: dict[str, Any], trials: int, slots: int, *, sobol: bool, noop: bool) -> None:
     """Run the trials in this process, and write what it took."""
     from ax.api.client import Client
     from ax.api.configs import RangeParameterConfig
@@ -52,7 +54,7 @@ def drive(folder: Path, options: dict[str, Any], trials: int, slots: int, *, sob
     from axsched_hpc import AxScheduler, SlurmRunner
 
     client = Client(random_seed=1)
-    bounds = {"x": (0.0, 1.0), "seconds": (0.1, 1.0)}
+    bounds = {"x": (0.0, 1.0), "seconds": (0.0 if noop else 0.1, 1.0)}
     client.configure_experiment(
         parameters=[
             RangeParameterConfig(name=name, parameter_type="float", bounds=both)
@@ -71,7 +73,7 @@ def drive(folder: Path, options: dict[str, Any], trials: int, slots: int, *, sob
         else:
             with scheduler.batch_trial_context() as batch:
                 for number in range(trials):
-                    point = {"x": number / trials, "seconds": seconds_of(number, trials)}
+                    point = {"x": number / trials, "seconds": 0.0 if noop else seconds_of(number, trials)}
                     batch.add_trial(point)
             scheduler.wait()
         took = time.monotonic() - begun
@@ -85,7 +87,7 @@ def drive(folder: Path, options: dict[str, Any], trials: int, slots: int, *, sob
     (folder / "found.json").write_text(json.dumps(found))
 
 
-def run_way(way: str, trials: int, slots: int, *, sobol: bool) -> dict[str, Any]:
+def run_way(way: str, trials: int, slots: int, *, sobol: bool = False, noop: bool = False) -> dict[str, Any]:
     """Run one way in a process of its own: on this machine, or as a batch script."""
     options, allocation = WAYS[way]
     options = {name: slots // 2 if value == "half" else value for name, value in options.items()}
@@ -95,6 +97,7 @@ def run_way(way: str, trials: int, slots: int, *, sobol: bool) -> dict[str, Any]
         command = [sys.executable, str(Path(__file__).resolve()), "--drive", str(folder)]
         command += ["--options", json.dumps(options), "--trials", str(trials), "--slots", str(slots)]
         command += ["--sobol"] if sobol else []
+        command += ["--noop"] if noop else []
         if allocation is not None:
             script = folder / "job.sh"
             ended = folder / "ended"
@@ -135,34 +138,39 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--ways", default=",".join(WAYS), help="comma-separated")
     parser.add_argument("--sobol", action="store_true", help="ask Ax for the points")
+    parser.add_argument("--noop", action="store_true", help="trials that do nothing")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--options", default="{}", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.drive is not None:
-        drive(options.drive, json.loads(options.options), options.trials, options.slots, sobol=options.sobol)
+        runner, kinds = json.loads(options.options), {"sobol": options.sobol, "noop": options.noop}
+        drive(options.drive, runner, options.trials, options.slots, **kinds)
         return
     floor = sum(seconds_of(n, options.trials) for n in range(options.trials)) / options.slots
+    kind = "that do nothing" if options.noop else "of 0.1 to 1 s"
+    rest = "" if options.noop else f"; sleeping alone takes {floor:.0f} s"
     print(
-        f"{options.trials} trials of 0.1 to 1 s in {options.slots} places, {options.rounds} round(s); "
-        f"{os.cpu_count()} cores, {platform.platform()}; sleeping alone takes {floor:.0f} s"
+        f"{options.trials} trials {kind} in {options.slots} places, {options.rounds} round(s); "
+        f"{os.cpu_count()} cores, {platform.platform()}{rest}"
     )
     ways = options.ways.split(",")
     found: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
     for _ in range(options.rounds):
         for way in ways:
-            found[way].append(run_way(way, options.trials, options.slots, sobol=options.sobol))
+            kinds = {"sobol": options.sobol, "noop": options.noop}
+            found[way].append(run_way(way, options.trials, options.slots, **kinds))
             print(f"  {way}: {found[way][-1]}", file=sys.stderr, flush=True)
-    print(f"{'':20}{'seconds':>9}{'trials/min':>12}{'of the floor':>14}{'ratio':>8}{'driver CPU':>12}")
+    share = "" if options.noop else "of the floor"
+    print(f"{'':20}{'seconds':>9}{'trials/min':>12}{share:>14}{'ratio':>8}{'driver CPU':>12}")
     base = [each["seconds"] for each in found.get(BASE, [])]
     for way, runs in found.items():
         took = statistics.median(each["seconds"] for each in runs)
         ratios = [b / each["seconds"] for b, each in zip(base, runs, strict=False)]
         ratio = f"{statistics.median(ratios):8.2f}" if ratios else f"{'':8}"
         cpu = statistics.median(each["driver_cpu"] for each in runs)
-        print(
-            f"{way:20}{took:9.1f}{60 * options.trials / took:12.0f}{took / floor:14.2f}{ratio}{cpu:10.1f} s"
-        )
+        share = "" if options.noop else f"{took / floor:.2f}"
+        print(f"{way:20}{took:9.1f}{60 * options.trials / took:12.0f}{share:>14}{ratio}{cpu:10.1f} s")
     if options.json is not None:
         options.json.write_text(json.dumps({"floor": floor, "found": found}, indent=1) + "\n")
 

@@ -1,7 +1,7 @@
 """What it costs to keep an experiment, per event and as a whole, beside Ax's own saving, and to resume it.
 
-For each number of trials one experiment is made, whose suggestions are variations of real ones (Sobol, then
-BoTorch): five float parameters, two metrics, one trial in twenty fails. Measured in the same process:
+For each number of trials one experiment is made, whose suggestions are variations of a real one of BoTorch:
+five float parameters, two metrics, one trial in twenty fails. Measured in the same process:
 
 - `event`: what one more event costs us: the journal's append with its sync, the ledger, telling Ax. The mean
   over the last events, those of a trial's whole life taken together and divided by their number.
@@ -37,8 +37,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ax.api.client import Client  # noqa: E402 - OMP_NUM_THREADS counts when torch is loaded
 from ax.api.configs import RangeParameterConfig  # noqa: E402
-from ax.core.arm import Arm  # noqa: E402
-from ax.core.generator_run import GeneratorRun  # noqa: E402
 
 from axsched_hpc.ax_bridge import collector  # noqa: E402
 from axsched_hpc.ax_bridge.bridge import AxBridge  # noqa: E402
@@ -60,10 +58,9 @@ from axsched_hpc.io.layout import FORMAT  # noqa: E402
 from axsched_hpc.store import journal  # noqa: E402
 from axsched_hpc.store.writer import JournalWriter  # noqa: E402
 from benchmarks.machine import machine  # noqa: E402
+from benchmarks.simulation import Suggestions  # noqa: E402
 
 START = 1_700_000_000.0
-#: The trials whose suggestions are real: one of the centre, four of Sobol, the rest of BoTorch.
-REAL = 12
 #: Over how many trials the cost of an event is taken.
 LAST = 50
 
@@ -85,29 +82,8 @@ def fresh() -> AxBridge:
         name="saving",
     )
     client.configure_optimization("-f, -g")
+    client.configure_generation_strategy()
     return AxBridge.from_input(client)
-
-
-class Variations(AxBridge):
-    """A bridge whose suggestions are real for a few trials, then variations of those."""
-
-    def __init__(self, bridge: AxBridge) -> None:
-        super().__init__(bridge._handles)
-        self._random = random.Random(7)
-        self._real: list[GeneratorRun] = []
-
-    def _generate(self, n: int) -> list[GeneratorRun]:
-        if len(self._real) < REAL:
-            runs = super()._generate(n)
-            self._real += [run.clone() for run in runs]
-            return runs
-        run = self._random.choice(self._real[5:]).clone()
-        run._arm_weight_table.clear()
-        run.add_arm(Arm({name: self._random.random() for name in "abcde"}))
-        run._gen_time = self._random.random()
-        run._gen_metadata = {**(run._gen_metadata or {}), "expected_acquisition_value": self._random.random()}
-        self.generation_strategy._generator_runs.append(run)
-        return [run]
 
 
 def live(bridge: AxBridge, ledger: Ledger, append: Append, number: int) -> tuple[float, int]:
@@ -133,7 +109,7 @@ def live(bridge: AxBridge, ledger: Ledger, append: Append, number: int) -> tuple
         for action in ledger.apply(event):
             match action:
                 case TellCompleted(trial, told, at):
-                    bridge.complete(trial, told, time=at)
+                    bridge.complete([(trial, told, at)])
                 case TellFailed(trial, reason, at):
                     bridge.fail(trial, reason, time=at)
         seconds += time.perf_counter() - started
@@ -150,7 +126,8 @@ def seconds(work: Callable[[], Any]) -> float:
 def measure(sizes: list[int], rounds: int) -> list[dict[str, Any]]:
     """One row per size. The experiment grows from one size to the next, so that each trial is made once."""
     rows = []
-    bridge, ledger = Variations(fresh()), Ledger()
+    bridge, ledger = fresh(), Ledger()
+    bridge.generation_strategy.gen = Suggestions(bridge)  # type: ignore[method-assign]
     ledger.apply(DriverOpened(START, FORMAT, "host", 1, "0" * 64))
     scratch = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryDirectory(dir=scratch) as memory:

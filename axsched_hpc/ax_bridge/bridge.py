@@ -9,6 +9,7 @@ from typing import Any
 
 from ax.api.client import Client
 from ax.core.base_trial import BaseTrial
+from ax.core.batch_trial import BatchTrial
 from ax.core.data import DataRow
 from ax.core.experiment import Experiment
 from ax.core.trial import Trial
@@ -281,21 +282,22 @@ class AxBridge:
                 last[number] = step
         self._observed.attach(rows)
 
-    def complete(self, trial: int, metrics: Metrics, *, time: float) -> None:
-        """Give Ax a trial's metrics, and mark it completed. Doing it again changes nothing.
+    def complete(self, ends: Iterable[tuple[int, Metrics, float]]) -> None:
+        """Give Ax trials' metrics, and mark them completed at their times. Doing it again changes nothing.
 
-        They are the end of its curve, where it has one: they take the place of what was reported there.
+        The metrics are the end of a trial's curve, where it has one: they take the place of what was reported
+        there. All in one call, since Ax makes its data anew whenever some is attached.
         """
-        if self._arms.is_batch(trial):
-            self._end(trial, TrialStatus.COMPLETED, time, metrics=metrics)
-            return
-        there, _ = self._arms.find(trial)
-        changed = finish(there, TrialStatus.COMPLETED, time)
-        rows = self._observed.of(there.index)
-        if changed or not has_observations(rows, metrics):
-            self._observed.attach(
-                observations(self.experiment, there, metrics, self._observed.last_step(there.index))
-            )
+        rows = list[DataRow]()
+        for number, metrics, time in ends:
+            trial, _ = self._arms.find(number)
+            if isinstance(trial, BatchTrial):
+                rows += self._arms.end(number, TrialStatus.COMPLETED, time, metrics=metrics)
+                continue
+            changed = finish(trial, TrialStatus.COMPLETED, time)
+            if changed or not has_observations(self._observed.of(trial.index), metrics):
+                rows += observations(self.experiment, trial, metrics, self._observed.last_step(trial.index))
+        self._observed.attach(rows)
 
     def to_stop(self, trials: Collection[int]) -> dict[int, str]:
         """Which of these running trials are to be stopped early, by their curves, with the reasons."""
@@ -391,10 +393,9 @@ class AxBridge:
         number: int,
         status: TrialStatus,
         time: float,
-        reason: str | None = None,
-        metrics: Metrics | None = None,
+        reason: str,
     ) -> None:
-        self._observed.attach(self._arms.end(number, status, time, reason, metrics))
+        self._observed.attach(self._arms.end(number, status, time, reason))
 
     def _taken(self, trial: BaseTrial, time: float, origin: str) -> list[Candidate]:
         return taken(trial, self._arms, self._reference, time=time, origin=origin)

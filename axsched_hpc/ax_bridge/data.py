@@ -72,10 +72,11 @@ class Observed:
         """Let Ax's models see no curve of a trial that still runs, which so is pending to them, as any other
         that runs: they would take its newest point for its value, and no longer count it as pending.
         """
+        self._follow()
         data = self._experiment.data
-        running = {index for index, trial in self._experiment.trials.items() if trial.status.is_running}
-        seen = [row for row in data._data_rows if row.trial_index not in running or _step(row) is None]
-        if len(seen) < len(data._data_rows):
+        running = self._experiment.running_trial_indices & self._last.keys()
+        if running:
+            seen = [row for row in data._data_rows if row.trial_index not in running or _step(row) is None]
             self._experiment.data = appended(Data(), seen)
         try:
             yield

@@ -38,6 +38,13 @@ def epoch(moment: datetime) -> float:
     return moment.timestamp()
 
 
+def next_index(experiment: Experiment) -> int:
+    """The index of the next trial, without a look at all others: Ax's trials stand in their order."""
+    trials = experiment.trials
+    index = next(reversed(trials), -1) + 1
+    return index if index not in trials else max(trials) + 1
+
+
 def own_point(experiment: Experiment, index: int, parameters: Mapping[str, Any], arm: str) -> Trial:
     """A new trial of that index at a point that nothing generated, as ``experiment.attach_trial`` makes them.
 

@@ -22,6 +22,7 @@ from axsched_hpc.ax_bridge.trials import (
     final_values,
     finish,
     has_observations,
+    next_index,
     observations,
     own_point,
     start,
@@ -137,7 +138,7 @@ class WarmStart:
 
     def _new_trial(self, point: Mapping[str, Any], *, time: float) -> Trial:
         """A running trial at a point that nothing generated."""
-        index = max(self._experiment.trials, default=-1) + 1
+        index = next_index(self._experiment)
         trial = own_point(self._experiment, index, point, f"{index}_0")
         start(trial, time)
         return trial

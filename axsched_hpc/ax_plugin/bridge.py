@@ -85,7 +85,7 @@ class AskingAx(AxBridge):
     def report(self, curves: Iterable[tuple[int, Iterable[Point]]]) -> None:
         """Nothing; see :class:`~axsched_hpc.ax_plugin.FileMetric`."""
 
-    def complete(self, trial: int, metrics: Metrics, *, time: float) -> None:
+    def complete(self, ends: Iterable[tuple[int, Metrics, float]]) -> None:
         """Nothing; see :class:`~axsched_hpc.ax_plugin.FileMetric`."""
 
     def to_stop(self, trials: Collection[int]) -> dict[int, str]:

@@ -8,7 +8,7 @@ not counted anew.
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -94,6 +94,10 @@ class Ledger:
         Token -> (trial, attempt) by array index.
     redefinitions
         How the definition was changed since the first trial, oldest first.
+    active, waiting
+        Trials with an attempt under way, and those that are to get one.
+    stopping
+        Active trials that are to be stopped early.
     worked
         Seconds in which a driver was at work, each from its opening to the last thing that it recorded.
     own
@@ -121,6 +125,7 @@ class Ledger:
     failed_arms: Counter[str] = field(default_factory=Counter)
     active: dict[int, None] = field(default_factory=dict)
     waiting: dict[int, None] = field(default_factory=dict)
+    stopping: dict[int, None] = field(default_factory=dict)
     calls: dict[int, CallStarted] = field(default_factory=dict)
     ended_calls: dict[int, CallEnded] = field(default_factory=dict)
     driver: DriverOpened | None = None
@@ -131,7 +136,8 @@ class Ledger:
     worked: float = 0.0
     own: int = 0
     changes: Changes = field(default_factory=Changes)
-    queue: dict[int, dict[str, Any]] = field(default_factory=dict)
+    #: Ordered, since its first points are taken one by one: a dict goes past all that were before them.
+    queue: OrderedDict[int, dict[str, Any]] = field(default_factory=OrderedDict)
     next_place: int = 0
     enqueued: dict[int, tuple[dict[str, Any], ...]] = field(default_factory=dict)
     last_time: float = 0.0
@@ -210,6 +216,8 @@ class Ledger:
         self.trials[number] = after
         if before is not None:
             if before.state is state:
+                if state.active and after.attempts[-1].stop:
+                    self.stopping[number] = None
                 return
             self.counts[before.state] -= 1
             self.cancelled -= before.cancelled
@@ -218,6 +226,8 @@ class Ledger:
                 self.changes.cancelled.discard(number)
             self.active.pop(number, None)
             self.waiting.pop(number, None)
+            if not state.active:
+                self.stopping.pop(number, None)
         self.counts[state] += 1
         self.cancelled += after.cancelled
         if state.active:
@@ -279,7 +289,10 @@ class Ledger:
         if event.first < self.next_place:
             raise IllegalTransition(f"a point is enqueued at the place {event.first}, which is taken")
         added = dict(enumerate(event.points, event.first))
-        self.queue = {**added, **self.queue} if event.front else {**self.queue, **added}
+        self.queue.update(added)
+        if event.front:
+            for place in reversed(added):
+                self.queue.move_to_end(place, last=False)
         self.next_place = event.first + len(event.points)
         if event.ordinal is not None:
             self.enqueued[event.ordinal] = (*self.enqueued.get(event.ordinal, ()), *event.points)

@@ -79,19 +79,19 @@ class Layout(Record):
 
     def trial(self, trial: int) -> Path:
         """The directory of a trial."""
-        return self.trials / f"{trial:05d}"
+        return self.root / f"trials/{trial:05d}"
 
     def parameters(self, trial: int) -> Path:
         """A trial's parameters, as JSON."""
-        return self.trial(trial) / "parameters.json"
+        return self.root / f"trials/{trial:05d}/parameters.json"
 
     def checkpoint(self, trial: int) -> Path:
         """Where an objective keeps what its later attempts go on from."""
-        return self.trial(trial) / "checkpoint"
+        return self.root / f"trials/{trial:05d}/checkpoint"
 
     def attempt(self, trial: int, attempt: int) -> AttemptFiles:
         """The files of one attempt."""
-        return AttemptFiles(self.trial(trial) / f"attempt-{attempt}")
+        return AttemptFiles(self.root / f"trials/{trial:05d}/attempt-{attempt}")
 
     def notice(self, trial: int, attempt: int) -> Path:
         """The file by which a worker announces that an attempt has ended."""

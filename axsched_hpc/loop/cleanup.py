@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
+import stat
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -73,10 +74,13 @@ def ended(ledger: Ledger, token: str, states: Collection[TrialState]) -> bool:
 def remove(path: Path, *, failed: Callable[[Path, BaseException], None]) -> None:
     """Remove a file or a directory with all that is in it; a symbolic link is a file."""
     try:
-        if path.is_dir() and not path.is_symlink():
+        kind = path.lstat().st_mode
+        if stat.S_ISDIR(kind):
             shutil.rmtree(path, onerror=lambda _, place, info: failed(Path(place), info[1]))
         else:
             path.unlink(missing_ok=True)
+    except FileNotFoundError:
+        pass
     except OSError as error:
         failed(path, error)
 

@@ -37,6 +37,8 @@ LOOK_GROWTH = 1.5
 #: Seconds for which cancelled attempts may still bring their results in, before they are given up.
 CANCEL_GRACE = 15.0
 
+_FINAL = tuple(state for state in TrialState if state.final)
+
 
 class Stop(StrEnum):
     """Why a call ended."""
@@ -418,7 +420,7 @@ class Loop:
 
     def _ended(self) -> int:
         counts = self._session.ledger.counts
-        return sum(counts[state] for state in TrialState if state.final)
+        return sum(counts[state] for state in _FINAL)
 
     # ------------------------------------------------------------ waiting
 

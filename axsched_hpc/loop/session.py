@@ -11,7 +11,8 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from axsched_hpc.ax_bridge import collector
 from axsched_hpc.core.best import Problem
@@ -22,6 +23,7 @@ from axsched_hpc.core.ledger import Ledger
 from axsched_hpc.core.machine import (
     Action,
     CleanUp,
+    Submit,
     TellAbandoned,
     TellCompleted,
     TellFailed,
@@ -47,6 +49,8 @@ log = logging.getLogger("axsched_hpc")
 RUN_VARIABLE = "AXSCHED_RUN"
 
 Listener = Callable[[Event, Ledger], None]
+
+Told = TypeVar("Told", bound=Action)
 
 #: Of the run time, snapshots take at most this share.
 SAVE_SHARE = 0.05
@@ -89,6 +93,7 @@ class Session:
         self._superseded = False
         self._owed: list[Event] = []
         self._actions: deque[Action] = deque()
+        self._cleanups: deque[CleanUp] = deque()
         self._cleaner = Cleaner(layout) if config.cleanup_after_completion else None
         self._saved_at = clock.monotonic()
         self._save_pause = 0.0
@@ -290,18 +295,21 @@ class Session:
             self._unsaved = True
         # What is in the journal is in the ledger, whole, before anything that can fail follows from it.
         for event in new:
-            self._actions += self.ledger.apply(event)
+            for action in self.ledger.apply(event):
+                if isinstance(action, CleanUp):
+                    # Apart, so that the ends of several trials stand beside each other.
+                    self._cleanups.append(action)
+                else:
+                    self._actions.append(action)
             for listener in self.listeners:
                 listener(event, self.ledger)
         while self._actions and not self.ax_is_busy:
-            reports = self._reports()
-            if reports:
-                with _told():
-                    self.bridge.report((each.trial, each.points) for each in reports)
-            else:
-                self._act(self._actions[0])
-            for _ in range(len(reports) or 1):
+            for _ in range(self._act()):
                 self._actions.popleft()
+        while self._cleanups:
+            if self._cleaner is not None:
+                self._cleaner.clean(self.ledger, self._cleanups[0].trial, self._cleanups[0].attempt)
+            self._cleanups.popleft()
 
     def check(self) -> None:
         """Make sure that this is still the driver, before anything is done that the journal does not guard.
@@ -322,37 +330,36 @@ class Session:
             self._superseded = True
             raise
 
-    def _reports(self) -> list[TellReported]:
-        """The points of curves with which the actions begin: Ax gets them in one call."""
-        reports = list[TellReported]()
-        for action in self._actions:
-            if not isinstance(action, TellReported):
-                break
-            reports.append(action)
-        return reports
-
-    def _act(self, action: Action) -> None:
-        match action:
-            case TellCompleted(trial, metrics, time):
-                with _told():
-                    self.bridge.complete(trial, metrics, time=time)
-            case TellStopped(trial, reason, time):
-                with _told():
+    def _act(self) -> int:
+        """Do the first of the actions, with those of its kind that follow it where Ax takes them in one call,
+        since it makes its data anew in each; how many those were.
+        """
+        if isinstance(self._actions[0], Submit):
+            return 1  # The ledger lists the trial among the waiting ones, where the loop finds it.
+        with _told():
+            match self._actions[0]:
+                case TellReported():
+                    reports = self._leading(TellReported)
+                    self.bridge.report((each.trial, each.points) for each in reports)
+                    return len(reports)
+                case TellCompleted():
+                    ends = self._leading(TellCompleted)
+                    self.bridge.complete((each.trial, each.metrics, each.time) for each in ends)
+                    return len(ends)
+                case TellStopped(trial, reason, time):
                     self.bridge.stop(trial, reason, time=time)
-            case TellFailed(trial, reason, time):
-                with _told():
+                case TellFailed(trial, reason, time):
                     self.bridge.fail(trial, reason, time=time)
-            case TellAbandoned(trial, reason, time):
-                with _told():
+                case TellAbandoned(trial, reason, time):
                     self.bridge.abandon(trial, reason, time=time)
-            case TellRetried(trial, time):
-                with _told():
+                case TellRetried(trial, time):
                     self.bridge.retry(trial, time=time)
-            case CleanUp(trial, attempt) if self._cleaner is not None:
-                self._cleaner.clean(self.ledger, trial, attempt)
-            case _:
-                # Submit: the ledger lists the trial among the waiting ones, where the loop finds it.
-                pass
+        return 1
+
+    def _leading(self, kind: type[Told]) -> list[Told]:
+        """The actions of this kind with which they begin."""
+        alike = takewhile(lambda action: isinstance(action, kind), self._actions)
+        return [action for action in alike if isinstance(action, kind)]
 
     # ------------------------------------------------------------ the snapshot
 

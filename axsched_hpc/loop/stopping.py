@@ -61,13 +61,15 @@ class Stopper:
         driver has decided about.
         """
         ledger = self._session.ledger
+        wanted = {*ledger.stopping, *ledger.changes.cancelling} & ledger.active.keys()
+        if not wanted:
+            return
         now = self._session.clock.monotonic()
         jobs: dict[tuple[int, int], str] = {}
-        for number in ledger.active:
+        for number in sorted(wanted):
             attempt = ledger.trials[number].attempts[-1]
             key = (number, attempt.number)
-            wanted = bool(attempt.stop) or number in ledger.changes.cancelling
-            if wanted and attempt.job is not None and now >= self._due.get(key, now):
+            if attempt.job is not None and now >= self._due.get(key, now):
                 jobs[key] = attempt.job
         if not jobs:
             return

@@ -163,6 +163,8 @@ class Submitter:
         again. Where the scheduler does not answer, nothing is decided, and the next call asks again.
         """
         ledger = self._session.ledger
+        if not ledger.counts[TrialState.PLANNED]:
+            return
         held = self._held.token if self._held is not None else None
         planned = [
             n

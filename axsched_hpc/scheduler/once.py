@@ -129,7 +129,10 @@ class _NoAx:
     def report(self, reports: Iterable[Any]) -> None:
         """There is nobody to tell."""
 
-    def complete(self, trial: int, what: Any, *, time: float) -> None:
+    def complete(self, ends: Iterable[Any]) -> None:
         """There is nobody to tell."""
 
-    stop = fail = abandon = complete
+    def stop(self, trial: int, reason: str, *, time: float) -> None:
+        """There is nobody to tell."""
+
+    fail = abandon = stop

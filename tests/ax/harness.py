@@ -123,7 +123,7 @@ class Driver:
     def complete(self, trial: int, metrics: Metrics) -> None:
         event = AttemptSucceeded(self.tick(), trial, 1, metrics)
         self.record(event)
-        self.bridge.complete(trial, metrics, time=event.time)
+        self.bridge.complete([(trial, metrics, event.time)])
 
     def fail(self, trial: int, verdict: Verdict, message: str = "exit code 1") -> None:
         event = AttemptFailed(self.tick(), trial, 1, Failure(FailureKind.EXIT_CODE, message), verdict)

@@ -148,8 +148,7 @@ def test_a_replay_gives_an_equal_experiment(generated: Driver) -> None:
     # A resumed driver tells the end of an arm by the number that the one before gave it.
     for driver in (generated, copy):
         driver.now = START + 1e6
-    for number in (6, 7, 8):
-        here.complete(number, {"f": (1.0, None)}, time=START + number)
+    here.complete([(number, {"f": (1.0, None)}, START + number) for number in (6, 7, 8)])
     assert here.experiment.trials[2].status is TrialStatus.COMPLETED
 
 

@@ -248,7 +248,7 @@ def test_outcomes_are_told_once(kind: str) -> None:
     driver = Driver(new_bridge(kind))
     done, failed, dropped = (c.trial for c in driver.ask(3))
     for _ in range(2):
-        driver.bridge.complete(done, {"f": (1.0, None)}, time=START)
+        driver.bridge.complete([(done, {"f": (1.0, None)}, START)])
         driver.bridge.fail(failed, "exit code 1", time=START)
         driver.bridge.abandon(dropped, "cancelled", time=START)
     trials = driver.bridge.experiment.trials
@@ -256,6 +256,21 @@ def test_outcomes_are_told_once(kind: str) -> None:
     assert trials[failed].status_reason == "exit code 1"
     assert trials[done].time_completed.timestamp() == START
     assert len(driver.bridge.experiment.data.full_df) == 1
+
+
+def test_the_ends_of_several_trials_are_told_together(kind: str) -> None:
+    driver = Driver(new_bridge(kind))
+    first, second = (c.trial for c in driver.ask(2))
+    ends = [(first, {"f": (1.0, None)}, START), (second, {"f": (2.0, None)}, START + 1)]
+    driver.bridge.complete(ends[:1])
+    driver.bridge.complete(ends)
+    experiment = driver.bridge.experiment
+    assert [row.mean for row in experiment.data._data_rows] == [1.0, 2.0]
+    told = [experiment.trials[index].time_completed for index in (first, second)]
+    assert [moment.timestamp() for moment in told if moment] == [START, START + 1]
+    before = experiment.data
+    driver.bridge.complete(ends)
+    assert experiment.data is before
 
 
 def test_the_jobs_outcome_counts_where_the_user_marked_the_trial_meanwhile(
@@ -289,7 +304,7 @@ def test_a_point_that_the_user_generated_early_and_finished_late_keeps_its_place
 
 def test_an_unknown_trial_is_an_error_that_names_it(kind: str) -> None:
     with pytest.raises(ExperimentMismatchError, match="Trial 7 is not in the experiment"):
-        new_bridge(kind).complete(7, {"f": (1.0, None)}, time=START)
+        new_bridge(kind).complete([(7, {"f": (1.0, None)}, START)])
 
 
 def test_external_trials_are_found_once_final(kind: str) -> None:

@@ -227,8 +227,8 @@ def test_a_second_observation_of_a_trial_replaces_the_first() -> None:
     bridge = new_bridge("ax.Client")
     candidate = bridge.attach({"x": 1.0, "y": 1.0}, time=START)
     bridge.client.attach_data(candidate.trial, {"f": 3.0, "memory": 1.0})
-    bridge.complete(candidate.trial, {"f": (2.0, None)}, time=START)
-    bridge.complete(candidate.trial, {"f": (2.0, None)}, time=START)
+    bridge.complete([(candidate.trial, {"f": (2.0, None)}, START)])
+    bridge.complete([(candidate.trial, {"f": (2.0, None)}, START)])
     frame = bridge.experiment.data.full_df.set_index("metric_name")["mean"]
     assert frame.to_dict() == {"f": 2.0, "memory": 1.0}
 

@@ -34,7 +34,8 @@ def told(bridge: AxBridge, *names: str, values: list[float] | None = None) -> Ax
     for i, (x, y) in enumerate(POINTS):
         candidate = bridge.attach({"x": x, "y": y}, time=START)
         metrics = {name: smooth(x, y)[name] for name in names}
-        bridge.complete(candidate.trial, {"f": (values[i], 0.1)} if values else metrics, time=START + i)
+        found = {"f": (values[i], 0.1)} if values else metrics
+        bridge.complete([(candidate.trial, found, START + i)])
     return bridge
 
 
@@ -63,7 +64,7 @@ def test_asking_for_it_changes_no_suggestion() -> None:
     for bridge in (plain, asked):
         (candidate,) = bridge.ask(1, time=START).candidates
         value = smooth(**candidate.parameters)["f"]
-        bridge.complete(candidate.trial, {"f": value}, time=START)
+        bridge.complete([(candidate.trial, {"f": value}, START)])
     assert asked.best_by_model().best_trial is not None
     suggestions = [bridge.ask(1, time=START).candidates[0].parameters for bridge in (plain, asked)]
     assert suggestions[0] == suggestions[1]
@@ -106,7 +107,8 @@ def test_whether_the_predictions_satisfy_the_constraints(bound: int, feasible: b
 def test_why_there_is_none() -> None:
     bridge = new_bridge("ax.Client")
     assert bridge.best_by_model() == BestByModel(reason="No trial is completed yet.")
-    bridge.complete(bridge.attach({"x": 1.0, "y": 1.0}, time=START).trial, {"f": (1.0, 0.1)}, time=START)
+    there = bridge.attach({"x": 1.0, "y": 1.0}, time=START).trial
+    bridge.complete([(there, {"f": (1.0, 0.1)}, START)])
     assert bridge.best_by_model().reason.startswith("Ax has no model yet: its strategy is at Sobol")
     rough = [(-1.0) ** i for i in range(len(POINTS))]
     found = told(new_bridge("ax.Client"), values=rough).best_by_model()

@@ -19,7 +19,7 @@ def told(source: Any, outcomes: list[Metrics]) -> AxBridge:
     bridge = AxBridge.from_input(source)
     for i, metrics in enumerate(outcomes):
         candidate = bridge.attach({"x": float(i), "y": 0.0}, time=START)
-        bridge.complete(candidate.trial, metrics, time=START + i)
+        bridge.complete([(candidate.trial, metrics, START + i)])
     return bridge
 
 

@@ -62,7 +62,7 @@ def test_the_first_request_gives_as_many_points_as_the_clients_own_and_the_same(
     for bridge in (copy, driver.bridge):
         assert not bridge.ask(1, time=START).candidates
         for trial in (0, 1):
-            bridge.complete(trial, {"f": (branin(**expected[trial]), None)}, time=START)
+            bridge.complete([(trial, {"f": (branin(**expected[trial]), None)}, START)])
     ours, theirs = (bridge.ask(1, time=START).candidates[0] for bridge in (driver.bridge, copy))
     assert ours.ax["generator_run"]["generator_key"] == "BoTorch"
     assert theirs.parameters == pytest.approx(ours.parameters, abs=1e-6)

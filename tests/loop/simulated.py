@@ -93,6 +93,7 @@ class SimulatedRunner(BaseRunner):
         self.max_parallel = max_parallel
         self.settle = 2.0
         self.states: dict[str, JobState] = {}
+        self._begun: set[str] = set()  #: jobs that may not have ended
         self.batches: list[Batch] = []
         self.executed: list[tuple[int, int]] = []
         self.named: dict[str, dict[int, str]] = {}
@@ -119,7 +120,7 @@ class SimulatedRunner(BaseRunner):
         if self.refusals:
             raise self.refusals.pop(0)
         self.asked_at.append(self.clock.time)
-        under_way = self.others + sum(not state.final for state in self.states.values())
+        under_way = self.others + self._under_way()
         if self.limit is not None and under_way + len(batch.attempts) > self.limit:
             raise SubmissionError("sbatch: error: QOSMaxSubmitJobPerUserLimit", limit=True)
         assert batch.manifest.is_file()
@@ -132,14 +133,19 @@ class SimulatedRunner(BaseRunner):
             parameters = outcome_parameters(layout, attempt.trial)
             fate = self.fate(attempt.trial, attempt.attempt, parameters)
             self._begin(layout, batch, index, job, fate)
-        self.most_active = max(self.most_active, sum(not s.final for s in self.states.values()))
+        self.most_active = max(self.most_active, self._under_way())
         if self.lost_answers:
             self.lost_answers -= 1
             raise SubmissionError("sbatch: error: Socket timed out", transient=True)
         return jobs
 
+    def _under_way(self) -> int:
+        self._begun = {job for job in self._begun if job in self.states and not self.states[job].final}
+        return len(self._begun)
+
     def _begin(self, layout: Layout, batch: Batch, index: int, job: str, fate: Fate) -> None:
         self.states[job] = JobState.QUEUED
+        self._begun.add(job)
         self.nodes[job], self.reasons[job] = fate.node, fate.reason
         item = batch.attempts[index]
         files = layout.attempt(item.trial, item.attempt)

@@ -376,6 +376,7 @@ def test_the_running_counts_equal_a_recount_after_any_legal_story(choices: list[
     assert +ledger.counts == Counter(t.state for t in ledger.trials.values())
     assert set(ledger.active) == {n for n, t in ledger.trials.items() if t.state.active}
     assert set(ledger.waiting) == {n for n, t in ledger.trials.items() if t.state is TrialState.WAITING}
+    assert set(ledger.stopping) == {n for n in ledger.active if ledger.trials[n].attempts[-1].stop}
 
 
 def _legal(ledger: Ledger, number: int) -> list[Event]:
