@@ -156,8 +156,7 @@ class Jobs:
     def submit(self, given: Iterable[Mapping[str, Any]]) -> list[Any]:
         """Submit a job for each point, as one array."""
         with self._executor.batch():
-            jobs = [self._executor.submit(self._body, **point) for point in given]
-        return jobs
+            return [self._executor.submit(self._body, **point) for point in given]
 
 
 def as_slots_get_free(work: Work) -> Loop:

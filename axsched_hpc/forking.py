@@ -1,0 +1,145 @@
+"""A process of which workers are forked: ``python -m axsched_hpc.forking CHANNEL``.
+
+A worker that starts by itself spends most of its time and processor on starting Python and importing this
+package. One that is forked here has both already, and begins within milliseconds. It imports nothing of the
+objective's: each attempt loads that anew, as a worker that was started by itself does. All else is as there
+too: a session and logs of its own, a command line that names the attempt, the driver's environment.
+
+A request is one message on the channel, a socket that keeps messages apart, and is answered by one. It is
+``{"start": [COMMAND...]}``, with the open log of the new process, and the answer its name as a job; or
+``{}``, and the answer the exit codes of the workers that have ended since the last one. This process ends
+with the driver, when the channel does. Its workers go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+from axsched_hpc import worker
+from axsched_hpc.io import claim
+
+#: What a message may have at the most, in bytes, and how many exit codes; the others are in the next one.
+LONGEST, MOST = 32_768, 1000
+
+#: How many bytes of command line a worker's may have, to be shown as its own.
+ROOM = 1024
+
+LOADED = (
+    "cloudpickle",
+    "ctypes",
+    "pickle",
+    "tempfile",
+    "axsched_hpc.core.events",
+    "axsched_hpc.core.typed",
+    "axsched_hpc.objectives.descendants",
+    "axsched_hpc.objectives.function",
+    "axsched_hpc.objectives.guardian",
+    "axsched_hpc.objectives.run",
+    "axsched_hpc.objectives.script",
+)
+
+
+def command(python: str, channel: int) -> list[str]:
+    """The command line of this process, with room for that of a worker."""
+    return [python, "-u", "-m", "axsched_hpc.forking", str(channel), " " * ROOM]
+
+
+def main(arguments: list[str]) -> int:
+    """Answer requests until the channel ends; in a worker, run its attempt. Returns the exit code."""
+    with socket.socket(fileno=int(arguments[0])) as channel:
+        _show(sys.orig_argv[:-1])
+        _load()
+        # What is there now stays shared with the workers: collecting would copy it.
+        gc.collect()
+        gc.freeze()
+        channel.send(b"{}")
+        words = _serve(channel)
+    if words is None:
+        return 0
+    sys.argv = words[words.index("-m") + 1 :]
+    return worker.main(sys.argv[1:])
+
+
+def _load() -> None:
+    """Import what every worker does sooner or later."""
+    for name in LOADED:
+        importlib.import_module(name)
+
+
+def _serve(channel: socket.socket) -> list[str] | None:
+    """Answer requests; returns a worker's command line in that worker, and None at the end of the channel."""
+    while True:
+        message, handles, _, _ = socket.recv_fds(channel, LONGEST, 1)
+        if not message:
+            return None
+        words = json.loads(message).get("start")
+        if words is None:
+            answer: dict[str, object] = {"ended": _ended()}
+        else:
+            try:
+                pid = _fork()
+            except OSError as error:
+                answer = {"errno": error.errno}
+            else:
+                if pid == 0:
+                    _become(words, handles[0])
+                    return list(words)
+                answer = {"job": claim.process_name(pid)}
+            os.close(handles[0])
+        channel.send(json.dumps(answer).encode())
+
+
+def _fork() -> int:
+    """Fork, and return in the parent when the child leads a session: only then can it be signalled."""
+    mine, its = socket.socketpair()
+    with mine, its:
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+        else:
+            its.close()
+            mine.recv(1)  # nothing comes, until the child leaves this block
+    return pid
+
+
+def _become(words: list[str], log: int) -> None:
+    for number in (1, 2):
+        os.dup2(log, number)
+    os.close(log)
+    _show(words)
+
+
+def _ended() -> dict[str, int]:
+    """Exit codes by pid of the workers that have ended, or minus the signal that ended them."""
+    found: dict[str, int] = {}
+    with contextlib.suppress(ChildProcessError):
+        while len(found) < MOST and (each := os.waitpid(-1, os.WNOHANG))[0]:
+            found[str(each[0])] = os.waitstatus_to_exitcode(each[1])
+    return found
+
+
+def _show(words: list[str]) -> None:
+    """Let this process have another command line, for ps and for drivers that look for their workers: it is
+    written over the one with which the process was started. Nothing depends on that it succeeds.
+    """
+    import ctypes
+
+    try:
+        fields = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+        start, end = map(int, fields.split()[45:47])  # arg_start and arg_end, proc(5)
+    except (OSError, ValueError):
+        return
+    text = "\0".join(words).encode() + b"\0"
+    if start and len(text) < end - start:
+        ctypes.memmove(start, text.ljust(end - start, b"\0"), end - start)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
