@@ -98,7 +98,8 @@ class Forks:
 
     def _is_ready(self) -> bool:
         if not self._ready and self.works and select.select([self._channel], [], [], self._patience)[0]:
-            self._ready = bool(self._received())
+            self._received()
+            self._ready = True
         self._patience = 0.0
         return self._ready and self.works
 
