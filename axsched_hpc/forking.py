@@ -92,37 +92,27 @@ def _serve(channel: socket.socket) -> list[str] | None:
         if words is None:
             answer: dict[str, object] = {"ended": _ended()}
         else:
+            # It is born with its command line: a driver that looks for it finds it from the first moment on.
+            _show(words)
             try:
-                pid = _fork()
+                pid = os.fork()
             except OSError as error:
                 answer = {"errno": error.errno}
             else:
                 if pid == 0:
-                    _become(words, handles[0])
+                    _become(handles[0])
                     return list(words)
                 answer = {"job": claim.process_name(pid)}
+            _show(sys.orig_argv[:-1])
             os.close(handles[0])
         channel.send(json.dumps(answer).encode())
 
 
-def _fork() -> int:
-    """Fork, and return in the parent when the child leads a session: only then can it be signalled."""
-    mine, its = socket.socketpair()
-    with mine, its:
-        pid = os.fork()
-        if pid == 0:
-            os.setsid()
-        else:
-            its.close()
-            mine.recv(1)  # nothing comes, until the child leaves this block
-    return pid
-
-
-def _become(words: list[str], log: int) -> None:
+def _become(log: int) -> None:
+    os.setsid()
     for number in (1, 2):
         os.dup2(log, number)
     os.close(log)
-    _show(words)
 
 
 def _leave() -> None:

@@ -62,6 +62,15 @@ Loop = Callable[[], int]
 
 def ours(work: Work) -> Loop:
     """AxScheduler with its defaults."""
+    return _ours(work, [])
+
+
+def given(work: Work) -> Loop:
+    """The same at points that need no suggestion of Ax: what is left is not the time of its generation."""
+    return _ours(work, points(work.trials))
+
+
+def _ours(work: Work, queue: list[dict[str, float]]) -> Loop:
     from axsched_hpc import AxScheduler, LocalRunner, SlurmRunner
 
     runner: Any
@@ -73,6 +82,8 @@ def ours(work: Work) -> Loop:
     scheduler = AxScheduler(_client(), runner, config)
     body = work.body()
     scheduler.set_objective_function(lambda parameters: {"loss": body(**parameters)})
+    if queue:
+        scheduler.enqueue(queue)
 
     def loop() -> int:
         with scheduler:
@@ -350,6 +361,7 @@ def libensemble(work: Work) -> Loop:
 #: Name -> function, what is needed beside the package, and where it can run.
 WAYS: dict[str, tuple[Callable[[Work], Loop], str, tuple[str, ...]]] = {
     "axsched-hpc": (ours, "", ("local", "slurm")),
+    "axsched-hpc (given points)": (given, "", ("local", "slurm")),
     "map_array": (map_array, "", ("slurm",)),
     "pool": (pool, "", ("local",)),
     "submitit": (as_slots_get_free, "", ("local", "slurm")),

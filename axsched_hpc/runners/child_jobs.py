@@ -50,7 +50,7 @@ class BoundJobs(LocalJobs):
     def prepare(self, folder: Path) -> None:
         """Nothing is needed."""
 
-    def _begin(self, batch: Batch, index: int) -> str:
+    def _begin(self, batch: Batch, index: int, environment: Mapping[str, str]) -> str:
         number, share = self._free()
         environment = {**self._base, **share.variables, SHARE_VARIABLE: str(number)}
         job = self._watched(start(batch.command(index), log_of(batch, index), environment, share.cpus))

@@ -58,9 +58,10 @@ class LocalJobs:
             The log of the first one cannot be opened.
         """
         jobs: dict[int, str] = {}
+        environment = scrubbed(os.environ, inside=True)
         for index in range(len(batch.attempts)):
             try:
-                jobs[index] = self._begin(batch, index)
+                jobs[index] = self._begin(batch, index, environment)
             except (OSError, SubmissionError) as error:
                 # Those that run are told of, whatever hinders the others.
                 if not jobs:
@@ -120,8 +121,7 @@ class LocalJobs:
 
     # ------------------------------------------------------------ inside
 
-    def _begin(self, batch: Batch, index: int) -> str:
-        environment = scrubbed(os.environ, inside=True)
+    def _begin(self, batch: Batch, index: int, environment: Mapping[str, str]) -> str:
         forks = self._source(batch.python, environment)
         job = None if forks is None else fork(forks, batch.command(index), log_of(batch, index))
         if forks is None or job is None:
@@ -270,7 +270,10 @@ def _signal(job: str, number: signal.Signals) -> bool:
     if place is None or processes.alive(place[2], place[0], place[1], processes.boot_id()) is not True:
         return False
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(place[0], number)
+        try:
+            os.killpg(place[0], number)
+        except ProcessLookupError:
+            os.kill(place[0], number)  # one that was forked a moment ago, and leads no session yet
         return True
     return False
 
