@@ -387,7 +387,12 @@ def main() -> None:
     begun, cpu = time.perf_counter(), time.process_time()
     completed = loop()
     took = time.perf_counter() - begun
-    print("\n" + json.dumps({"seconds": took, "completed": completed, "cpu": time.process_time() - cpu}))
+    told: dict[str, Any] = {"seconds": took, "completed": completed, "cpu": time.process_time() - cpu}
+    if (run := work.folder / "run").is_dir():
+        from benchmarks.phases import phases
+
+        told["phases"] = phases(run)
+    print("\n" + json.dumps(told))
 
 
 if __name__ == "__main__":
