@@ -54,8 +54,8 @@ PATIENCE = 600.0
 Seconds = dict[str, list[float]]
 
 
-def once(way: str, where: str, work: tuple[int, float, int]) -> float:
-    """One run of one way; the seconds of its loop."""
+def once(way: str, where: str, work: tuple[int, float, int]) -> tuple[float, dict[str, float]]:
+    """One run of one way: the seconds of its loop, and phases in ms where it has written them down."""
     trials, seconds, slots = work
     # A directory that all nodes see: that of the caller, as for his own runs.
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".throughput-") as folder:
@@ -72,7 +72,7 @@ def once(way: str, where: str, work: tuple[int, float, int]) -> float:
     told = json.loads(found[-1])
     if told["completed"] != trials:
         raise SystemExit(f"{way} on {where} completed {told['completed']} of {trials} trials.")
-    return float(told["seconds"])
+    return float(told["seconds"]), told.get("phases", {})
 
 
 def _path() -> Iterable[str]:
@@ -95,16 +95,22 @@ def able(where: str, wanted: Iterable[str]) -> list[str]:
     return found
 
 
-def measure(where: str, ways: list[str], work: tuple[int, float, int], rounds: int) -> Seconds:
-    """Seconds of each way in each round."""
+def measure(
+    where: str, ways: list[str], work: tuple[int, float, int], rounds: int
+) -> tuple[Seconds, dict[str, list[float]]]:
+    """Seconds of each way in each round, and our phases."""
     times: Seconds = {name: [] for name in ways}
+    phases: dict[str, list[float]] = {}
     for number in range(rounds):
         for name in ways:
             if number and name in ONCE:
                 continue
-            times[name].append(once(name, where, work))
+            seconds, found = once(name, where, work)
+            times[name].append(seconds)
+            for phase, took in found.items() if name == OURS else ():
+                phases.setdefault(phase, []).append(took)
             print(f"{where}, {said(work)}, {name}: {times[name][-1]:.2f} s", file=sys.stderr, flush=True)
-    return times
+    return times, phases
 
 
 def said(work: tuple[int, float, int]) -> str:
@@ -136,6 +142,13 @@ def table(where: str, work: tuple[int, float, int], times: Seconds) -> str:
         ratios = [ratio(times, name, base) for base in (floor, OURS)]
         words = ["" if each is None else f"{each:.2f}" for each in ratios]
         lines.append(f"| {name} | {statistics.median(found):.2f}{spread} | {words[0]} | {words[1]} |")
+    return "\n".join(lines) + "\n"
+
+
+def slot(phases: dict[str, list[float]]) -> str:
+    """Where a slot's time goes between two trials of ours, in Markdown."""
+    lines = ["| where a slot's time goes between two trials | ms |", "|---|---|"]
+    lines += [f"| {name} | {statistics.median(found):.0f} |" for name, found in phases.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -191,12 +204,20 @@ def main() -> None:
     for where in options.where.split(","):
         ways = able(where, wanted)
         for work in map(_work, options.work.split(",")):
-            times = measure(where, ways, work, options.rounds)
-            found = table(where, work, times)
+            times, phases = measure(where, ways, work, options.rounds)
+            found = table(where, work, times) + (f"\n{slot(phases)}" if phases else "")
             print(found, *judged(where, times), sep="\n", flush=True)
             print()
             text += f"\n{found}"
-            results.append({"where": where, "work": work, "seconds": times, "claims": judged(where, times)})
+            results.append(
+                {
+                    "where": where,
+                    "work": work,
+                    "seconds": times,
+                    "phases": phases,
+                    "claims": judged(where, times),
+                }
+            )
     if options.markdown is not None:
         options.markdown.write_text(text)
     if options.json is not None:

@@ -128,7 +128,7 @@ def _directory() -> str | None:
 
 
 def _end(channel: socket.socket, process: subprocess.Popen[bytes]) -> None:
-    """Let it go; it ends by itself."""
+    """Its workers go on without it."""
     channel.close()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(1.0)
+    process.kill()
+    process.wait()

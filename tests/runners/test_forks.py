@@ -153,13 +153,25 @@ def test_workers_outlive_the_process_of_which_they_were_forked(jobs: LocalJobs, 
     _until(lambda: jobs.poll([job])[job].state is JobState.FAILED)
 
 
-def test_it_ends_with_the_driver(tmp_path: Path) -> None:
+def test_it_ends_with_its_owner() -> None:
     made = Forks(sys.executable, dict(os.environ))
-    assert made._is_ready() or made.works
     pid = int(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()[-1])
-    assert "axsched_hpc.forking" in Path(f"/proc/{pid}/cmdline").read_text()
+    assert processes.start_ticks(pid) is not None
     del made
     assert processes.start_ticks(pid) is None
+
+
+def test_it_ends_with_a_driver_that_is_killed(jobs: LocalJobs, workshop: Workshop) -> None:
+    read, write = os.pipe()
+    driver = os.fork()
+    if driver == 0:
+        os.write(write, str(_source(jobs, jobs.submit(workshop.batch(Task()))[0])).encode())
+        os.kill(os.getpid(), signal.SIGKILL)
+    source = int(os.read(read, 20))
+    os.waitpid(driver, 0)
+    _until(lambda: not (seen := processes.table().get(source)) or seen.ended)
+    os.close(read)
+    os.close(write)
 
 
 def test_one_that_is_not_ready_is_not_waited_for(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
