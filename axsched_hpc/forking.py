@@ -119,7 +119,8 @@ def _leave() -> None:
     """Do what Python does at its end, but for taking itself apart: that would copy all that is shared, and
     take longer than everything else of an attempt.
     """
-    threading._shutdown()  # type: ignore[attr-defined] - as multiprocessing does in processes that it forks
+    # As multiprocessing does in the processes that it forks.
+    threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     # What was there before the fork is frozen, and not among these.
     for each in gc.get_objects():

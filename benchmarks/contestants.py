@@ -263,7 +263,7 @@ def orchestrator(work: Work) -> Loop:
             return found
 
     made = _client()
-    made.configure_runner(Submitit())  # type: ignore[arg-type] - a Runner does
+    made.configure_runner(Submitit())  # type: ignore[arg-type]  # a Runner does
     made.configure_metrics([_loss(lambda trial: known[trial].result())])
     driver = Orchestrator(
         experiment=made._experiment,
@@ -272,7 +272,7 @@ def orchestrator(work: Work) -> Loop:
             max_pending_trials=work.slots,
             run_trials_in_batches=True,
             min_seconds_before_poll=0.0,
-            init_seconds_between_polls=LOOK,  # type: ignore[arg-type] - a float does
+            init_seconds_between_polls=LOOK,  # type: ignore[arg-type]  # a float does
             seconds_between_polls_backoff_factor=1.0,
             logging_level=logging.ERROR,
         ),
