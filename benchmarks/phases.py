@@ -17,10 +17,10 @@ from axsched_hpc.io.layout import Layout
 from axsched_hpc.store import journal
 
 NOTICED = "the objective's end -> recorded by the driver: publishing, and the next look"
-MADE = "recorded -> the next trial is made: telling Ax, asking it"
-PLANNED = "made -> its submission is planned: one write of the journal"
+ASKED = "recorded -> Ax is asked for the next: telling Ax, cleaning up"
+PLANNED = "Ax is asked -> the trials are made, and their submission is planned"
 SUBMITTED = "planned -> submitted: its files, and the runner"
-BEGUN = "submitted -> its worker's process exists: the scheduler"
+BEGUN = "the whole batch is submitted -> the worker's process exists: the scheduler"
 CLAIMED = "process -> claimed: Python starts, the worker reads what it is to do"
 STARTED = "claimed -> the objective begins"
 WHOLE = "from one objective's end to the beginning of that in its place"
@@ -32,7 +32,7 @@ def phases(directory: Path) -> dict[str, float]:
     The k-th trial that begins beyond the slots is taken for the one in the place of the k-th that ends.
     """
     layout = Layout.at(directory)
-    made: dict[int, float] = {}
+    asked: dict[int, float] = {}
     planned: dict[str, float] = {}
     batch: dict[int, str] = {}
     submitted: dict[str, float] = {}
@@ -40,7 +40,7 @@ def phases(directory: Path) -> dict[str, float]:
     for event in journal.events(journal.read(layout.journal)):
         match event:
             case TrialAdded():
-                made[event.trial] = event.time
+                asked[event.trial] = event.time
             case BatchPlanned():
                 planned[event.token] = event.time
                 batch.update({trial: event.token for trial, _ in event.attempts})
@@ -57,7 +57,7 @@ def phases(directory: Path) -> dict[str, float]:
         assert each.started is not None and each.ended is not None
         found = [
             (NOTICED, each.ended, each.time),
-            (PLANNED, made[each.trial], planned[token]),
+            (PLANNED, asked[each.trial], planned[token]),
             (SUBMITTED, planned[token], submitted[token]),
             (BEGUN, submitted[token], begun),
             (CLAIMED, begun, owner.time if owner else None),
@@ -72,6 +72,6 @@ def phases(directory: Path) -> dict[str, float]:
     started = sorted(ends, key=lambda e: e.started or 0.0)
     for before, after in zip(ended, started[slots:], strict=False):
         spans.setdefault(WHOLE, []).append((after.started or 0.0) - (before.ended or 0.0))
-        spans.setdefault(MADE, []).append(made[after.trial] - before.time)
-    order = (NOTICED, MADE, PLANNED, SUBMITTED, BEGUN, CLAIMED, STARTED, WHOLE)
+        spans.setdefault(ASKED, []).append(asked[after.trial] - before.time)
+    order = (NOTICED, ASKED, PLANNED, SUBMITTED, BEGUN, CLAIMED, STARTED, WHOLE)
     return {name: 1e3 * statistics.median(spans[name]) for name in order if name in spans}
