@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+PEERS ?= .venv-peers
 PYTEST_ARGS ?=
 MINUTES ?= 20
 SEED ?= 1
@@ -25,7 +26,7 @@ INSTALL := $(PIP_INSTALL) --no-build-isolation -e
 # Two pips in one environment would undo each other's work.
 .NOTPARALLEL:
 
-.PHONY: help venv demo example test chaos lint format docs linkcheck build hooks constraints clean
+.PHONY: help venv peers demo example test chaos lint format docs linkcheck build hooks constraints clean
 
 help:  ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -63,6 +64,18 @@ $(VENV)/.docs: $(VENV)/.runtime
 
 venv: $(VENV)/.runtime  ## make .venv with the package and what it needs to run
 	@echo "Ready: source $(BIN)/activate"
+
+# It sees the packages of the other one, into which nothing of it is installed.
+$(PEERS)/.created: $(VENV)/.runtime requirements/benchmarks.txt
+	@echo "Creating $(PEERS) with what the benchmark of throughput compares with ..."
+	@$(BIN)/python -m venv $(PEERS)
+	@where='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+	  $(BIN)/python -c "$$where" > "$$($(PEERS)/bin/python -c "$$where")/runtime.pth"
+	@$(PEERS)/bin/python -m pip install -qq --disable-pip-version-check -c $(CONSTRAINTS) -r requirements/benchmarks.txt
+	@touch $@
+
+peers: $(PEERS)/.created  ## make .venv-peers: what benchmarks/throughput.py compares with
+	@echo "Ready: $(PEERS)/bin/python benchmarks/throughput.py"
 
 demo: $(VENV)/.runtime  ## tune a real model on this machine, with live progress
 	@$(BIN)/python examples/demo/tune.py
@@ -107,6 +120,6 @@ constraints:  ## write requirements/constraints.txt anew, with the newest versio
 	PYTHON=$(PYTHON) requirements/refresh
 
 clean:  ## remove .venv, builds and caches
-	rm -rf $(VENV) build dist *.egg-info docs/_build htmlcov .coverage .coverage.*
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info docs/_build htmlcov .coverage .coverage.*
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,6 +12,7 @@ import logging
 import random
 import secrets
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from axsched_hpc.core.errors import ClusterUnavailableError, ObjectiveError, SubmissionError
@@ -30,6 +31,9 @@ from axsched_hpc.loop.session import Session
 from axsched_hpc.runners.base import BaseRunner, Batch, BatchAttempt
 
 log = logging.getLogger("axsched_hpc")
+
+#: Attempts of a batch whose files are written at the same time.
+WRITERS = 4
 
 
 class Submitter:
@@ -238,13 +242,9 @@ class Submitter:
         session = self._session
         if session.ledger.objective is None:
             raise ObjectiveError("No objective is set.")
-        for number, attempt in attempts:
-            files = session.layout.attempt(number, attempt)
-            atomic.make_directory(files.root)
-            access.require_inside(session.layout.root, files.root)
-            parameters = session.layout.parameters(number)
-            if attempt == 1 or not parameters.exists():
-                atomic.write_json(parameters, session.ledger.trials[number].parameters)
+        # Each of them waits for the disk or the server most of the time: side by side they wait together.
+        with ThreadPoolExecutor(min(WRITERS, len(attempts)), "axsched-write") as pool:
+            list(pool.map(self._write_attempt, attempts))
         manifest.write(
             session.layout,
             Manifest(
@@ -257,6 +257,15 @@ class Submitter:
         batch = batch_of(session.ledger, session.layout, token)
         atomic.make_directory(batch.folder)
         return batch
+
+    def _write_attempt(self, place: tuple[int, int]) -> None:
+        (number, attempt), layout = place, self._session.layout
+        files = layout.attempt(number, attempt)
+        atomic.make_directory(files.root)
+        access.require_inside(layout.root, files.root)
+        parameters = layout.parameters(number)
+        if attempt == 1 or not parameters.exists():
+            atomic.write_json(parameters, self._session.ledger.trials[number].parameters)
 
     def _back_off(self, error: Exception, *, said: bool = False) -> None:
         self._pause = longer(self._pause)

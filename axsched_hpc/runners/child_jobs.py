@@ -5,7 +5,6 @@ to its share of the allocation's CPUs and GPUs. A job id is ``1234/pid.start@hos
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,13 +47,16 @@ class BoundJobs(LocalJobs):
         self._shares = shares(self._base, cpus, siblings, slots)
         self._taken: dict[str, int] | None = None
 
-    def _start(self, batch: Batch, index: int) -> subprocess.Popen[bytes]:
+    def prepare(self, folder: Path) -> None:
+        """Nothing is needed."""
+
+    def _begin(self, batch: Batch, index: int, environment: Mapping[str, str]) -> str:
         number, share = self._free()
         environment = {**self._base, **share.variables, SHARE_VARIABLE: str(number)}
-        process = start(batch.command(index), log_of(batch, index), environment, share.cpus)
+        job = self._watched(start(batch.command(index), log_of(batch, index), environment, share.cpus))
         assert self._taken is not None
-        self._taken[claim.process_name(process.pid)] = number
-        return process
+        self._taken[job] = number
+        return job
 
     def _free(self) -> tuple[int, Share]:
         """The share that the fewest living processes have."""

@@ -1,5 +1,5 @@
 """Attempts as processes of this machine: detached, so that they survive the driver, and found again by pid
-and start time.
+and start time. They are forked where that is possible (see :mod:`axsched_hpc.forking`), else started.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from axsched_hpc.io import access, atomic, claim, faults, processes
 from axsched_hpc.io.layout import AttemptFiles
 from axsched_hpc.objectives import guardian
 from axsched_hpc.runners.base import Batch, JobStatus
+from axsched_hpc.runners.forks import Forks
 from axsched_hpc.slurm.run import scrubbed
 
 log = logging.getLogger("axsched_hpc")
@@ -35,10 +37,15 @@ class LocalJobs:
 
     def __init__(self) -> None:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._forks: Forks | None = None
+        #: By job, of those that were forked: where, and the exit code of those that have ended.
+        self._forked: dict[str, Forks] = {}
+        self._codes: dict[str, int] = {}
         self._kill_at: dict[str, float] = {}
 
     def prepare(self, folder: Path) -> None:
-        """Nothing is needed."""
+        """Have what workers are forked of at hand when the first ones are to run."""
+        self._source(sys.executable, scrubbed(os.environ, inside=True))
 
     def submit(self, batch: Batch) -> dict[int, str]:
         """Start one process per attempt.
@@ -51,23 +58,25 @@ class LocalJobs:
             The log of the first one cannot be opened.
         """
         jobs: dict[int, str] = {}
+        environment = scrubbed(os.environ, inside=True)
         for index in range(len(batch.attempts)):
             try:
-                process = self._start(batch, index)
+                jobs[index] = self._begin(batch, index, environment)
             except (OSError, SubmissionError) as error:
                 # Those that run are told of, whatever hinders the others.
                 if not jobs:
                     raise
                 log.warning("Only %d of %d processes were started: %s", len(jobs), len(batch.attempts), error)
                 return jobs
-            job = claim.process_name(process.pid)
-            self._children[job] = process
-            jobs[index] = job
             faults.reach("submit.half")
         return jobs
 
     def poll(self, jobs: Sequence[str]) -> dict[str, JobStatus]:
         """Look at the processes; those of another machine are not known here."""
+        for forks in set(self._forked.values()):
+            for job, code in forks.ended().items():
+                del self._forked[job]
+                self._codes[job] = code
         found = {}
         for job in jobs:
             status = self._look(job)
@@ -112,8 +121,26 @@ class LocalJobs:
 
     # ------------------------------------------------------------ inside
 
-    def _start(self, batch: Batch, index: int) -> subprocess.Popen[bytes]:
-        return start(batch.command(index), log_of(batch, index), scrubbed(os.environ, inside=True))
+    def _begin(self, batch: Batch, index: int, environment: Mapping[str, str]) -> str:
+        forks = self._source(batch.python, environment)
+        job = None if forks is None else fork(forks, batch.command(index), log_of(batch, index))
+        if forks is None or job is None:
+            return self._watched(start(batch.command(index), log_of(batch, index), environment))
+        self._forked[job] = forks
+        return job
+
+    def _watched(self, process: subprocess.Popen[bytes]) -> str:
+        job = claim.process_name(process.pid)
+        self._children[job] = process
+        return job
+
+    def _source(self, python: str, environment: Mapping[str, str]) -> Forks | None:
+        """What workers of this environment are forked of; None where they have to be started."""
+        if self._forks is None or not self._forks.suits(python, environment):
+            self._forks = None
+            with contextlib.suppress(OSError):
+                self._forks = Forks(python, environment)
+        return self._forks
 
     def _look(self, job: str) -> JobStatus | None:
         child = self._children.get(job)
@@ -122,6 +149,10 @@ class LocalJobs:
             if code is None:
                 return JobStatus(JobState.RUNNING, "running", node=processes.hostname())
             return ended(code)
+        if job in self._codes:
+            return ended(self._codes[job])
+        if job in self._forked and self._forked[job].works:
+            return JobStatus(JobState.RUNNING, "running", node=processes.hostname())
         place = _place(job)
         if place is None:
             return None
@@ -148,6 +179,25 @@ class LocalJobs:
             _signal(job, signal.SIGKILL)
 
 
+def fork(forks: Forks, argv: Sequence[str], log_file: Path) -> str | None:
+    """Fork a worker; None where it has to be started.
+
+    Raises
+    ------
+    SubmissionError
+        There can be no further process.
+    OSError
+        Its log cannot be opened.
+    """
+    handle = access.open_append(log_file)
+    try:
+        return forks.start(argv, handle)
+    except OSError as error:
+        raise _no_process(error) from error
+    finally:
+        os.close(handle)
+
+
 def start(
     argv: Sequence[str], log_file: Path, environment: Mapping[str, str], cpus: frozenset[int] = frozenset()
 ) -> subprocess.Popen[bytes]:
@@ -172,13 +222,17 @@ def start(
                 start_new_session=True,
             )
     except OSError as error:
-        raise SubmissionError(
-            f"No process could be started ({error}). Is the machine out of memory or of processes? "
-            "Lower max_parallel.",
-            transient=error.errno in (errno.EAGAIN, errno.ENOMEM),
-        ) from error
+        raise _no_process(error) from error
     finally:
         os.close(handle)
+
+
+def _no_process(error: OSError) -> SubmissionError:
+    return SubmissionError(
+        f"No process could be started ({error}). Is the machine out of memory or of processes? "
+        "Lower max_parallel.",
+        transient=error.errno in (errno.EAGAIN, errno.ENOMEM),
+    )
 
 
 def ended(code: int) -> JobStatus:
@@ -216,7 +270,10 @@ def _signal(job: str, number: signal.Signals) -> bool:
     if place is None or processes.alive(place[2], place[0], place[1], processes.boot_id()) is not True:
         return False
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(place[0], number)
+        try:
+            os.killpg(place[0], number)
+        except ProcessLookupError:
+            os.kill(place[0], number)  # one that was forked a moment ago, and leads no session yet
         return True
     return False
 

@@ -39,8 +39,9 @@ print(LocalJobs().submit(Batch(token, Path(manifest), attempts, Path(folder), py
 sys.stdin.read()
 """
 
-#: In place of Python: stops before anything of the worker has run.
+#: In place of Python: stops before anything of the worker has run, and forks none.
 STOPPED = """#!/bin/sh
+case "$*" in *axsched_hpc.forking*) exit 1 ;; esac
 kill -STOP $$
 exec "{python}" "$@"
 """

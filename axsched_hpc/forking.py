@@ -1,0 +1,161 @@
+"""A process of which workers are forked: ``python -m axsched_hpc.forking CHANNEL``.
+
+A worker that starts by itself spends most of its time and processor on starting Python and importing this
+package. One that is forked here has both already, and begins within milliseconds. It imports nothing of the
+objective's: each attempt loads that anew, as a worker that was started by itself does. All else is as there
+too: a session and logs of its own, a command line that names the attempt, the driver's environment.
+
+A request is one message on the channel, a socket that keeps messages apart, and is answered by one. It is
+``{"start": [COMMAND...]}``, with the open log of the new process, and the answer its name as a job; or
+``{}``, and the answer the exit codes of the workers that have ended since the last one. This process ends
+with the driver, when the channel does. Its workers go on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import importlib
+import io
+import json
+import os
+import socket
+import sys
+import threading
+from pathlib import Path
+
+from axsched_hpc import worker
+from axsched_hpc.io import claim
+
+#: What a message may have at the most, in bytes, and how many exit codes; the others are in the next one.
+LONGEST, MOST = 32_768, 1000
+
+#: How many bytes of command line a worker's may have, to be shown as its own.
+ROOM = 1024
+
+#: Files that a function may have left open, with what is not written yet.
+_WRITERS = frozenset({io.BufferedRandom, io.BufferedWriter, io.TextIOWrapper})
+
+LOADED = (
+    "cloudpickle",
+    "ctypes",
+    "encodings.ascii",
+    "pickle",
+    "tempfile",
+    "axsched_hpc.core.events",
+    "axsched_hpc.core.typed",
+    "axsched_hpc.objectives.descendants",
+    "axsched_hpc.objectives.function",
+    "axsched_hpc.objectives.guardian",
+    "axsched_hpc.objectives.run",
+    "axsched_hpc.objectives.script",
+)
+
+
+def command(python: str, channel: int) -> list[str]:
+    """The command line of this process, with room for that of a worker."""
+    return [python, "-u", "-m", "axsched_hpc.forking", str(channel), " " * ROOM]
+
+
+def main(arguments: list[str]) -> int:
+    """Answer requests until the channel ends; in a worker, run its attempt. Returns the exit code."""
+    with socket.socket(fileno=int(arguments[0])) as channel:
+        _show(sys.orig_argv[:-1])
+        _load()
+        # What is there now stays shared with the workers: collecting would copy it.
+        gc.collect()
+        gc.freeze()
+        channel.send(b"{}")
+        words = _serve(channel)
+    if words is None:
+        return 0
+    sys.argv = words[words.index("-m") + 1 :]
+    code = worker.main(sys.argv[1:])
+    _leave()
+    os._exit(code)
+
+
+def _load() -> None:
+    """Import what every worker does sooner or later."""
+    for name in LOADED:
+        importlib.import_module(name)
+
+
+def _serve(channel: socket.socket) -> list[str] | None:
+    """Answer requests; returns a worker's command line in that worker, and None at the end of the channel."""
+    while True:
+        message, handles, _, _ = socket.recv_fds(channel, LONGEST, 1)
+        if not message:
+            return None
+        words = json.loads(message).get("start")
+        if words is None:
+            answer: dict[str, object] = {"ended": _ended()}
+        else:
+            # It is born with its command line: a driver that looks for it finds it from the first moment on.
+            _show(words)
+            try:
+                pid = os.fork()
+            except OSError as error:
+                answer = {"errno": error.errno}
+            else:
+                if pid == 0:
+                    _become(handles[0])
+                    return list(words)
+                answer = {"job": claim.process_name(pid)}
+            _show(sys.orig_argv[:-1])
+            os.close(handles[0])
+        channel.send(json.dumps(answer).encode())
+
+
+def _become(log: int) -> None:
+    os.setsid()
+    for number in (1, 2):
+        os.dup2(log, number)
+    os.close(log)
+
+
+def _leave() -> None:
+    """Do what Python does at its end, but for taking itself apart: that would copy all that is shared, and
+    take longer than everything else of an attempt.
+    """
+    # As multiprocessing does in the processes that it forks.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    # What was there before the fork is frozen, and not among these.
+    for each in gc.get_objects():
+        if type(each) in _WRITERS:
+            with contextlib.suppress(OSError, ValueError):
+                each.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+
+
+def _ended() -> dict[str, int]:
+    """Exit codes by pid of the workers that have ended, or minus the signal that ended them."""
+    found: dict[str, int] = {}
+    with contextlib.suppress(ChildProcessError):
+        while len(found) < MOST and (each := os.waitpid(-1, os.WNOHANG))[0]:
+            found[str(each[0])] = os.waitstatus_to_exitcode(each[1])
+    return found
+
+
+def _show(words: list[str]) -> None:
+    """Let this process have another command line, for ps and for drivers that look for their workers: it is
+    written over the one with which the process was started. Nothing depends on that it succeeds.
+    """
+    import ctypes
+
+    try:
+        fields = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+        start, end = map(int, fields.split()[45:47])  # arg_start and arg_end, proc(5)
+    except (OSError, ValueError):
+        return
+    text = "\0".join(words).encode() + b"\0"
+    if start and len(text) < end - start:
+        ctypes.memmove(start, text.ljust(end - start, b"\0"), end - start)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
