@@ -57,7 +57,7 @@ from tests.lease.driving import Driver, Forge, is_whole
 # One process of the tests runs them all, since they share what they have started.
 pytestmark = [kit.needs_hosts, pytest.mark.timeout(400)]
 
-TRIALS = 6
+TRIALS = 10
 LOGS = "stdout.log", "stderr.log"
 
 

@@ -137,7 +137,7 @@ def test_parquet_has_types() -> None:
         **{"n": "int64", "x": "double", "on": "bool", "name": "string", "mixed": "string", "huge": "string"},
         **{"loss": "double", "loss_sem": "double", "attempts": "int64", "job": "string", "node": "string"},
         **dict.fromkeys(["submitted", "started", "ended"], "timestamp[ms, tz=UTC]"),
-        **{"seconds": "double", "reason": "string"},
+        **{"seconds": "double", "reason": "string", "cancelled": "bool"},
     }
     first, second = table.to_pylist()
     assert (first["n"], first["x"], first["on"], first["name"]) == (1, 1.0, True, "ä")

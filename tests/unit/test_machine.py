@@ -108,9 +108,9 @@ def test_who_has_cancelled_a_trial_is_told_from_who_gave_it_up() -> None:
         AttemptFailed(2.0, 0, 1, FAILURE, Verdict.FAIL): ("failed", True),
     }
     for event, (word, given_up) in ends.items():
-        after, _ = step(trial(TrialState.RUNNING), event)
+        after = step(trial(TrialState.RUNNING), event)
         assert (after.word, after.given_up) == (word, given_up)
-        again, _ = step(after, EVENTS[TrialRetried])
+        again = step(after, EVENTS[TrialRetried])
         assert (again.word, again.given_up) == ("waiting", False)
 
 
