@@ -13,11 +13,17 @@ from types import FrameType, TracebackType
 
 import click
 
+from axsched_hpc.commands.arguments import examples
+
 #: Columns of a text that goes to no terminal, and the most on one: longer lines are hard to read.
 _WIDTH = 100
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "axsched doctor", "axsched doctor --partition gpu /scratch/me", "axsched doctor --no-job --json"
+    ),
+)
 @click.argument("directory", metavar="[DIR]", required=False, type=click.Path(file_okay=False))
 @click.option("--profile", metavar="NAME|PATH", help="The site's settings, as trials will have them.")
 @click.option("--partition", metavar="NAME", help="The partition to check; default: the site's.")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from axsched_hpc.core.errors import ConfigError, SubmissionError
 from axsched_hpc.core.sizes import time_s, time_text
+from axsched_hpc.reporting.records import FORMAT
 from axsched_hpc.slurm import parse, render, templates
 from axsched_hpc.slurm import profile as profiles
 from axsched_hpc.slurm.run import run
@@ -185,9 +186,29 @@ def _stop(driver: Driver) -> str:
     return f"scancel --user=$USER --name={driver.name}"
 
 
+def record(driver: Driver, job: str | None) -> dict[str, Any]:
+    """What was submitted, or with no job's id what would be, for programs."""
+    return {
+        "format": FORMAT,
+        "job": job,
+        "name": driver.name,
+        "command": list(driver.command),
+        "log": _log_of(driver, job),
+        "time_limit": driver.job.time_limit,
+        "warning": driver.job.warning,
+        "again": driver.job.again,
+        "script": driver.script,
+    }
+
+
+def _log_of(driver: Driver, job: str | None) -> str:
+    path = driver.log.replace("%x", driver.name)
+    return path if job is None else path.replace("%j", job)
+
+
 def told(driver: Driver, job: str) -> str:
     """What was submitted, and how to watch and stop it."""
-    log = shlex.quote(driver.log.replace("%x", driver.name).replace("%j", job))
+    log = shlex.quote(_log_of(driver, job))
     if driver.job.again == "requeue":
         then = "and this job is requeued (Slurm waits some two minutes before it starts again)"
     else:

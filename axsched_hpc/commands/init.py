@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from axsched_hpc.commands.arguments import examples
-from axsched_hpc.commands.output import show
+from axsched_hpc.commands.arguments import JSON, examples
+from axsched_hpc.commands.output import show, show_json
+from axsched_hpc.reporting.records import FORMAT
 
 if TYPE_CHECKING:
     from axsched_hpc.commands.wanted import Wanted
@@ -63,11 +64,13 @@ _PROGRAMS = {
 @click.option("--schema", is_flag=True, help="Write the file's JSON Schema as well, for editors.")
 @click.option("-y", "--yes", is_flag=True, help="Ask nothing.")
 @click.option("--force", is_flag=True, help="Replace files that are there.")
-def init(directory: str, schema: bool, yes: bool, force: bool, **given: Any) -> None:
+@JSON
+def init(directory: str, schema: bool, yes: bool, force: bool, as_json: bool, **given: Any) -> None:
     """Write axsched.yaml into DIR (default: here), and beside it an example of what a trial runs.
 
     Both run at once, and are explained by their own comments. On a terminal it asks for what no option says;
-    elsewhere that is as by default. Nothing is replaced without --force; all files are written or none.
+    elsewhere, and with --json, that is as by default. Nothing is replaced without --force; all files are
+    written or none.
     """
     # Here, since every other command would pay for it.
     from axsched_hpc.commands import writing
@@ -77,10 +80,20 @@ def init(directory: str, schema: bool, yes: bool, force: bool, **given: Any) -> 
     if not force:
         # Before any question, since its answer would be lost.
         writing.refuse([target / _FILE])
-    found = wanted(given, person=not yes and sys.stdin.isatty() and sys.stdout.isatty())
+    found = wanted(given, person=not (yes or as_json) and sys.stdin.isatty() and sys.stdout.isatty())
     texts = _texts(found, target, schema=schema)
     writing.write(target, texts, force=force)
-    _tell(found, target, list(texts))
+    if as_json:
+        show_json(
+            {
+                "format": FORMAT,
+                "files": [str(target / name) for name in texts],
+                "advice": _advice(found),
+                "next": [command for command, _ in _next(found, target)],
+            }
+        )
+    else:
+        _tell(found, target, list(texts))
 
 
 def _texts(wanted: Wanted, target: Path, *, schema: bool) -> dict[str, str]:
@@ -147,21 +160,33 @@ def _from(target: Path, path: Path) -> str:
 
 def _tell(wanted: Wanted, target: Path, names: list[str]) -> None:
     """Say what there is now, and what comes next."""
-    from axsched_hpc.project.own_script import advice
-
     show(f"Wrote {' and '.join(str(target / name) for name in names)}.")
     if wanted.own is not None:
         show(f"\n{wanted.own.path} is run by {wanted.own.runs}.")
-        done = {"parameters": wanted.arguments, "metrics": wanted.printed}
-        left = [what for what in wanted.own.lacks if not done[what]]
-        if left:
-            show(advice(wanted.own, left, list(wanted.parameters), wanted.metric))
+    if (text := _advice(wanted)) is not None:
+        show(text)
     show("\nNext:")
-    if target.absolute() != Path.cwd():
-        show(f"  cd {shlex.quote(str(target))}")
-    for command, what in (
-        ("axsched try ", f"one trial{' as a job' if wanted.slurm else ''}, and all that it did"),
-        ("axsched run ", f"all {wanted.trials} trials"),
+    for command, what in _next(wanted, target):
+        show(f"  {command:12}  # {what}" if what else f"  {command}")
+
+
+def _advice(wanted: Wanted) -> str | None:
+    """What a script of the user's has still to be told, or None where it can run."""
+    from axsched_hpc.project.own_script import advice
+
+    if wanted.own is None:
+        return None
+    done = {"parameters": wanted.arguments, "metrics": wanted.printed}
+    left = [what for what in wanted.own.lacks if not done[what]]
+    return advice(wanted.own, left, list(wanted.parameters), wanted.metric) if left else None
+
+
+def _next(wanted: Wanted, target: Path) -> list[tuple[str, str]]:
+    """The next commands, and what each does."""
+    there = [] if target.absolute() == Path.cwd() else [(f"cd {shlex.quote(str(target))}", "")]
+    return [
+        *there,
+        ("axsched try", f"one trial{' as a job' if wanted.slurm else ''}, and all that it did"),
+        ("axsched run", f"all {wanted.trials} trials"),
         ("axsched best", "what was found"),
-    ):
-        show(f"  {command}  # {what}")
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gc
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from axsched_hpc.commands.arguments import DIRECTORY, TRIAL, examples
+from axsched_hpc.commands.arguments import DIRECTORY, JSON, TRIAL, examples
 from axsched_hpc.commands.output import show as echo
 from axsched_hpc.core.errors import ConfigError, StorageError
 from axsched_hpc.core.machine import Attempt, Trial
@@ -47,6 +48,7 @@ _LOGS = ("stdout.log", "stderr.log")
 @click.option("--stdout", "stream", flag_value="stdout.log", help="Only the standard output.")
 @click.option("--stderr", "stream", flag_value="stderr.log", help="Only the standard error.")
 @click.option("--lines", metavar="N", type=click.IntRange(min=0), help="Begin with the last N lines.")
+@JSON
 def logs(
     trial: int,
     directory: str | None,
@@ -54,21 +56,24 @@ def logs(
     attempt: int | None,
     stream: str | None,
     lines: int | None,
+    as_json: bool,
 ) -> None:
     """Print what TRIAL of the experiment in DIR (default: outputs) has written.
 
     With -f what it writes is printed as it comes, of later attempts as well, until the trial has ended. What
-    happens meanwhile is told on standard error. The exit code is 1 where there are no logs.
+    happens meanwhile is told on standard error. With --json each piece is a line with an object. The exit
+    code is 1 where there are no logs.
     """
     names = _LOGS if stream is None else (stream,)
     try:
         reading = read_experiment(directory)
         found, latest = _find(reading, trial, attempt)
         if follow and not _over(found, latest, attempt):
-            _follow(reading, trial, attempt, names, lines)
+            _follow(reading, trial, attempt, names, lines, as_json=as_json)
             return
         files = None if latest is None else reading.layout.attempt(trial, latest.number)
-        if files is None or not Printer(files, names, lines).look():
+        number = 0 if latest is None else latest.number
+        if files is None or not Printer(files, names, lines, number, as_json=as_json).look():
             _nothing(reading, found, latest, names)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -110,7 +115,13 @@ def _nothing(reading: Reading, trial: Trial, attempt: Attempt | None, names: tup
 
 
 def _follow(
-    reading: Reading, number: int, wanted: int | None, names: tuple[str, ...], lines: int | None
+    reading: Reading,
+    number: int,
+    wanted: int | None,
+    names: tuple[str, ...],
+    lines: int | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Print what comes, attempt after attempt, until the trial is over or the attempt asked for."""
     printer: Printer | None = None
@@ -126,7 +137,8 @@ def _follow(
                 printer.look()
                 notes.insert(0, _end(trial, trial.attempts[-2]))
             # Of a later attempt's log all is new.
-            printer = Printer(files, names, lines if printer is None else None, attempt.number, printer)
+            first = lines if printer is None else None
+            printer = Printer(files, names, first, attempt.number, printer, as_json=as_json)
         for note in notes:
             if note and note not in told:
                 echo(f"axsched: {note}", err=True)
@@ -188,7 +200,10 @@ class Printer:
         lines: int | None = None,
         attempt: int = 0,
         before: Printer | None = None,
+        *,
+        as_json: bool = False,
     ) -> None:
+        self._as_json = as_json
         self.attempt = attempt
         self.printed = False
         self._files = files
@@ -220,6 +235,12 @@ class Printer:
             time.sleep(min(pause, left))
 
     def _print(self, name: str, data: bytes) -> None:
+        if self._as_json:
+            text = self._decoders[name].decode(data)
+            stream = name.removesuffix(".log")
+            sys.stdout.write(json.dumps({"attempt": self.attempt, "stream": stream, "text": text}) + "\n")
+            sys.stdout.flush()
+            return
         if len(self._logs) > 1 and name != self._shown:
             gap = "" if self._whole else "\n"
             click.echo(f"{gap}{chr(10) if self._shown else ''}==> {name} <==")

@@ -16,7 +16,7 @@ from axsched_hpc.reporting.reading import read_experiment, trial_of
 _FAILED = ("failed", "abandoned")
 
 
-@click.command()
+@click.command(epilog=examples("axsched status", "axsched status outputs/bowl --json"))
 @DIRECTORY
 @JSON
 def status(directory: str | None, as_json: bool) -> None:
@@ -32,7 +32,7 @@ def status(directory: str | None, as_json: bool) -> None:
     echo(status_text(reading, now=time.time(), width=width() or 10_000))
 
 
-@click.command()
+@click.command(epilog=examples("axsched best", "axsched best --json | jq .best"))
 @DIRECTORY
 @JSON
 def best(directory: str | None, as_json: bool) -> None:

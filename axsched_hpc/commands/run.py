@@ -10,18 +10,20 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from axsched_hpc.commands.output import confirm, show
+from axsched_hpc.commands.arguments import JSON, examples
+from axsched_hpc.commands.output import confirm, show, show_json
 from axsched_hpc.core.errors import ObjectiveError, plural
 from axsched_hpc.core.sizes import time_text
 from axsched_hpc.io import requests
 from axsched_hpc.io.layout import Layout
+from axsched_hpc.reporting.records import FORMAT
 
 if TYPE_CHECKING:
     from axsched_hpc.core.ledger import Ledger
@@ -37,16 +39,20 @@ DEFAULT_FILE = "axsched.yaml"
 _SHOWN = 5
 
 
-@click.command()
+@click.command(
+    epilog=examples("axsched run", "axsched run --dry-run", "axsched run spring.yaml --json > best.json"),
+)
 @click.argument("file", metavar="[FILE]", default=DEFAULT_FILE, type=click.Path())
 @click.option("--dry-run", is_flag=True, help="Show the first trials and their job, and run nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask whether to go on with a changed objective.")
 @click.option("--schema", is_flag=True, help="Print the file's JSON Schema, for editors.")
-def run(file: str, dry_run: bool, yes: bool, schema: bool) -> None:
+@JSON
+def run(file: str, dry_run: bool, yes: bool, schema: bool, as_json: bool) -> None:
     """Run the experiment that FILE (default: axsched.yaml) describes, up to its budget.
 
     The file is checked as a whole before anything starts. Run it again after a stop, or with a larger budget,
-    to go on. The exit code is 2 where the file is wrong, and 75 where a job's time was nearly over.
+    to go on. With --json its end is what axsched best --json prints, and all else goes to standard error.
+    The exit code is 2 where the file is wrong, and 75 where a job's time was nearly over.
     """
     # Here, since every other command would pay for it.
     from axsched_hpc.project import schema as schemas
@@ -67,25 +73,31 @@ def run(file: str, dry_run: bool, yes: bool, schema: bool) -> None:
     warnings.filterwarnings("ignore", module=r"(ax|botorch|gpytorch|linear_operator|torch)\.")
     with in_words_of_the_file(_command_line(file)):
         if dry_run:
-            _show(project)
+            planned = _planned(project)
+            if as_json:
+                show_json(planned)
+            else:
+                _show(project, planned)
         else:
-            _run(project, function, file, yes=yes)
+            _run(project, function, file, yes=yes, as_json=as_json)
 
 
 # ---------------------------------------------------------------- running
 
 
-def _run(project: Project, function: Callable[..., Any] | None, file: str, *, yes: bool) -> None:
+def _run(
+    project: Project, function: Callable[..., Any] | None, file: str, *, yes: bool, as_json: bool
+) -> None:
     layout = Layout.at(project.config["job_output_dir"])
     before = _so_far(layout)
     spent = _spent(project, before)
     # What is under way is collected in any case, and requests are answered.
     if spent is not None and before is not None and not (before.active or any(requests.waiting(layout))):
-        click.echo(f"{layout.root} {spent}\n")
-        _print_best(layout)
+        click.echo(f"{layout.root} {spent}\n", err=as_json)
+        _print_best(layout, as_json=as_json)
         return
     if before is not None and spent is None and not yes:
-        _ask_about_objective(project, function, layout, before, file)
+        _ask_about_objective(project, function, layout, before, file, ask=not as_json)
     left = None
     if project.seconds is not None:
         left = max(0.0, project.seconds - (0.0 if before is None else before.worked))
@@ -96,11 +108,11 @@ def _run(project: Project, function: Callable[..., Any] | None, file: str, *, ye
         scheduler._again = f"start `{_command_line(file)}` again"
         scheduler._set_objective(objective_of(project, function))
         scheduler.run_to(project.trials, timeout=left, synchronous=rounds)
-    click.echo()
+    click.echo(err=as_json)
     after = _so_far(layout)
     if after is not None and not _has_all(project, after) and (spent := _spent(project, after)):
-        click.echo(f"{layout.root} {spent}\n")
-    _print_best(layout)
+        click.echo(f"{layout.root} {spent}\n", err=as_json)
+    _print_best(layout, as_json=as_json)
 
 
 def _spent(project: Project, ledger: Ledger | None) -> str | None:
@@ -123,7 +135,13 @@ def _has_all(project: Project, ledger: Ledger) -> bool:
 
 
 def _ask_about_objective(
-    project: Project, function: Callable[..., Any] | None, layout: Layout, before: Ledger, file: str
+    project: Project,
+    function: Callable[..., Any] | None,
+    layout: Layout,
+    before: Ledger,
+    file: str,
+    *,
+    ask: bool,
 ) -> None:
     """Ask before going on with another objective than that of earlier trials.
 
@@ -142,7 +160,7 @@ def _ask_about_objective(
     if changed is None:
         return
     count = f"the {plural(len(before.trials), 'trial')} so far"
-    if not sys.stdin.isatty():
+    if not (ask and sys.stdin.isatty()):
         raise ObjectiveError(
             f"{changed}. Nothing was started. To go on with the new one, where {count} count as they are: "
             f"`{_command_line(file)} --yes`. Else take the change back, or name another directory in the "
@@ -218,11 +236,15 @@ def _so_far(layout: Layout) -> Ledger | None:
     return journal.replay(journal.read(layout.journal))
 
 
-def _print_best(layout: Layout) -> None:
-    from axsched_hpc.reporting.best import best_text
+def _print_best(layout: Layout, *, as_json: bool) -> None:
+    from axsched_hpc.reporting.best import best_json, best_text
     from axsched_hpc.reporting.reading import read_experiment
 
-    show(best_text(read_experiment(layout.root)))
+    reading = read_experiment(layout.root)
+    if as_json:
+        show_json(best_json(reading))
+    else:
+        show(best_text(reading))
 
 
 @contextmanager
@@ -253,36 +275,55 @@ def _quiet() -> Iterator[None]:
 # ---------------------------------------------------------------- a dry run
 
 
-def _show(project: Project) -> None:
+def _planned(project: Project) -> dict[str, Any]:
+    """What a run would do, as the object that ``--json`` prints."""
     from axsched_hpc.project.place import made
 
     layout = Layout.at(project.config["job_output_dir"])
     ledger = _so_far(layout)
     runner = made(project.where)
     left = max(0, project.trials - (ledger.own if ledger is not None else 0))
-    click.echo(
-        f"{layout.root}: {left} of {plural(project.trials, 'trial')} to run, "
-        f"up to {runner.max_parallel} at a time ({project.where.type})."
-    )
-    if project.seconds is not None and ledger is not None:
-        click.echo(f"It has run for {time_text(ledger.worked)} of {time_text(project.seconds)}.")
     at_once = min(left, runner.max_parallel)
-    points = _points(project, layout, min(at_once, _SHOWN), ledger) if at_once else []
-    if points:
-        click.echo("\nThe next trials:" if ledger is not None else "\nThe first trials:")
-    for trial, point in points:
-        click.echo(f"  {trial}: " + ", ".join(f"{name} = {value!r}" for name, value in point.items()))
-    click.echo("\nA trial runs:\n  " + _command(project, points[0][1] if points else {}))
+    points, changes = _points(project, layout, min(at_once, _SHOWN), ledger) if at_once else ([], ())
     first = points[0][0] if points else 0
-    script = _script(project, runner, layout, range(first, first + max(1, at_once)))
-    if script is not None:
-        click.echo(f"\nThe batch script of such trials:\n\n{script.rstrip()}")
+    return {
+        "format": FORMAT,
+        "directory": str(layout.root),
+        "begun": ledger is not None,
+        "changes": list(changes),
+        "left": left,
+        "max_parallel": runner.max_parallel,
+        "worked": None if ledger is None else ledger.worked,
+        "trials": [{"trial": trial, "parameters": point} for trial, point in points],
+        "command": _command(project, points[0][1] if points else {}),
+        "script": _script(project, runner, layout, range(first, first + max(1, at_once))),
+    }
+
+
+def _show(project: Project, planned: dict[str, Any]) -> None:
+    click.echo(
+        f"{planned['directory']}: {planned['left']} of {plural(project.trials, 'trial')} to run, "
+        f"up to {planned['max_parallel']} at a time ({project.where.type})."
+    )
+    if project.seconds is not None and planned["begun"]:
+        click.echo(f"It has run for {time_text(planned['worked'])} of {time_text(project.seconds)}.")
+    if planned["changes"]:
+        show(f"The experiment is changed: {'; '.join(planned['changes'])}.")
+    if planned["trials"]:
+        click.echo("\nThe next trials:" if planned["begun"] else "\nThe first trials:")
+    for each in planned["trials"]:
+        values = ", ".join(f"{name} = {value!r}" for name, value in each["parameters"].items())
+        click.echo(f"  {each['trial']}: {values}")
+    click.echo(f"\nA trial runs:\n  {planned['command']}")
+    if planned["script"] is not None:
+        click.echo(f"\nThe batch script of such trials:\n\n{planned['script'].rstrip()}")
 
 
 def _points(
     project: Project, layout: Layout, number: int, ledger: Ledger | None
-) -> list[tuple[int, dict[str, Any]]]:
-    """The next points, asked of a copy of the experiment."""
+) -> tuple[list[tuple[int, dict[str, Any]]], Sequence[str]]:
+    """The next points, asked of a copy of the experiment, and in what this is changed."""
+    changes: Sequence[str] = ()
     with _quiet():
         from axsched_hpc.ax_bridge.bridge import AxBridge
         from axsched_hpc.ax_bridge.building import client_of
@@ -293,14 +334,14 @@ def _points(
         if ledger is not None:
             change = reconciled(layout, bridge, ledger)
             if change is not None:
-                show(f"The experiment is changed: {'; '.join(change.changes)}.")
+                changes = change.changes
             events = journal.events(journal.read(layout.journal))
             bridge.replay([*events, *([] if change is None else [change])])
         found = []
         if ledger is None and project.baseline is not None:
             found.append(bridge.attach(project.baseline, time=time.time()))
         found += bridge.ask(number - len(found), time=time.time()).candidates
-    return [(each.trial, each.parameters) for each in found]
+    return [(each.trial, each.parameters) for each in found], changes
 
 
 def _command(project: Project, point: dict[str, Any]) -> str:

@@ -8,10 +8,16 @@ from typing import Any
 
 import click
 
-from axsched_hpc.commands.output import show
+from axsched_hpc.commands.arguments import JSON, examples
+from axsched_hpc.commands.output import show, show_json
 
 
 @click.command(
+    epilog=examples(
+        "axsched submit axsched.yaml",
+        "axsched submit --dry-run --time 1-00:00:00 tune.py",
+        "axsched submit --profile gpu tune.py --trials 100",
+    ),
     # What stands behind the script is the script's.
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
@@ -28,6 +34,7 @@ from axsched_hpc.commands.output import show
 @click.option("--again", metavar="requeue|successor", help="How the next driver comes.  [default: requeue]")
 @click.option("--log", metavar="DIR|FILE", help="For what the drivers say.  [default: ./NAME.log]")
 @click.option("--dry-run", is_flag=True, help="Show the batch script, and submit nothing.")
+@JSON
 def submit(
     script: str,
     args: tuple[str, ...],
@@ -35,6 +42,7 @@ def submit(
     name: str | None,
     log: str | None,
     dry_run: bool,
+    as_json: bool,
     **given: Any,
 ) -> None:
     """Run SCRIPT, which drives an experiment, as a small job until it has ended by itself.
@@ -47,16 +55,24 @@ def submit(
     from axsched_hpc.commands import driver as drivers
     from axsched_hpc.project.reading import ProjectError
 
-    if "--dry-run" in args and script.endswith((".yaml", ".yml")):
+    ours = next((word for word in ("--dry-run", "--json") if word in args), None)
+    if ours is not None and script.endswith((".yaml", ".yml")):
         # A job that only shows what it would do is not what anybody wants.
-        raise click.UsageError(f"Options of submit stand before the file: axsched submit --dry-run {script}")
+        raise click.UsageError(f"Options of submit stand before the file: axsched submit {ours} {script}")
     try:
         driver = drivers.prepare(script, args, profile, name, log, given, os.environ)
     except ProjectError as error:
         show(str(error), err=True)
         sys.exit(2)
     if dry_run:
-        click.echo(driver.script, nl=False)
+        if as_json:
+            show_json(drivers.record(driver, None))
+        else:
+            click.echo(driver.script, nl=False)
         return
     drivers.refuse_second(driver)
-    click.echo(drivers.told(driver, drivers.submit(driver)))
+    job = drivers.submit(driver)
+    if as_json:
+        show_json(drivers.record(driver, job))
+    else:
+        click.echo(drivers.told(driver, job))

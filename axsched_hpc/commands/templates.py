@@ -7,21 +7,34 @@ from pathlib import Path
 
 import click
 
+from axsched_hpc.commands.arguments import JSON, examples
+from axsched_hpc.commands.output import show_json
 from axsched_hpc.core.errors import ConfigError
+from axsched_hpc.reporting.records import FORMAT
 from axsched_hpc.slurm import profile as profiles
 from axsched_hpc.slurm import templates as stored
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "axsched templates list", "axsched templates new gpu", "axsched templates show driver.sbatch"
+    )
+)
 def templates() -> None:
     """Look at the templates that come with the package, and make files of your own from them."""
 
 
 @templates.command("list")
-def list_templates() -> None:
+@JSON
+def list_templates(as_json: bool) -> None:
     """List the templates, and the profiles of your own."""
     names = stored.names()
     mine = profiles.user_profiles()
+    if as_json:
+        there = [{"name": name, "summary": stored.summary(stored.read(name))} for name in names]
+        own = [{"name": name, "directory": str(profiles.user_directory())} for name in mine]
+        show_json({"format": FORMAT, "templates": there, "profiles": own})
+        return
     width = max(map(len, [*names, *mine]))
     click.echo("Templates (axsched templates show NAME, axsched templates new NAME):")
     for name in names:
@@ -36,16 +49,22 @@ def list_templates() -> None:
 
 @templates.command()
 @click.argument("name")
-def show(name: str) -> None:
+@JSON
+def show(name: str, as_json: bool) -> None:
     """Print the template NAME."""
-    click.echo(stored.read(name), nl=False)
+    text = stored.read(name)
+    if as_json:
+        show_json({"format": FORMAT, "name": name, "summary": stored.summary(text), "text": text})
+        return
+    click.echo(text, nl=False)
 
 
 @templates.command()
 @click.argument("name")
 @click.argument("path", required=False, type=click.Path())
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
-def new(name: str, path: str | None, force: bool) -> None:
+@JSON
+def new(name: str, path: str | None, force: bool, as_json: bool) -> None:
     """Make a file at PATH from the template NAME.
 
     Without PATH a profile goes to your directory of profiles (~/.config/axsched), and anything else to the
@@ -57,6 +76,9 @@ def new(name: str, path: str | None, force: bool) -> None:
     if target.is_dir():
         target /= stored.where(name).name
     _write(target, text, force=force)
+    if as_json:
+        show_json({"format": FORMAT, "file": str(target), "next": _next_step(name, target, profile)})
+        return
     click.echo(f"Wrote {target}.")
     click.echo(_next_step(name, target, profile))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import sys
 import time
@@ -17,6 +18,7 @@ from axsched_hpc.reporting.drawing import Cells, Look, plain, repaint
 from axsched_hpc.reporting.plain import line
 from axsched_hpc.reporting.reading import experiment_at
 from axsched_hpc.reporting.screen import screen
+from axsched_hpc.reporting.table import iso
 from axsched_hpc.reporting.view import View, driver_words, finished, given_up, headline
 from axsched_hpc.store.following import Follower
 
@@ -27,16 +29,16 @@ _SHARE = 20
 _LEFT, _GONE = 130, 1
 
 
-def watching(directory: str | None, interval: float, *, until_done: bool) -> None:
+def watching(directory: str | None, interval: float, *, until_done: bool, as_json: bool) -> None:
     """Watch a run, and end with the exit code that tells how that ended."""
     gc.enable()  # unlike other looks this one may take days
     watched = Watched(experiment_at(directory))
     try:
         watched.look(first=True)
-        if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        if not as_json and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
             done = _on_screen(watched, interval, until_done)
         else:
-            done = _in_lines(watched, interval, until_done)
+            done = _in_lines(watched, interval, until_done, as_json=as_json)
     except KeyboardInterrupt:
         done = False
     if until_done and not done:
@@ -136,10 +138,11 @@ def _on_screen(watched: Watched, interval: float, until_done: bool) -> bool:
     return done
 
 
-def _in_lines(watched: Watched, interval: float, until_done: bool) -> bool:
+def _in_lines(watched: Watched, interval: float, until_done: bool, *, as_json: bool) -> bool:
     """Print each change in a line, until the run is over."""
+    say = _object if as_json else _line
     view = watched.view()
-    _line(headline(view), time.time())
+    say(headline(view), time.time())
     place, before = view.course.events, view
     while not (until_done and _over(view)):
         time.sleep(max(interval, watched.look()))
@@ -147,13 +150,18 @@ def _in_lines(watched: Watched, interval: float, until_done: bool) -> bool:
         place = min(place, view.course.events)  # a repaired journal may be shorter
         for news in view.course.news:
             if news.place > place:
-                _line(news.text, news.time)
+                say(news.text, news.time)
         for text, known in ((view.trouble, before.trouble), (driver_words(view), driver_words(before))):
             if text != known:
-                _line(text or "The journal can be read again.", time.time())
+                say(text or "The journal can be read again.", time.time())
         place, before = view.course.events, view
     return True
 
 
 def _line(text: str, moment: float) -> None:
     echo(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(moment))} {line(text)}")
+
+
+def _object(text: str, moment: float) -> None:
+    sys.stdout.write(json.dumps({"time": iso(moment), "text": text}) + "\n")
+    sys.stdout.flush()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from axsched_hpc.core.errors import plural
 from axsched_hpc.io import processes
 from axsched_hpc.io.layout import Layout
-from axsched_hpc.reporting.table import duration
+from axsched_hpc.reporting.records import FORMAT
+from axsched_hpc.reporting.table import duration, iso
 from axsched_hpc.store.holder import Holder
 from axsched_hpc.store.repair import Examined
 
@@ -33,6 +35,30 @@ def repair_text(layout: Layout, examined: Examined) -> str:
             f"{plural(len(ledger.trials), 'trial')}{f' ({counts})' if counts else ''}.",
         ]
     )
+
+
+def repair_record(layout: Layout, examined: Examined, copy: Path | None) -> dict[str, Any]:
+    """The same for programs; ``copy`` is where the old journal is kept, once it is repaired."""
+    salvaged = examined.salvaged
+    return {
+        "format": FORMAT,
+        "directory": str(layout.root),
+        "error": examined.error,
+        "dropped": [{"file": each.file, "line": each.line, "why": each.why} for each in salvaged.dropped],
+        "rescued": list(salvaged.rescued),
+        "unusable": [*salvaged.lost, *examined.unusable],
+        "records": len(salvaged.events),
+        "counts": salvaged.ledger.tally(),
+        "old_journal": None if copy is None else str(copy),
+    }
+
+
+def unlock_record(layout: Layout, who: Holder | None) -> dict[str, Any]:
+    """From whom an experiment was taken; None: from nobody, since nobody held it."""
+    taken = (
+        None if who is None else {"host": who.host, "pid": who.pid, "user": who.user, "seen": iso(who.seen)}
+    )
+    return {"format": FORMAT, "directory": str(layout.root), "taken_from": taken}
 
 
 def holder_text(layout: Layout, who: Holder, *, now: float) -> str:

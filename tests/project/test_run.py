@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -82,13 +83,17 @@ def test_a_file_is_run_and_gone_on_with_up_to_its_budget(folder: Path) -> None:
         f"{folder}/outputs has its 3 trials already. Raise budget.trials to go on."
     )
 
+    assert axsched(folder, "run", "--json").stdout == axsched(folder, "best", "--json").stdout
+
     change(folder, "trials: 3", "trials: 4")
-    more = axsched(folder, "run", "--dry-run")
-    assert "1 of 4 trials to run" in more.stdout
-    assert axsched(folder, "run").returncode == 0
+    more = json.loads(axsched(folder, "run", "--dry-run", "--json").stdout)
+    assert (more["left"], more["begun"], more["command"]) == (1, True, f"{folder}/simulate.sh hold")
+    ran = axsched(folder, "run", "--json")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == axsched(folder, "best", "--json").stdout
     ledger = read_experiment(folder / "outputs").ledger
     assert +ledger.counts == {TrialState.COMPLETED: 4}
-    assert points(more.stdout) == [ledger.trials[3].parameters["x"]]
+    assert more["trials"] == [{"trial": 3, "parameters": ledger.trials[3].parameters}]
 
 
 def test_what_a_signal_stops_ends_at_the_same_total(folder: Path) -> None:
