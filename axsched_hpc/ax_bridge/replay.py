@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import Any
@@ -86,18 +86,19 @@ class Replay:
             The experiment has a trial of the same index with other parameters, or the strategy lacks a node.
         """
         with paused():
-            events = list(events)
-            added = [event for event in events if isinstance(event, TrialAdded) and event.ax is not None]
+            # Let go one by one, as the trials come that they tell of: of a long journal both take much room.
+            left = deque(event for event in events if type(event) in _HANDLERS)
+            added = [event for event in left if isinstance(event, TrialAdded) and event.ax is not None]
             self._reserved = {index_of(event) for event in added}
             self._batches = {index_of(event) for event in added if "generator_runs" in (event.ax or {})}
-            self._retries.update(event.trial for event in events if isinstance(event, TrialRetried))
-            changes = [event.before for event in events if isinstance(event, DefinitionChanged)]
+            del added
+            self._retries.update(event.trial for event in left if isinstance(event, TrialRetried))
+            changes = [event.before for event in left if isinstance(event, DefinitionChanged)]
             self._references = [*map(Reference.of_definition, changes), self._reference]
             self._next_definition()
-            for event in events:
-                handler = _HANDLERS.get(type(event))
-                if handler is not None:
-                    handler(self, event)
+            while left:
+                event = left.popleft()
+                _HANDLERS[type(event)](self, event)
         for number, curve in self._curves.items():
             trial, _ = self._arms.find(number)
             if any(row.step is not None and row.step not in curve for row in self._observed.of(trial.index)):

@@ -169,8 +169,10 @@ class Loop:
         if self._runner.cheap_poll or now >= self._next_poll:
             happened += self._observer.poll()
             self._next_poll = self._clock.monotonic() + self._observer.pause
-        if now >= self._next_curves:
-            self._stopper.decide(self._curves.look())
+        due = now >= self._next_curves
+        # Where Ax was busy when there was something to decide about, that is done as soon as it is not.
+        self._stopper.decide(self._curves.look() if due else ())
+        if due:
             self._next_curves = self._clock.monotonic() + self._session.config.monitoring_interval
         self._cancel_asked_for()
         self._stopper.end()

@@ -168,11 +168,13 @@ class Session:
         opening.check_resume(layout, config.resume, there=there)
         lease.writer.check()  # right before the first write
         changes = [] if change is None else [change]
-        events = [*journal.events(segments), *changes]
+        events = deque[Event]([*journal.events(segments), *changes])
+        previous = journal.sizes(segments)
+        del segments
         digest = opening.settle_definition(
             layout, bridge, events if there else None, mode=opening.file_mode(config.permissions)
         )
-        bridge.replay(events)
+        bridge.replay(_let_go(events))
         faults.reach("open.read")
         session = cls(layout, bridge, config, clock, lease, ledger)
         # Nothing is under way yet that would be worth waiting for.
@@ -187,7 +189,7 @@ class Session:
                 definition=digest,
                 problem=session.problem.to_json(),
                 versions=opening.versions(),
-                previous=journal.sizes(segments),
+                previous=previous,
                 run=os.environ.get(RUN_VARIABLE) or None,
                 provenance=provenance.of_driver(os.environ),
             ),
@@ -396,6 +398,12 @@ class Session:
         age = self.clock.monotonic() - self._saved_at
         if self._unsaved and not self.ax_is_busy and age >= max(self.config.save_interval, self._save_pause):
             self.save()
+
+
+def _let_go(events: deque[Event]) -> Iterator[Event]:
+    """The events, of which none is kept."""
+    while events:
+        yield events.popleft()
 
 
 def summary(ledger: Ledger) -> str:
