@@ -23,6 +23,7 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from axsched_hpc import worker
@@ -56,6 +57,11 @@ LOADED = (
 def command(python: str, channel: int) -> list[str]:
     """The command line of this process, with room for that of a worker."""
     return [python, "-u", "-m", "axsched_hpc.forking", str(channel), " " * ROOM]
+
+
+def runs(words: Sequence[str]) -> bool:
+    """Whether a command line is that of a worker, which can be forked instead of started."""
+    return list(words[1:4]) == ["-u", "-m", "axsched_hpc.worker"]
 
 
 def main(arguments: list[str]) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler.loadscope import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
@@ -21,6 +22,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # BoTorch compiles a kernel for several objectives, most of a minute on a new machine, unless there is no
 # compiler; then it takes the same in Python. PyTorch looks for the compiler here.
 os.environ.setdefault("CXX", "false")
+
+# How long an example takes says something of the machine, and of what else it does.
+settings.register_profile("here", deadline=None)
+settings.load_profile("here")
 
 # A shell that runs pytest in the background has it ignore Ctrl-C, and so would every process that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

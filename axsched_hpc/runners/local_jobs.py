@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from axsched_hpc import forking
 from axsched_hpc.core.errors import SubmissionError
 from axsched_hpc.core.states import JobState
 from axsched_hpc.io import access, atomic, claim, faults, processes
@@ -122,10 +123,11 @@ class LocalJobs:
     # ------------------------------------------------------------ inside
 
     def _begin(self, batch: Batch, index: int, environment: Mapping[str, str]) -> str:
-        forks = self._source(batch.python, environment)
-        job = None if forks is None else fork(forks, batch.command(index), log_of(batch, index))
+        command = batch.command(index)
+        forks = self._source(batch.python, environment) if forking.runs(command) else None
+        job = None if forks is None else fork(forks, command, log_of(batch, index))
         if forks is None or job is None:
-            return self._watched(start(batch.command(index), log_of(batch, index), environment))
+            return self._watched(start(command, log_of(batch, index), environment))
         self._forked[job] = forks
         return job
 

@@ -27,7 +27,7 @@ from axsched_hpc.io import atomic, claim, faults, outcome, processes
 from axsched_hpc.io.layout import AttemptFiles
 from axsched_hpc.runners.allocations import GONE, Allocations, claimed, inside, step_name
 from axsched_hpc.runners.base import Batch, JobStatus
-from axsched_hpc.runners.local_jobs import command_lines, ended, log_of, start
+from axsched_hpc.runners.local_jobs import GRACE, command_lines, ended, log_of, start
 from axsched_hpc.runners.slurm_jobs import Execute
 from axsched_hpc.slurm import parse, render
 from axsched_hpc.slurm.allocation import Allocation, Need
@@ -85,6 +85,8 @@ class StepJobs:
         self._steps: dict[str, _Step] = {}
         self._ends: dict[str, JobStatus] = {}
         self._cancelled: set[str] = set()
+        #: When an srun that was asked to end is killed, on the monotonic clock.
+        self._kill_at: dict[str, float] = {}
         self._gone = False
         self._asked = False
 
@@ -164,6 +166,7 @@ class StepJobs:
                 self._finish(job, JobStatus(JobState.CANCELLED, "cancelled before it started"))
             elif step is not None and step.process.poll() is None:
                 self._cancelled.add(job)
+                self._kill_at.setdefault(job, time.monotonic() + GRACE)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(step.process.pid, signal.SIGTERM)
             elif step is None and job not in self._ends and inside(job) is not None:
@@ -204,6 +207,10 @@ class StepJobs:
     def _look(self, job: str, step: _Step) -> JobStatus:
         code = step.process.poll()
         if code is None:
+            if time.monotonic() >= self._kill_at.get(job, float("inf")):
+                # One that is asked while it launches its step may never hear of it.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(step.process.pid, signal.SIGKILL)
             return JobStatus(JobState.RUNNING, "running")
         if step.again_at is not None:
             return self._again(job, step)

@@ -71,7 +71,7 @@ def test_idle_slots_are_explained_once(tmp_path: Path, caplog: pytest.LogCapture
     assert run(tmp_path, 3, together=3) == 3
     (said,) = [r for r in caplog.records if "Slots stay idle" in r.getMessage()]
     assert said.levelno == logging.WARNING
-    assert said.getMessage().startswith("3 of 8 points generated. Slots stay idle, since Ax allows no more")
+    assert said.getMessage().startswith("0 of 5 points generated. Slots stay idle, since Ax allows no more")
     assert "max_parallelism of its GenerationStep" in said.getMessage()
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -143,6 +144,8 @@ def _drive(folder: Path, trials: int, options: dict[str, Any]) -> None:
     log = str(folder / "executions.log")
 
     def objective(parameters: dict[str, Any]) -> dict[str, float]:
+        # Long enough to be seen while it runs, and not all as long.
+        time.sleep(0.1 + 0.2 * parameters["x"])
         with open(log, "a") as file:  # noqa: PTH123
             file.write(f"{parameters['x']!r} {parameters['y']!r}\n")
         return {"loss": (parameters["x"] - 0.3) ** 2 + (parameters["y"] - 0.7) ** 2}

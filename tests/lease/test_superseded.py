@@ -157,6 +157,10 @@ def test_a_superseded_driver_does_no_harm(stories: dict[Story, Told], drivers: F
     code = told.first.ended()
     after = kit.tree(told.first.root)
     _says_who_has_it(told, code, closing=story.first == "close.before")
+    # It may have been stopped in the middle of a sign of life, which changes its segment's time and nothing.
+    own = "journal/00001.jsonl"
+    if before[own][::2] == after[own][::2]:
+        after[own] = before[own]
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     # A second driver at work has jobs, which change things too.
     if not story.second:

@@ -115,10 +115,7 @@ def test_an_attempt_that_is_given_up_waits_for_its_closing_claim(
     made.set_objective_function(objective(tmp_path / "executions.log", kill=mark))
 
     def fill() -> None:
-        ended = mark.exists() and any(
-            child.returncode is not None for child in runner._jobs._children.values()
-        )
-        if not ended:
+        if not runner._jobs._codes:
             points.at("poll.seen", fill)
             return
         disk.fill()
@@ -225,6 +222,8 @@ def test_the_time_of_a_call_ends_during_an_outage_and_the_next_call_goes_on(
     made = scheduler(disk.root / "run", runner, TRIALS)
 
     def fill() -> None:
+        # What the worker still does after its notice would make room.
+        wait_until(lambda: not runner.poll([]) and not runner._jobs._forked)
         align(_session(made))
         disk.fill()
 
