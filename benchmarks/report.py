@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -53,11 +54,11 @@ def main() -> None:
             events = history(trials, parameters=parameters, of=problem(objectives), curve=curve)
             programs[case] = [*command, str(written(Path(name) / case, events))]
         for argv in programs.values():
-            seconds(argv)
+            seconds(argv, dict(os.environ))
         times: dict[str, list[float]] = {case: [] for case in programs}
         for _ in range(options.rounds):
             for case, argv in programs.items():
-                times[case].append(seconds(argv))
+                times[case].append(seconds(argv, dict(os.environ)))
         sizes = {case: (Path(name) / case / "report.html").stat().st_size for case in CASES}
     here = machine("click")
     lines = [", ".join(f"{key} {value}" for key, value in here.items())]
