@@ -63,6 +63,8 @@ _FAILED = (TrialState.FAILED, TrialState.ABANDONED)
 #: With these the work of a driver begins anew.
 _BEGINNINGS = (LeaseTaken, DriverOpened)
 
+_FINAL = tuple(state for state in TrialState if state.final)
+
 #: The origin of a trial that was found in Ax, where its owner had left it to be run.
 CANDIDATE = "candidate"
 
@@ -174,6 +176,11 @@ class Ledger:
         """Take many such events in."""
         for event in events:
             self.take(event)
+
+    @property
+    def ended(self) -> int:
+        """How many trials have ended."""
+        return sum(self.counts[state] for state in _FINAL)
 
     def tally(self) -> dict[str, int]:
         """How many trials stand where, by :attr:`Trial.word`; only where there are some."""

@@ -182,3 +182,36 @@ class Changer:
         words += [f"{known} {'was' if known == 1 else 'were'} there already"] if known else []
         words += [f"{len(bad)} cannot be used"] if bad else []
         return [answered(id, change, now, "\n".join(("; ".join(words), *bad, *read.remarks))), *events]
+
+
+def tell_of_changes(session: Session, max_parallel: int, trials: int | None) -> None:
+    """Say at the beginning of a call what earlier requests make of it.
+
+    Parameters
+    ----------
+    max_parallel
+        The runner's.
+    trials
+        The number of the experiment's own trials that the call wants; None where it is no budget.
+    """
+    changes = session.ledger.changes
+    if changes.paused is not None:
+        log.warning(
+            "Paused by %s: nothing new is submitted until `axsched resume %s`.",
+            changes.paused.by,
+            session.layout.root,
+        )
+    if trials is not None and changes.budget and (total := changes.total(trials)) != trials:
+        log.warning(
+            "The budget is %s, as %s has set it, instead of %d.",
+            plural(total, "trial"),
+            changes.budget.by,
+            trials,
+        )
+    if changes.parallel and (slots := changes.slots(max_parallel)) != max_parallel:
+        log.warning(
+            "Up to %s at a time, as %s has set it, instead of %d.",
+            plural(slots, "attempt"),
+            changes.parallel.by,
+            max_parallel,
+        )

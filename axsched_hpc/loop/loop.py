@@ -15,8 +15,9 @@ from axsched_hpc.core.events import AttemptStarted, Event, StopDecided, TrialAba
 from axsched_hpc.core.plan import Demand, demand
 from axsched_hpc.core.states import TrialState
 from axsched_hpc.io import faults
-from axsched_hpc.loop.changes import Changer
+from axsched_hpc.loop.changes import Changer, tell_of_changes
 from axsched_hpc.loop.curves import Curves
+from axsched_hpc.loop.failures import Failures
 from axsched_hpc.loop.generation import Generation
 from axsched_hpc.loop.observation import Gone, Observer
 from axsched_hpc.loop.session import Session
@@ -36,8 +37,6 @@ LOOK_GROWTH = 1.5
 
 #: Seconds for which cancelled attempts may still bring their results in, before they are given up.
 CANCEL_GRACE = 15.0
-
-_FINAL = tuple(state for state in TrialState if state.final)
 
 
 class Stop(StrEnum):
@@ -93,7 +92,7 @@ class Loop:
         self._asked_at = (0, False)
         #: The same, where Ax had fewer points than it was asked for: until that changes, so will its answer.
         self._refused_at: tuple[int, bool] | None = None
-        self._before = (0, 0)
+        self._failures = Failures(session)
 
     @property
     def generating(self) -> float:
@@ -110,11 +109,12 @@ class Loop:
         SubmissionError
             The scheduler refused a batch for good.
         """
-        self._before = self._failed_of_ended()
+        session = self._session
+        self._failures = Failures(session)
         self._observer.stopping = None
         self._changer.total, self._changer.drives = goal.trials if goal.budget else None, True
         self._refused_at = None
-        self._say_what_was_changed(goal)
+        tell_of_changes(session, self._runner.max_parallel, goal.trials if goal.budget else None)
         try:
             stop = self._tick_until(goal, interrupts)
         except (FailureRateError, SubmissionError):
@@ -139,7 +139,7 @@ class Loop:
             try:
                 # Between two requests Ax is told what has happened, decides what to stop, and is saved.
                 happened = self._take_answer() + self.observe()
-                self._check_failures()
+                self._failures.check()
                 self._session.save_if_due()
                 stop = self._decide(goal)
                 # A job's end can be seen before its notice: that one is not to be left behind. Nor is a
@@ -317,7 +317,7 @@ class Loop:
         self._submitter.submit(list(islice(ledger.waiting, wanted.submit)))
         if wanted.ask and not session.ax_is_busy:
             faults.reach("ask.before")
-            self._asked_at = self._ended(), not (ledger.active or ledger.waiting)
+            self._asked_at = self._session.ledger.ended, not (ledger.active or ledger.waiting)
             self._generation.ask(wanted.ask, most=max(0, total - ledger.own), whole=goal.synchronous)
 
     def _demand(self, goal: Goal, total: int) -> Demand:
@@ -336,32 +336,7 @@ class Loop:
     def _refused(self) -> bool:
         """Whether Ax has no point to suggest for as long as no other trial has ended."""
         ledger = self._session.ledger
-        return self._refused_at == (self._ended(), not (ledger.active or ledger.waiting))
-
-    def _say_what_was_changed(self, goal: Goal) -> None:
-        """Say at the beginning of a call what earlier requests make of it."""
-        changes, directory = self._session.ledger.changes, self._session.layout.root
-        if changes.paused is not None:
-            log.warning(
-                "Paused by %s: nothing new is submitted until `axsched resume %s`.",
-                changes.paused.by,
-                directory,
-            )
-        if goal.budget and changes.budget and (total := changes.total(goal.trials)) != goal.trials:
-            log.warning(
-                "The budget is %s, as %s has set it, instead of %d.",
-                plural(total, "trial"),
-                changes.budget.by,
-                goal.trials,
-            )
-        said = self._runner.max_parallel
-        if changes.parallel and (slots := changes.slots(said)) != said:
-            log.warning(
-                "Up to %s at a time, as %s has set it, instead of %d.",
-                plural(slots, "attempt"),
-                changes.parallel.by,
-                said,
-            )
+        return self._refused_at == (self._session.ledger.ended, not (ledger.active or ledger.waiting))
 
     def _take_from_queue(self, number: int) -> int:
         """Make trials of the points that wait in the queue; of how many."""
@@ -394,35 +369,6 @@ class Loop:
         if goal.cancel and self._session.config.on_timeout == "cancel":
             self.cancel("the time of the call was over")
         return Stop.TIMEOUT
-
-    def _check_failures(self) -> None:
-        now = self._failed_of_ended()
-        failed, ended = (count - before for count, before in zip(now, self._before, strict=True))
-        if not self._session.config.failure_limit.exceeded(failed, ended):
-            return
-        trials, cancelled = self._session.ledger.trials, self._session.ledger.changes.cancelled
-        given_up = [t for t in trials.values() if t.state in (TrialState.FAILED, TrialState.ABANDONED)]
-        bad = [t for t in given_up if t.number not in cancelled][-5:]
-        messages = [f"trial {trial.label}: {trial.reason}" for trial in bad]
-        left = len(self._session.ledger.active)
-        running = f" {plural(left, 'attempt')} still under way, left to the next call." if left else ""
-        raise FailureRateError(
-            f"{failed} of {ended} trials failed, so the run has stopped.{running} The last messages:\n  "
-            + "\n  ".join(messages)
-            + f"\nThe files of failed trials are kept below {self._session.layout.trials}. "
-            "Mend the objective and start again, or raise config['failure_rate'] or config['max_failures'].",
-            messages=messages,
-        )
-
-    def _failed_of_ended(self) -> tuple[int, int]:
-        """Without those that a person has cancelled, which are no sign of a broken objective."""
-        counts, cancelled = self._session.ledger.counts, len(self._session.ledger.changes.cancelled)
-        failed = counts[TrialState.FAILED] + counts[TrialState.ABANDONED]
-        return failed - cancelled, self._ended() - cancelled
-
-    def _ended(self) -> int:
-        counts = self._session.ledger.counts
-        return sum(counts[state] for state in _FINAL)
 
     # ------------------------------------------------------------ waiting
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from axsched_hpc.core.errors import plural
 from axsched_hpc.core.ledger import Ledger
-from axsched_hpc.core.states import TrialState
 from axsched_hpc.io.queue import Queue
 from axsched_hpc.reporting.course import Course
 from axsched_hpc.store.holder import Holder
@@ -61,7 +60,7 @@ def halted(ledger: Ledger) -> str:
 
 def ended(ledger: Ledger) -> int:
     """How many of the experiment's own trials have ended."""
-    return sum(ledger.counts[state] for state in TrialState if state.final) - external(ledger)
+    return ledger.ended - external(ledger)
 
 
 def external(ledger: Ledger) -> int:
