@@ -107,7 +107,8 @@ def test_a_bad_trial_is_stopped_on_slurm(
         job = read_experiment(scheduler.directory).ledger.trials[1].attempts[-1].job
         assert job is not None
         state = slurm_cluster.run("scontrol", "show", "job", job).stdout
-        assert "JobState=CANCELLED" in state
+        # Without accounting its controller forgets an ended job after 20 s.
+        assert "JobState=CANCELLED" in state or not (slurm_cluster.accounting or state)
 
 
 #: A driver that is killed where it is about to end the job of a trial, unless it is told to live.

@@ -337,8 +337,10 @@ def test_a_job_that_died_and_was_forgotten_is_lost_after_the_deadline_and_repeat
 
 
 def test_a_waiting_task_that_a_user_cancels_is_abandoned_and_not_lost(
-    root: Path, site: Outages, cluster: str, messages: Warnings
+    root: Path, site: Outages, cluster: str, messages: Warnings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Where this machine lets the controller answer slowly, it would forget the job between two questions.
+    monkeypatch.setattr("axsched_hpc.core.throttle.POLL_SHARE", 1.0)
     # One job a node, of which there are four: two of six wait.
     slurm = site.cluster(cluster)
 

@@ -96,7 +96,8 @@ def test_the_script_of_a_slurm_job_waits_for_space(
         made.run_optimization(max_trials=TRIALS)
     assert points.fired == ["submit.before"]
     assert messages.told(".sh", "cannot be written or read (No space left on device)")
-    assert len(messages.told(f"{disk.root / 'run'} can be used again")) == 1
+    # Once, or again where what the jobs write leaves no room for a moment.
+    assert messages.told(f"{disk.root / 'run'} can be used again")
     check_whole(disk.root / "run", TRIALS, attempts=None)
 
 
