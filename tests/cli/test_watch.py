@@ -62,6 +62,11 @@ def run(tmp_path: Path) -> Iterator[Run]:
     run.writer.close()
 
 
+def line(shown: str, number: int = 0) -> str:
+    """A line of the screen, or nothing where it was just cleared."""
+    return "".join(shown.splitlines()[number : number + 1])
+
+
 def joined(shown: str) -> str:
     """What may be broken into lines anywhere, since the paths of tests have any length."""
     return " ".join(shown.split())
@@ -73,18 +78,18 @@ def test_a_terminal_shows_what_happens(run: Run) -> None:
         assert "loss = 4 in trial 0" in terminal.text
         # Between two looks at which nothing happens no more than clock and ages change.
         before = len(terminal.output)
-        seconds = terminal.text.splitlines()[0][-2:]
-        terminal.until(lambda shown: shown.splitlines()[0][-2:] != seconds)
+        seconds = line(terminal.text)[-2:]
+        terminal.until(lambda shown: line(shown)[-2:] not in ("", seconds))
         assert len(terminal.output) - before < 200
         run.story.started(1).succeeded(1, 1.5)
         run.write()
         terminal.until(lambda shown: "loss = 1.5 in trial 1" in shown)
         # A smaller window, and a large one again.
         terminal.resize(40, 8)
-        terminal.until(lambda shown: "2 of 10, 2 completed" in shown and "█" not in shown.splitlines()[1])
+        terminal.until(lambda shown: "2 of 10, 2 completed" in shown and "█" not in line(shown, 1))
         assert max(map(len, terminal.text.splitlines())) <= 40
         terminal.resize(100, 30)
-        terminal.until(lambda shown: len(shown.splitlines()[0]) == 100 and "latest" in shown)
+        terminal.until(lambda shown: len(line(shown)) == 100 and "latest" in shown)
         # The directory goes away, and comes back.
         away = run.layout.root.with_name("away")
         run.layout.root.rename(away)
