@@ -6,7 +6,8 @@ to be started again.
 
 from __future__ import annotations
 
-import gc
+import errno
+import os
 import sys
 from importlib import import_module
 
@@ -45,6 +46,12 @@ COMMANDS = {
     "watch": ("watch:watch", "Watch a run: best, slots, queue, failures, end."),
 }
 
+
+#: Commands that print what a journal tells, and change nothing.
+_LOOKS = {"best", "logs", "show", "status", "trials"}
+
+#: Why printing fails where the output is a file; others are not about printing.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 #: What `run` needs and no look does: it may be missing where only looks are wanted.
 _NEEDED = {"ax", "botorch", "cloudpickle", "filelock", "jinja2", "rich", "submitit", "sympy", "torch", "yaml"}
@@ -90,14 +97,22 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of the command."""
-    # A long journal is a million objects, all of them alive until the end: nothing to collect.
-    gc.disable()
     try:
         cli(prog_name="axsched")
+    except SystemExit as ended:
+        if _LOOKS.intersection(sys.argv[1:2]) and isinstance(ended.code, int):
+            # Nothing is left to do, all is printed: to free a million objects one by one would take a while.
+            os._exit(ended.code)
+        raise
     except AxSchedError as error:
         from axsched_hpc.commands.output import show
 
         show(f"axsched: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _FULL or error.filename is not None:
+            raise
+        click.echo(f"axsched: The output cannot be written ({error.strerror}).", err=True)
         sys.exit(1)
     except ModuleNotFoundError as error:
         if error.name not in _NEEDED:

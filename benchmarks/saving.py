@@ -38,7 +38,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from ax.api.client import Client  # noqa: E402 - OMP_NUM_THREADS counts when torch is loaded
 from ax.api.configs import RangeParameterConfig  # noqa: E402
 
-from axsched_hpc.ax_bridge import collector  # noqa: E402
 from axsched_hpc.ax_bridge.bridge import AxBridge  # noqa: E402
 from axsched_hpc.core.events import (  # noqa: E402
     AttemptFailed,
@@ -172,9 +171,8 @@ def resume(directory: Path) -> None:
 
     def work() -> None:
         # As a driver does when it opens a directory.
-        with collector.paused():
-            segments = journal.read(directory)
-            journal.replay(segments)
+        segments = journal.read(directory)
+        journal.replay(segments)
         bridge.replay(journal.events(segments))
 
     print(seconds(work))

@@ -4,23 +4,32 @@ Each round starts every program once, one after the other, so that what else the
 them alike. The claim: `import axsched_hpc`, and each command that looks at an experiment of 20 trials, take
 under 3 times that; at 1,000 trials, whose whole journal is read, under 4 times.
 
+All of them run in an environment of their own that holds click and this package, as pip would lay them out,
+and nothing else: what other packages add to the start of a Python would make the ratios smaller.
+
     python benchmarks/startup.py [--rounds N] [--json FILE] [--markdown FILE]
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import venv
 from pathlib import Path
+
+import click
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import axsched_hpc
 from axsched_hpc.core.events import (
     AttemptStarted,
     AttemptSucceeded,
@@ -69,9 +78,19 @@ def experiment(directory: Path, trials: int) -> None:
     writer.close()
 
 
-def programs(directory: Path) -> dict[str, list[str]]:
+def installed(directory: Path) -> str:
+    """A Python with click and this package, both compiled."""
+    venv.create(directory)
+    (packages,) = directory.glob("lib/python*/site-packages")
+    for package in (click, axsched_hpc):
+        source = Path(str(package.__file__)).parent
+        shutil.copytree(source, packages / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    compileall.compile_dir(packages, quiet=1)
+    return str(directory / "bin" / "python")
+
+
+def programs(directory: Path, python: str) -> dict[str, list[str]]:
     """What is compared: a name for the table, and the command."""
-    python = sys.executable
     # The entry point, without the few lines that pip puts around it: the same wherever it is installed.
     command = [python, "-c", "from axsched_hpc.cli import main; main()"]
     found = {
@@ -99,11 +118,10 @@ def seconds(argv: list[str], environment: dict[str, str]) -> float:
     return time.perf_counter() - started
 
 
-def measure(commands: dict[str, list[str]], rounds: int, bytecode: Path) -> dict[str, list[float]]:
+def measure(commands: dict[str, list[str]], rounds: int) -> dict[str, list[float]]:
     """Seconds of each program in each round, after one round that only fills the caches."""
-    # Modules are compiled when they are installed, and not at each start, as with PYTHONDONTWRITEBYTECODE.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment["PYTHONPYCACHEPREFIX"] = str(bytecode)
+    # PYTHONPATH would bring in more than is installed.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     times: dict[str, list[float]] = {name: [] for name in commands}
     for number in range(rounds + 1):
         for name, argv in commands.items():
@@ -152,7 +170,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
-        times = measure(programs(place), options.rounds, place / "bytecode")
+        times = measure(programs(place, installed(place / "venv")), options.rounds)
     here = machine("click")
     text = table(here, times)
     usual = {name: statistics.median(found) for name, found in ratios(times).items()}

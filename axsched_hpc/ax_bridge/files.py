@@ -10,12 +10,12 @@ from ax.core.batch_trial import BatchTrial
 from ax.storage.json_store.decoder import generation_strategy_from_json, object_from_json
 
 from axsched_hpc.ax_bridge.checks import check_values
-from axsched_hpc.ax_bridge.collector import paused
 from axsched_hpc.ax_bridge.definition import define
 from axsched_hpc.ax_bridge.inputs import Handles, handles_of, one_seed
 from axsched_hpc.ax_bridge.refusals import refuse_unsupported
 from axsched_hpc.ax_bridge.snapshot import FORMAT, KEY, client_to_json, seal, sealed, table_of
 from axsched_hpc.ax_bridge.trials import settle_status_quo
+from axsched_hpc.core.collector import paused
 from axsched_hpc.core.errors import ConfigError
 
 _CLIENT_KEYS = {"_type", "experiment", "generation_strategy"}

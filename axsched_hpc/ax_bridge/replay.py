@@ -16,7 +16,6 @@ from ax.core.trial import Trial
 from ax.core.trial_status import TrialStatus
 
 from axsched_hpc.ax_bridge.arms import Arms
-from axsched_hpc.ax_bridge.collector import paused
 from axsched_hpc.ax_bridge.data import Observed
 from axsched_hpc.ax_bridge.inputs import Handles
 from axsched_hpc.ax_bridge.parameters import validated
@@ -33,6 +32,7 @@ from axsched_hpc.ax_bridge.trials import (
     start,
     track,
 )
+from axsched_hpc.core.collector import paused
 from axsched_hpc.core.curve import extend
 from axsched_hpc.core.curve import finish as finish_curve
 from axsched_hpc.core.errors import ExperimentMismatchError

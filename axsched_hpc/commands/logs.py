@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import gc
 import json
 import sys
 import time
@@ -127,7 +126,6 @@ def _follow(
     printer: Printer | None = None
     told: list[str] = []
     took = 0.0
-    gc.enable()  # unlike other looks this one may take days
     while True:
         trial, attempt = _find(reading, number, wanted)
         notes = [_note(reading, trial, attempt)]

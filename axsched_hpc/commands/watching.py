@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import sys
@@ -31,7 +30,6 @@ _LEFT, _GONE = 130, 1
 
 def watching(directory: str | None, interval: float, *, until_done: bool, as_json: bool) -> None:
     """Watch a run, and end with the exit code that tells how that ended."""
-    gc.enable()  # unlike other looks this one may take days
     watched = Watched(experiment_at(directory))
     try:
         watched.look(first=True)

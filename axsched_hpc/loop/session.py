@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from axsched_hpc.ax_bridge import collector
 from axsched_hpc.core.best import Problem
 from axsched_hpc.core.config import SchedulerConfig
 from axsched_hpc.core.errors import AxSchedError, JournalError, StorageError, SupersededError, plural
@@ -151,9 +150,8 @@ class Session:
     def _open_held(
         cls, layout: Layout, bridge: AxBridge, config: SchedulerConfig, clock: Clock, lease: Lease
     ) -> Session:
-        with collector.paused():
-            segments = journal.read(layout.journal, before=lease.writer.epoch)
-            ledger = journal.replay(segments)
+        segments = journal.read(layout.journal, before=lease.writer.epoch)
+        ledger = journal.replay(segments)
         if segments and segments[-1].torn:
             log.warning(
                 "%s: its last line is incomplete (its driver was stopped while writing it); it is dropped.",

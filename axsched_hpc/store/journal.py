@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from axsched_hpc.core.collector import paused
 from axsched_hpc.core.errors import JournalError
 from axsched_hpc.core.event_records import decode, encode
 from axsched_hpc.core.events import DriverOpened, Event, LeaseTaken
@@ -93,6 +94,7 @@ def epochs(directory: Path) -> list[int]:
     return sorted(found)
 
 
+@paused()
 def read(directory: Path, *, before: int | None = None, ax: bool = True) -> list[Segment]:
     """Read a journal.
 
@@ -142,6 +144,7 @@ def events(segments: Iterable[Segment]) -> Iterator[Event]:
         yield from segment.events
 
 
+@paused()
 def replay(segments: Iterable[Segment]) -> Ledger:
     """The state of an experiment: the fold of what its journal tells.
 

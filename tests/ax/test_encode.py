@@ -18,11 +18,11 @@ from ax.storage.json_store.encoder import object_to_json
 from ax.storage.json_store.encoders import generator_run_to_dict
 
 from axsched_hpc.ax_bridge.bridge import AxBridge
-from axsched_hpc.ax_bridge.collector import paused
 from axsched_hpc.ax_bridge.data import Observed, appended
 from axsched_hpc.ax_bridge.encode import Decoder, Encoder, from_json, to_json
 from axsched_hpc.ax_bridge.records import Reference, Runs, run_to_json
 from axsched_hpc.ax_bridge.trials import instant, observations
+from axsched_hpc.core.collector import paused
 from axsched_hpc.core.errors import ConfigError, ExperimentMismatchError
 from axsched_hpc.core.events import TrialAdded
 from axsched_hpc.core.states import Verdict

@@ -16,10 +16,11 @@ from axsched_hpc.io.layout import Layout
 #: Seconds and hundreds of megabytes, or of no use to what only reads the journal.
 HEAVY = {"ax", "botorch", "numpy", "pandas", "rich", "submitit", "torch", "yaml"}
 
+#: Not `main`, which ends a look at once.
 _COMMAND = """
-from axsched_hpc.cli import main
+from axsched_hpc.cli import cli
 try:
-    main()
+    cli(prog_name="axsched")
 except SystemExit as end:
     assert end.code == 0
 """
@@ -69,6 +70,20 @@ def test_the_list_of_commands_loads_none_of_them(variables: dict[str, str]) -> N
     *said, modules = done.stdout.splitlines()
     assert any("status" in line for line in said)
     assert modules.split() == [f"axsched_hpc.{name}" for name in ("_version", "core", "core.errors", "cli")]
+
+
+def test_output_that_cannot_be_written_is_an_error(finished: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "axsched_hpc", "status", str(finished)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "axsched: The output cannot be written (No space left on device).\n",
+    )
 
 
 #: Of the standard library: of no use to a look, and slow to load.
