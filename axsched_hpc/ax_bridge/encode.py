@@ -13,7 +13,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from ax.core.arm import Arm
+from ax.core.batch_trial import BatchTrial
+from ax.core.generator_run import GeneratorRun
 from ax.core.outcome_constraint import OutcomeConstraint, ScalarizedOutcomeConstraint
+from ax.core.trial import Trial
 from ax.exceptions.storage import JSONEncodeError
 from ax.storage.json_store.decoder import object_from_json
 from ax.storage.json_store.encoder import object_to_json
@@ -45,6 +49,10 @@ _OURS: Mapping[type[Any], Callable[[Any], dict[str, Any]]] = {
     OutcomeConstraint: _outcome_constraint,
     ScalarizedOutcomeConstraint: _outcome_constraint,
 }
+
+
+#: Of these none stands in two places, and there may be very many.
+_SINGLE = frozenset({Arm, BatchTrial, GeneratorRun, Trial})
 
 
 class Encoder:
@@ -79,6 +87,8 @@ class Encoder:
         if there is None:
             fields = _OURS.get(kind) or _FIELDS.get(kind)
             encoded = _by_ax(value) if fields is None else self._mapping(fields(value))
+            if kind in _SINGLE:
+                return encoded
             there = self._done[id(value)] = (value, encoded)
         return there[1]
 

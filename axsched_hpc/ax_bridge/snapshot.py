@@ -6,10 +6,11 @@ import copy
 import json
 import math
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
+from ax.core.base_trial import BaseTrial
 from ax.core.data import Data
 from ax.core.experiment import Experiment
 from ax.core.generator_run import GeneratorRun
@@ -26,12 +27,28 @@ KEY, FORMAT = "axsched", 2
 _CRC = "crc"
 
 
+class _Trials:
+    """The trials of a snapshot, not encoded yet: all of them as JSON values would take as much memory as the
+    whole experiment.
+    """
+
+    def __init__(self, encoder: Encoder, trials: Mapping[int, BaseTrial]) -> None:
+        self._encoder, self._trials = encoder, trials
+
+    def pieces(self) -> Iterator[str]:
+        """Their JSON, a trial at a time."""
+        for number, (index, trial) in enumerate(self._trials.items()):
+            yield f'{", " if number else ""}"{index}": {json.dumps(self._encoder.encode(trial))}'
+
+
 def client_to_json(experiment: Experiment, strategy: GenerationStrategy) -> dict[str, Any]:
     """The snapshot that ``ax.Client.load_from_json_file`` opens.
 
     It is smaller than Ax's own: the strategy does not hold the experiment a second time, and of its generator
     runs only those from which Ax continues. Data stand in one table with all their digits, where Ax rounds to
     ten decimals (a loss of 1e-12 becomes zero).
+
+    The trials are encoded one by one when :func:`seal` writes them.
 
     Raises
     ------
@@ -45,7 +62,9 @@ def client_to_json(experiment: Experiment, strategy: GenerationStrategy) -> dict
     shell.data = Data()
     of_experiment = experiment_to_dict(shell)
     _mend_constraints(experiment.optimization_config, of_experiment["optimization_config"])
+    trials, of_experiment["trials"] = of_experiment["trials"], None
     encoded_experiment = encoder.encode(of_experiment)
+    encoded_experiment["trials"] = _Trials(encoder, trials)
     if not experiment.data.empty:
         encoded_experiment["data_by_trial"] = {"0": _table(experiment.data)}
     fields = generation_strategy_to_dict(strategy)
@@ -72,8 +91,29 @@ def seal(content: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
     ``crc`` is the CRC-32 (zlib) of the content as ``json.dumps`` writes it without that member, as eight
     hexadecimal digits. So a file may be laid out anew, but its values cannot change unseen.
     """
-    body = json.dumps({**content, KEY: dict(ours)})
-    return f'{body[:-2]}, "{_CRC}": "{_checksum(body)}"}}}}'
+    *pieces, end = _pieces(content)
+    pieces.append(f', "{KEY}": {json.dumps(dict(ours))[:-1]}')
+    crc = 0
+    for piece in (*pieces, end * 2):
+        crc = zlib.crc32(piece.encode(), crc)
+    pieces.append(f', "{_CRC}": "{crc:08x}"{end * 2}')
+    return "".join(pieces)
+
+
+def _pieces(value: Any, depth: int = 2) -> Iterator[str]:
+    """What ``json.dumps`` gives, in pieces; the trials stand at most so deep."""
+    if isinstance(value, _Trials):
+        yield "{"
+        yield from value.pieces()
+        yield "}"
+    elif type(value) is dict and depth:
+        yield "{"
+        for number, (name, each) in enumerate(value.items()):
+            yield f"{', ' if number else ''}{json.dumps(name)}: "
+            yield from _pieces(each, depth - 1)
+        yield "}"
+    else:
+        yield json.dumps(value)
 
 
 def sealed(content: Mapping[str, Any]) -> bool:
@@ -110,12 +150,14 @@ def _checksum(body: str) -> str:
 
 def _table(data: Data) -> dict[str, Any]:
     frame = data.full_df
-    columns = {
-        str(name): {str(i): _cell(value) for i, value in enumerate(frame[name].tolist())}
-        for name in frame.columns
-    }
-    table = {"__type": "Data", "df": {"__type": "DataFrame", "value": json.dumps(columns)}}
+    # Column by column, since their cells take far more memory than their text.
+    columns = ", ".join(f"{json.dumps(str(name))}: {_column(frame[name].tolist())}" for name in frame.columns)
+    table = {"__type": "Data", "df": {"__type": "DataFrame", "value": f"{{{columns}}}"}}
     return {"__type": "OrderedDict", "value": [[0, table]]}
+
+
+def _column(values: Iterable[Any]) -> str:
+    return json.dumps({str(i): _cell(value) for i, value in enumerate(values)})
 
 
 def _cell(value: Any) -> Any:
