@@ -232,7 +232,7 @@ def resume(folder: str) -> None:
         "rss_mb": rss_mb(),
         "trials": len(session.ledger.trials),
     }
-    session._unsaved = False
+    session._snapshot.behind = False
     session.close(orderly=True)
     print(json.dumps(found))
 

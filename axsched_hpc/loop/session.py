@@ -36,7 +36,8 @@ from axsched_hpc.loop import opening
 from axsched_hpc.loop.cleanup import Cleaner
 from axsched_hpc.loop.clock import Clock
 from axsched_hpc.loop.patience import Patience
-from axsched_hpc.store import journal, saving
+from axsched_hpc.loop.snapshot import Snapshot
+from axsched_hpc.store import journal
 from axsched_hpc.store.lease import Lease
 
 if TYPE_CHECKING:
@@ -50,9 +51,6 @@ RUN_VARIABLE = "AXSCHED_RUN"
 Listener = Callable[[Event, Ledger], None]
 
 Told = TypeVar("Told", bound=Action)
-
-#: Of the run time, snapshots take at most this share.
-SAVE_SHARE = 0.05
 
 
 class Session:
@@ -94,9 +92,7 @@ class Session:
         self._actions: deque[Action] = deque()
         self._cleanups: deque[CleanUp] = deque()
         self._cleaner = Cleaner(layout) if config.cleanup_after_completion else None
-        self._saved_at = clock.monotonic()
-        self._save_pause = 0.0
-        self._unsaved = False
+        self._snapshot = Snapshot(layout, config, clock)
 
     @property
     def epoch(self) -> int:
@@ -253,7 +249,7 @@ class Session:
         try:
             if self._superseded:
                 return
-            if self._unsaved:
+            if self._snapshot.behind:
                 self.save()
             faults.reach("close.before")
             orderly = orderly and not self._owed
@@ -292,7 +288,7 @@ class Session:
         if new:
             self._insist(lambda: self._lease.writer.append(new))
             self._owed.clear()
-            self._unsaved = True
+            self._snapshot.behind = True
         # What is in the journal is in the ledger, whole, before anything that can fail follows from it.
         for event in new:
             for action in self.ledger.apply(event):
@@ -364,37 +360,18 @@ class Session:
     # ------------------------------------------------------------ the snapshot
 
     def save(self) -> None:
-        """Write the snapshot now. A failure is logged: the journal has everything.
-
-        A driver that was superseded writes nothing, here as in the journal. A snapshot holds nothing that is
-        not in the journal.
-        """
+        """Write the snapshot now. A driver that was superseded writes nothing, here as in the journal."""
         if self._superseded or self._owed or not self.bridge.keeps_snapshot:
             return
-        started = self.clock.monotonic()
         try:
-            faults.reach("snapshot.before")
-            text = self.bridge.snapshot_text()
-            self._lease.writer.check()
-            saving.save(self.layout.snapshot, text, mode=opening.file_mode(self.config.permissions))
-            self._unsaved = False
-            faults.reach("snapshot.after")
+            self._snapshot.write(self.bridge.snapshot_text, self._lease.writer.check)
         except (SupersededError, JournalError) as error:
             self._superseded = self._superseded or isinstance(error, SupersededError)
             log.warning("The snapshot %s is left alone. %s", self.layout.snapshot, error)
-        except OSError as error:
-            log.warning(
-                "The snapshot %s could not be written (%s); the journal has everything.",
-                self.layout.snapshot,
-                error,
-            )
-        self._saved_at = self.clock.monotonic()
-        self._save_pause = (self._saved_at - started) / SAVE_SHARE
 
     def save_if_due(self) -> None:
         """Write the snapshot when the last one is old enough for what it costs."""
-        age = self.clock.monotonic() - self._saved_at
-        if self._unsaved and not self.ax_is_busy and age >= max(self.config.save_interval, self._save_pause):
+        if not self.ax_is_busy and self._snapshot.due:
             self.save()
 
 
