@@ -1,9 +1,9 @@
 """What a driver costs the Slurm controller: its remote procedure calls, as `sdiag` counts them.
 
-Two situations, on the Slurm that SLURM_CONF names and that nobody else uses meanwhile: so many trials, one
-after the other in a number of slots; and a minute in which so many jobs just wait.
+Two situations, on the Slurm that SLURM_CONF names and that nobody else uses meanwhile, for each number of
+jobs: so many trials, one after the other in a number of slots; and a minute in which so many jobs just wait.
 
-    python benchmarks/manners.py [--trials N] [--slots N] [--waiting N] [--json FILE]
+    python benchmarks/manners.py [--jobs 10,100,1000] [--slots 10] [--json FILE] [--markdown FILE]
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ import argparse
 import json
 import re
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from ax.api.client import Client
 from ax.api.configs import RangeParameterConfig
 
 from axsched_hpc import AxScheduler, SlurmRunner
+from benchmarks.machine import machine
 
 #: Of all calls those that a driver makes; the others are the jobs' and the daemons' own.
 DRIVERS = (
@@ -86,22 +90,44 @@ def idle(folder: Path, jobs: int) -> dict[str, object]:
     return {"jobs": jobs, **found}
 
 
+def table(here: dict[str, str], found: list[dict[str, dict[str, object]]]) -> str:
+    """The table in Markdown."""
+    about = ", ".join(f"{key} {value}" for key, value in here.items())
+    lines = [f"{about}.", "", "| situation | calls | of which |", "|---|---:|---|"]
+    for each in found:
+        ran, waited = each["running"], each["idle"]
+        first = (
+            f"{ran['trials']:,} trials without any work, in {ran['slots']} slots, in {ran['seconds']:.0f} s"
+        )
+        for words, row in ((first, ran), (f"a minute in which {waited['jobs']:,} jobs wait", waited)):
+            kinds = row["calls"]
+            assert isinstance(kinds, dict)
+            parts = ", ".join(f"{number} `{name}`" for name, number in kinds.items())
+            lines.append(f"| {words} | {row['total']} | {parts} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
+    """Count, print the table, write the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--jobs", default="10,100,1000", metavar="N,...")
     parser.add_argument("--slots", type=int, default=10)
-    parser.add_argument("--waiting", type=int, default=100)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        results = {
-            "running": running(Path(folder), arguments.trials, arguments.slots),
-            "idle": idle(Path(folder), arguments.waiting),
-        }
-    text = json.dumps(results, indent=1)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--markdown", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    found = []
+    for jobs in map(int, options.jobs.split(",")):
+        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+            place = Path(folder)
+            found.append({"running": running(place, jobs, options.slots), "idle": idle(place, jobs)})
+            print(json.dumps(found[-1]), file=sys.stderr, flush=True)
+    here = machine("ax-platform", "submitit")
+    text = table(here, found)
+    sys.stdout.write(text)
+    if options.markdown is not None:
+        options.markdown.write_text(text)
+    if options.json is not None:
+        options.json.write_text(json.dumps({"machine": here, "found": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
