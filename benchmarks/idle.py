@@ -18,6 +18,7 @@ What real jobs cost a real controller is measured by `manners.py`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -44,6 +45,9 @@ _COUNTED = (
     "%file,getdents64,read,pread64,write,pwrite64,fsync,fdatasync,fstat,ftruncate,fchmod,utimensat,flock"
 )
 _CALL = re.compile(r"^(\d+) +(\w+)\(")
+#: What makes a thread or a process.
+_BEGINS = "clone,clone3,fork,vfork"
+_BEGUN = re.compile(r"^(\d+) +(?:<\.\.\. )?(?:clone3?|v?fork)\b")
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,9 @@ def run(trials: int, directory: Path) -> None:
     sys.stdout.flush()
     sys.stdin.readline()
     made.run_optimization(max_trials=trials)
-    sys.stdout.write(json.dumps([int(name) for name in os.listdir("/proc/self/task")]) + "\n")  # noqa: PTH208
+    sys.stdout.write("done\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
 
 
 def scheduler(runner: Any, directory: Path, config: dict[str, Any]) -> Any:
@@ -185,6 +191,7 @@ class Driver:
             text=True,
         )
         self._strace: subprocess.Popen[bytes] | None = None
+        self.threads: set[int] = set()
 
     def answer(self) -> str:
         """The next line that it says."""
@@ -207,10 +214,12 @@ class Driver:
 
     def trace(self) -> None:
         """Begin to count."""
-        options = ["-f", "-y", "-qq", "-s", "0", "-e", f"trace={_COUNTED}", "-o", str(self._trace)]
-        self._strace = subprocess.Popen(
-            ["strace", *options, "-p", str(self._process.pid)], stderr=subprocess.DEVNULL
-        )
+        pid = self._process.pid
+        self.threads = {int(each.name) for each in Path(f"/proc/{pid}/task").iterdir()}
+        options = ["-f", "-y", "-qq", "-s", "0", "-e", f"trace={_COUNTED},{_BEGINS}", "-o", str(self._trace)]
+        # The process that workers are forked from is there already.
+        attach = [word for each in (pid, *_descendants(pid)) for word in ("-p", str(each))]
+        self._strace = subprocess.Popen(["strace", *options, *attach], stderr=subprocess.DEVNULL)
         # It attaches to all threads; until then calls are missed.
         deadline = time.monotonic() + 30
         while "TracerPid:\t0" in Path(f"/proc/{self._process.pid}/status").read_text():
@@ -219,15 +228,27 @@ class Driver:
             time.sleep(0.05)
 
     def operations(self) -> Counter[tuple[int, str]]:
-        """End counting: operations on the experiment directory, by thread and call."""
+        """End counting: operations on the experiment directory, by thread and call; ``threads`` are the
+        driver's own.
+        """
         assert self._strace is not None
         self._strace.terminate()
         self._strace.wait()
         found: Counter[tuple[int, str]] = Counter()
+        making: dict[int, str] = {}
         for line in self._trace.read_text(errors="replace").splitlines():
             call = _CALL.match(line)
             if call is not None and str(self.directory) in line:
                 found[int(call[1]), call[2]] += 1
+            begun = _BEGUN.match(line)
+            if begun is not None:
+                # Two lines where something happened in between: flags in the first, the number in the second.
+                said = making.pop(int(begun[1]), "") + line
+                number = re.search(r"= (\d+)$", line)
+                if number is None:
+                    making[int(begun[1])] = said
+                elif int(begun[1]) in self.threads and "CLONE_THREAD" in said:
+                    self.threads.add(int(number[1]))
         return found
 
     def end(self) -> None:
@@ -235,6 +256,17 @@ class Driver:
         self._process.kill()
         self._process.communicate()
         self._log.close()
+
+
+def _descendants(pid: int) -> list[int]:
+    """The processes that it has started, and those that they have."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            words = stat.read_text()
+            parents[int(words.split(maxsplit=1)[0])] = int(words.rpartition(")")[2].split()[1])
+    children = [child for child, parent in parents.items() if parent == pid]
+    return [each for child in children for each in (child, *_descendants(child))]
 
 
 def idle(folder: Path, jobs: Sequence[int], spans: Spans) -> list[dict[str, Any]]:
@@ -291,12 +323,12 @@ def per_trial(folder: Path, trials: int) -> dict[str, Any] | None:
         driver.answer()
         driver.trace()
         driver.go()
-        threads = json.loads(driver.answer())
+        driver.answer()
         calls = driver.operations()
     finally:
         driver.end()
-    own = {key: count for key, count in calls.items() if key[0] in threads}
-    others = {key: count for key, count in calls.items() if key[0] not in threads}
+    own = {key: count for key, count in calls.items() if key[0] in driver.threads}
+    others = {key: count for key, count in calls.items() if key[0] not in driver.threads}
     return {
         who: {name: round(count / trials, 1) for name, count in by_name(found).items()}
         for who, found in (("driver", own), ("worker", others))

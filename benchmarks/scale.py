@@ -4,6 +4,8 @@ The session, loop, journal, ledger, files, store and bridge are the driver's own
 behind it; only the runner and the clock are simulated, with waits in the queue, preemption, lost nodes,
 requeues, failures and retries. The points are the user's own, taken from the queue: Ax's own generation costs
 more with each trial there is (generation.py). With `--suggest` they are variations of one real suggestion.
+With `--cold` the processor's caches are emptied for each trial, as Ax does by itself where it goes through
+100,000 trials for each new one: what a large run does to a small one.
 
 - `driver`: milliseconds of the processor per trial, without what follows.
 - `Ax`: making its trials and attaching their data, of which each takes a look at all there are.
@@ -11,7 +13,7 @@ more with each trial there is (generation.py). With `--suggest` they are variati
 - `memory`: the largest resident memory so far, Ax's imports included.
 - `resume`: opening the directory again in another process, after its imports.
 
-    python benchmarks/scale.py [--trials 100000] [--slots 200] [--quick] [--suggest]
+    python benchmarks/scale.py [--trials 100000] [--slots 200] [--quick] [--suggest] [--cold]
                                [--directory DIR] [--json FILE] [--markdown FILE]
     python benchmarks/scale.py --real [--trials 5000] [--slots 8] [--ways W,W,...]
 
@@ -51,14 +53,14 @@ MEMORY_MB, RESUME_S = 2000, 60
 COLUMNS = ("driver", "ax", "collector", "cluster")
 
 
-def simulated(trials: int, slots: int, folder: Path, *, suggest: bool) -> dict[str, Any]:
+def simulated(trials: int, slots: int, folder: Path, *, suggest: bool, cold: bool = False) -> dict[str, Any]:
     """Run, and open the directory again."""
     sizes = sorted({min(trials, size) for size in (*SIZES, trials)})
     windows = simulation.windows(trials, slots, sizes)
     marks = sorted({number for window in windows for number in window})
     begun = time.perf_counter()
     bridge = AxBridge.from_input(simulation.client())
-    ran = simulation.run(folder, bridge, trials, slots=slots, marks=marks, suggest=suggest)
+    ran = simulation.run(folder, bridge, trials, slots=slots, marks=marks, suggest=suggest, cold=cold)
     took = time.perf_counter() - begun
     rss = {mark.trials: mark.rss_mb for mark in ran.marks}
     rows = [
@@ -152,6 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--suggest", action="store_true", help="variations of one suggestion of BoTorch instead of the queue"
     )
+    parser.add_argument("--cold", action="store_true", help="empty the processor's caches for each trial")
     memory = Path("/dev/shm")
     parser.add_argument(
         "--directory",
@@ -173,7 +176,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         trials, slots = options.trials or (QUICK if options.quick else TRIALS), options.slots or 200
         with tempfile.TemporaryDirectory(dir=options.directory) as place:
-            found = simulated(trials, slots, Path(place) / "outputs", suggest=options.suggest)
+            found = simulated(
+                trials, slots, Path(place) / "outputs", suggest=options.suggest, cold=options.cold
+            )
         here = machine("ax-platform")
         text, said = table(here, found), claims(found)
     sys.stdout.write(f"{text}\n{said}")

@@ -45,6 +45,9 @@ PARAMETERS = ("x0", "x1", "x2", "x3")
 #: Seconds: the mean wait in the queue, and the mean of what a trial runs.
 QUEUED, RUNS = 20.0, 60.0
 
+#: Objects of 300 bytes or so, which take as long to go through as Ax takes for each of 100,000 trials.
+COOLING = 400_000
+
 #: Points that are enqueued at a time, as one reads them from a file.
 CHUNK = 1000
 
@@ -278,6 +281,7 @@ def run(
     slots: int,
     marks: Sequence[int],
     suggest: bool,
+    cold: bool = False,
     at_mark: Callable[[int], None] = lambda ended: None,
 ) -> Run:
     """Run so many trials.
@@ -289,6 +293,9 @@ def run(
     suggest
         Whether the points are suggestions, for which :class:`Suggestions` stands in; else they are the
         user's own, from the queue, and nothing of Ax is simulated.
+    cold
+        Whether the processor's caches are emptied for each trial, as Ax empties them by itself where it goes
+        through all of very many trials.
     at_mark
         Called at each mark with its number; what it takes counts nowhere.
     """
@@ -306,6 +313,8 @@ def run(
         (bridge._observed, "attach"),
     ):
         setattr(owner, call, meter.wrap("ax", getattr(owner, call)))
+    if cold:
+        bridge.experiment.new_trial = meter.wrap("cooling", _cooling(bridge.experiment.new_trial))  # type: ignore[method-assign]
     session = opened(folder, bridge, clock)
     session.record(ObjectiveSet(clock.now(), "none", "nothing: the cluster is simulated"))
     mark = meter.wrap("marks", at_mark)
@@ -336,6 +345,19 @@ def run(
     snapshot = session.layout.snapshot.stat().st_size
     virtual = clock.monotonic() - started
     return Run(found, counts, attempts, events, virtual, journal, peak, saved, snapshot, rss_mb())
+
+
+def _cooling(work: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, and then a walk through more objects than any cache holds."""
+    objects = [{"number": number} for number in range(COOLING)]
+
+    def cooling(*args: Any, **kwargs: Any) -> Any:
+        done = work(*args, **kwargs)
+        for each in objects:
+            each["number"]
+        return done
+
+    return cooling
 
 
 def windows(trials: int, slots: int, sizes: Sequence[int]) -> list[tuple[int, int]]:
