@@ -314,7 +314,8 @@ def run(
     ):
         setattr(owner, call, meter.wrap("ax", getattr(owner, call)))
     if cold:
-        bridge.experiment.new_trial = meter.wrap("cooling", _cooling(bridge.experiment.new_trial))  # type: ignore[method-assign]
+        attach = meter.wrap("cooling", _cooling(bridge._observed.attach))
+        bridge._observed.attach = attach  # type: ignore[method-assign]
     session = opened(folder, bridge, clock)
     session.record(ObjectiveSet(clock.now(), "none", "nothing: the cluster is simulated"))
     mark = meter.wrap("marks", at_mark)
