@@ -18,11 +18,13 @@ import argparse
 import importlib.util
 import json
 import os
+import random
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.contestants import WAYS  # noqa: E402
+from benchmarks.contestants import LOOK, WAYS  # noqa: E402
 from benchmarks.machine import machine  # noqa: E402
 
 OURS = "axsched-hpc"
@@ -73,6 +75,28 @@ def once(way: str, where: str, work: tuple[int, float, int]) -> tuple[float, dic
     if told["completed"] != trials:
         raise SystemExit(f"{way} on {where} completed {told['completed']} of {trials} trials.")
     return float(told["seconds"]), told.get("phases", {})
+
+
+def starts(count: int = 16) -> list[float]:
+    """Seconds from the call of sbatch to the first command of a batch script that does nothing, at any moments:
+    what Slurm itself takes, whoever submits.
+    """
+    found = []
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".throughput-") as folder:
+        for number in range(count):
+            told = Path(folder, str(number))
+            script = Path(folder, f"{number}.sh")
+            script.write_text(f"#!/bin/sh\ndate +%s.%N > '{told}.new'\nmv '{told}.new' '{told}'\n")
+            time.sleep(random.random())
+            begun = time.time()
+            argv = ["sbatch", "--mem=50M", "--time=5", "--output=/dev/null", str(script)]
+            subprocess.run(argv, check=True, capture_output=True)
+            while not told.exists():
+                time.sleep(LOOK)
+                if time.time() - begun > PATIENCE:
+                    raise SystemExit("a batch script that does nothing does not start")
+            found.append(float(told.read_text()) - begun)
+    return found
 
 
 def _path() -> Iterable[str]:
@@ -200,6 +224,15 @@ def main() -> None:
         + ".\n"
     )
     print(text)
+    if "slurm" in options.where:
+        bare = starts()
+        least, usual, most = min(bare), statistics.median(bare), max(bare)
+        said_of_starts = (
+            f"\nA batch script that does nothing begins {usual:.2f} s [{least:.2f}, {most:.2f}] after the call "
+            f"of `sbatch`, {len(bare)} of them one after the other, at any moments.\n"
+        )
+        print(said_of_starts, flush=True)
+        text += said_of_starts
     results: list[dict[str, Any]] = []
     for where in options.where.split(","):
         ways = able(where, wanted)
