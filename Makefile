@@ -11,6 +11,7 @@ WHERE ?= local
 CHAOS_ARGS ?=
 NAME ?= function
 EXAMPLE_ARGS ?=
+BENCHMARK_ARGS ?=
 
 BIN := $(VENV)/bin
 CONSTRAINTS := requirements/constraints.txt
@@ -26,7 +27,7 @@ INSTALL := $(PIP_INSTALL) --no-build-isolation -e
 # Two pips in one environment would undo each other's work.
 .NOTPARALLEL:
 
-.PHONY: help venv peers demo example test chaos lint format docs linkcheck build hooks constraints clean
+.PHONY: help venv peers benchmarks demo example test chaos lint format docs linkcheck build hooks constraints clean
 
 help:  ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -76,6 +77,9 @@ $(PEERS)/.created: $(VENV)/.runtime requirements/benchmarks.txt
 
 peers: $(PEERS)/.created  ## make .venv-peers: what benchmarks/throughput.py compares with
 	@echo "Ready: $(PEERS)/bin/python benchmarks/throughput.py"
+
+benchmarks: $(PEERS)/.created  ## measure performance and scale: two hours, or BENCHMARK_ARGS=--quick
+	@$(PEERS)/bin/python benchmarks/suite.py $(BENCHMARK_ARGS)
 
 demo: $(VENV)/.runtime  ## tune a real model on this machine, with live progress
 	@$(BIN)/python examples/demo/tune.py

@@ -87,6 +87,19 @@ def drive(folder: Path, options: dict[str, Any], trials: int, slots: int, *, sob
     (folder / "found.json").write_text(json.dumps(found))
 
 
+def in_job(command: list[str], folder: Path, asked: list[str]) -> str:
+    """Run a command as a batch script, and wait for its end; what it has written."""
+    script, ended, log = folder / "job.sh", folder / "ended", folder / "log"
+    trap = f"trap {shlex.quote(f'touch {shlex.quote(str(ended))}')} EXIT"
+    script.write_text(f"#!/bin/bash\n{trap}\n{shlex.join(command)}\n")
+    submit = ["sbatch", "--mem-per-cpu=500M", "--time=30", f"--output={log}", *asked, str(script)]
+    done = subprocess.run(submit, capture_output=True, text=True, check=False)
+    # sbatch --wait would look again after a minute only.
+    while done.returncode == 0 and not ended.exists():
+        time.sleep(0.5)
+    return log.read_text() if log.exists() else done.stdout + done.stderr
+
+
 def run_way(way: str, trials: int, slots: int, *, sobol: bool = False, noop: bool = False) -> dict[str, Any]:
     """Run one way in a process of its own: on this machine, or as a batch script."""
     options, allocation = WAYS[way]
@@ -98,30 +111,14 @@ def run_way(way: str, trials: int, slots: int, *, sobol: bool = False, noop: boo
         command += ["--options", json.dumps(options), "--trials", str(trials), "--slots", str(slots)]
         command += ["--sobol"] if sobol else []
         command += ["--noop"] if noop else []
-        if allocation is not None:
-            script = folder / "job.sh"
-            ended = folder / "ended"
-            trap = f"trap {shlex.quote(f'touch {shlex.quote(str(ended))}')} EXIT"
-            script.write_text(f"#!/bin/bash\n{trap}\n{shlex.join(command)}\n")
+        if allocation is None:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            log = done.stdout + done.stderr
+        else:
             sizes = {"half": str(slots // 2), "all": str(slots)}
-            asked = [
-                f"{o.partition('=')[0]}={sizes.get(o.partition('=')[2], o.partition('=')[2])}"
-                for o in allocation
-            ]
-            command = [
-                "sbatch",
-                "--mem-per-cpu=500M",
-                "--time=30",
-                f"--output={folder}/log",
-                *asked,
-            ]
-            command.append(str(script))
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        # sbatch --wait would look again after a minute only.
-        while allocation is not None and done.returncode == 0 and not (folder / "ended").exists():
-            time.sleep(0.5)
+            parts = [option.partition("=") for option in allocation]
+            log = in_job(command, folder, [f"{name}={sizes.get(size, size)}" for name, _, size in parts])
         if not (folder / "found.json").exists():
-            log = (folder / "log").read_text() if (folder / "log").exists() else done.stdout + done.stderr
             raise SystemExit(f"{way} did not end: {log[-2000:]}")
         found: dict[str, Any] = json.loads((folder / "found.json").read_text())
         assert found["completed"] == trials, found

@@ -70,12 +70,19 @@ def given(work: Work) -> Loop:
     return _ours(work, points(work.trials))
 
 
-def _ours(work: Work, queue: list[dict[str, float]]) -> Loop:
+def in_one_job(work: Work) -> Loop:
+    """The same, where the driver is a job itself, and the trials processes in it."""
+    return _ours(work, [], mode="steps")
+
+
+def _ours(work: Work, queue: list[dict[str, float]], **options: Any) -> Loop:
     from axsched_hpc import AxScheduler, LocalRunner, SlurmRunner
 
     runner: Any
     if work.where == "local":
         runner = LocalRunner(max_parallel=work.slots)
+    elif options:
+        runner = SlurmRunner(memory="50M", time_limit="00:05:00", **options)
     else:
         runner = SlurmRunner(memory="50M", time_limit="00:05:00", max_parallel=work.slots)
     config = {"job_output_dir": work.folder / "run", "synchronous": False}
@@ -358,10 +365,14 @@ def libensemble(work: Work) -> Loop:
     return loop
 
 
+#: The way whose driver is itself a job.
+IN_JOB = "axsched-hpc (in one job)"
+
 #: Name -> function, what is needed beside the package, and where it can run.
 WAYS: dict[str, tuple[Callable[[Work], Loop], str, tuple[str, ...]]] = {
     "axsched-hpc": (ours, "", ("local", "slurm")),
     "axsched-hpc (given points)": (given, "", ("local", "slurm")),
+    IN_JOB: (in_one_job, "", ("slurm",)),
     "map_array": (map_array, "", ("slurm",)),
     "pool": (pool, "", ("local",)),
     "submitit": (as_slots_get_free, "", ("local", "slurm")),

@@ -32,7 +32,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.contestants import LOOK, WAYS  # noqa: E402
+from benchmarks import allocation  # noqa: E402
+from benchmarks.contestants import IN_JOB, LOOK, WAYS  # noqa: E402
 from benchmarks.machine import machine  # noqa: E402
 
 OURS = "axsched-hpc"
@@ -65,12 +66,17 @@ def once(way: str, where: str, work: tuple[int, float, int]) -> tuple[float, dic
         argv += ["--trials", str(trials), "--seconds", f"{seconds:g}", "--slots", str(slots)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(_path())}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        done = subprocess.run(
-            argv, capture_output=True, text=True, env=environment, timeout=PATIENCE, check=False
-        )
-    found = re.findall(r'^\{"seconds": .*\}$', done.stdout, re.MULTILINE)
-    if done.returncode or not found:
-        raise SystemExit(f"{way} on {where} failed:\n{done.stderr[-4000:]}")
+        if way == IN_JOB:
+            asked = ["--nodes=1-4", f"--ntasks={slots}", f"--export=ALL,PYTHONPATH={environment['PYTHONPATH']}"]
+            output = allocation.in_job(argv, Path(folder), asked)
+        else:
+            done = subprocess.run(
+                argv, capture_output=True, text=True, env=environment, timeout=PATIENCE, check=False
+            )
+            output = done.stdout + done.stderr
+    found = re.findall(r'^\{"seconds": .*\}$', output, re.MULTILINE)
+    if not found:
+        raise SystemExit(f"{way} on {where} failed:\n{output[-4000:]}")
     told = json.loads(found[-1])
     if told["completed"] != trials:
         raise SystemExit(f"{way} on {where} completed {told['completed']} of {trials} trials.")
@@ -78,8 +84,8 @@ def once(way: str, where: str, work: tuple[int, float, int]) -> tuple[float, dic
 
 
 def starts(count: int = 16) -> list[float]:
-    """Seconds from the call of sbatch to the first command of a batch script that does nothing, at any moments:
-    what Slurm itself takes, whoever submits.
+    """Seconds from the call of sbatch to the first command of a batch script, at any moments: what Slurm
+    itself takes, whoever submits.
     """
     found = []
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".throughput-") as folder:
@@ -228,8 +234,8 @@ def main() -> None:
         bare = starts()
         least, usual, most = min(bare), statistics.median(bare), max(bare)
         said_of_starts = (
-            f"\nA batch script that does nothing begins {usual:.2f} s [{least:.2f}, {most:.2f}] after the call "
-            f"of `sbatch`, {len(bare)} of them one after the other, at any moments.\n"
+            f"\nA batch script that does nothing begins {usual:.2f} s [{least:.2f}, {most:.2f}] after the"
+            f" call of `sbatch`, {len(bare)} of them one after the other, at any moments.\n"
         )
         print(said_of_starts, flush=True)
         text += said_of_starts
