@@ -10,7 +10,7 @@ The table has, at parts of the time, the median over the seeds of what is missin
 quartiles]; then the trials completed, and on how many seeds less was missing, and more, at the end than
 without `prefetch`, with the p of Wilcoxon's signed-rank test of that, two-sided.
 
-    python benchmarks/walltime.py [--seeds 10] [--seconds 240] [--median 15] [--problems NAME,...]
+    python benchmarks/walltime.py [--seeds 10] [--seconds 120] [--median 15] [--problems NAME,...]
                                   [--json FILE] [--markdown FILE]
 """
 
@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=240.0, help="of the clock, for each run")
+    parser.add_argument("--seconds", type=float, default=120.0, help="of the clock, for each run")
     parser.add_argument("--median", type=float, default=15.0, help="seconds of a trial")
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--problems", default="hartmann6,branin-disk", metavar="NAME,...")
