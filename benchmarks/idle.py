@@ -314,10 +314,8 @@ def by_name(calls: Mapping[tuple[int, str], int]) -> dict[str, int]:
     return dict(found)
 
 
-def per_trial(folder: Path, trials: int) -> dict[str, Any] | None:
-    """Operations on the directory per trial: the driver's, and the workers'; None without strace."""
-    if shutil.which("strace") is None:
-        return None
+def per_trial(folder: Path, trials: int) -> dict[str, Any]:
+    """Operations on the directory per trial of so many: the driver's, and the workers'."""
     driver = Driver(folder, "trials", str(trials))
     try:
         driver.answer()
@@ -338,7 +336,7 @@ def per_trial(folder: Path, trials: int) -> dict[str, Any] | None:
 # ---------------------------------------------------------------- the table
 
 
-def table(here: Mapping[str, str], rows: Sequence[Mapping[str, Any]], trial: Mapping[str, Any] | None) -> str:
+def table(here: Mapping[str, str], rows: Sequence[Mapping[str, Any]], runs: Mapping[int, Any]) -> str:
     """The tables in Markdown."""
     lines = [
         ", ".join(f"{key} {value}" for key, value in here.items()) + ".",
@@ -350,11 +348,12 @@ def table(here: Mapping[str, str], rows: Sequence[Mapping[str, Any]], trial: Map
         operations = "no strace" if row["operations"] is None else f"{row['operations']:.1f}"
         asked = ", ".join(f"{count:.1f} {name}" for name, count in row["commands"].items()) or "0"
         lines.append(f"| {row['jobs']} | {row['inbox']} | {100 * row['cpu']:.2f} | {operations} | {asked} |")
-    if trial is not None:
-        lines += ["", "| per trial | file operations | of which syncs |", "|---|---|---|"]
-        for who, calls in trial.items():
+    if runs:
+        lines += ["", "| per trial | of a run of | file operations | of which syncs |", "|---|---|---|---|"]
+    for trials, found in runs.items():
+        for who, calls in found.items():
             syncs = sum(count for name, count in calls.items() if name in ("fsync", "fdatasync"))
-            lines.append(f"| {who} | {sum(calls.values()):.0f} | {syncs:.0f} |")
+            lines.append(f"| {who} | {trials} trials | {sum(calls.values()):.0f} | {syncs:.0f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -379,9 +378,10 @@ def main() -> None:
     jobs = [int(word) for word in options.jobs.split(",")]
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".idle-") as folder:
         rows = idle(Path(folder), jobs, spans)
-        trial = per_trial(Path(folder), 8 if options.quick else 24)
+        strace = shutil.which("strace") is not None
+        runs = {each: per_trial(Path(folder), each) for each in (jobs if strace else ())}
     here = machine("ax-platform", "submitit")
-    text = table(here, rows, trial)
+    text = table(here, rows, runs)
     judged = [row for row in rows if row["jobs"] == LIMIT_JOBS]
     held = all(row["cpu"] < CPU_LIMIT and (row["operations"] or 0) < OPERATIONS_LIMIT for row in judged)
     claim = (
@@ -395,7 +395,7 @@ def main() -> None:
     if options.markdown is not None:
         options.markdown.write_text(text)
     if options.json is not None:
-        report = {"machine": here, "idle": rows, "per_trial": trial}
+        report = {"machine": here, "idle": rows, "per_trial": runs}
         options.json.write_text(json.dumps(report, indent=1) + "\n")
 
 

@@ -57,8 +57,10 @@ PATIENCE = 600.0
 Seconds = dict[str, list[float]]
 
 
-def once(way: str, where: str, work: tuple[int, float, int]) -> tuple[float, dict[str, float]]:
-    """One run of one way: the seconds of its loop, and phases in ms where it has written them down."""
+def once(way: str, where: str, work: tuple[int, float, int]) -> tuple[float, dict[str, float], float]:
+    """One run of one way: the seconds of its loop, phases in ms where it has written them down, and which
+    part of the machine's processors was busy meanwhile.
+    """
     trials, seconds, slots = work
     # A directory that all nodes see: that of the caller, as for his own runs.
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".throughput-") as folder:
@@ -67,7 +69,8 @@ def once(way: str, where: str, work: tuple[int, float, int]) -> tuple[float, dic
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(_path())}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         if way == IN_JOB:
-            asked = ["--nodes=1-4", f"--ntasks={slots}", f"--export=ALL,PYTHONPATH={environment['PYTHONPATH']}"]
+            path = f"PYTHONPATH={environment['PYTHONPATH']}"
+            asked = ["--nodes=1-4", f"--ntasks={slots}", f"--export=ALL,{path}"]
             output = allocation.in_job(argv, Path(folder), asked)
         else:
             done = subprocess.run(
@@ -80,7 +83,7 @@ def once(way: str, where: str, work: tuple[int, float, int]) -> tuple[float, dic
     told = json.loads(found[-1])
     if told["completed"] != trials:
         raise SystemExit(f"{way} on {where} completed {told['completed']} of {trials} trials.")
-    return float(told["seconds"]), told.get("phases", {})
+    return float(told["seconds"]), told.get("phases", {}), float(told["busy"])
 
 
 def starts(count: int = 16) -> list[float]:
@@ -127,20 +130,23 @@ def able(where: str, wanted: Iterable[str]) -> list[str]:
 
 def measure(
     where: str, ways: list[str], work: tuple[int, float, int], rounds: int
-) -> tuple[Seconds, dict[str, list[float]]]:
-    """Seconds of each way in each round, and our phases."""
+) -> tuple[Seconds, dict[str, list[float]], list[float]]:
+    """Seconds of each way in each round, our phases, and how busy the machine was with us."""
     times: Seconds = {name: [] for name in ways}
     phases: dict[str, list[float]] = {}
+    busy = []
     for number in range(rounds):
         for name in ways:
             if number and name in ONCE:
                 continue
-            seconds, found = once(name, where, work)
+            seconds, found, worked = once(name, where, work)
             times[name].append(seconds)
-            for phase, took in found.items() if name == OURS else ():
-                phases.setdefault(phase, []).append(took)
+            if name == OURS:
+                busy.append(worked)
+                for phase, took in found.items():
+                    phases.setdefault(phase, []).append(took)
             print(f"{where}, {said(work)}, {name}: {times[name][-1]:.2f} s", file=sys.stderr, flush=True)
-    return times, phases
+    return times, phases, busy
 
 
 def said(work: tuple[int, float, int]) -> str:
@@ -175,10 +181,11 @@ def table(where: str, work: tuple[int, float, int], times: Seconds) -> str:
     return "\n".join(lines) + "\n"
 
 
-def slot(phases: dict[str, list[float]]) -> str:
-    """Where a slot's time goes between two trials of ours, in Markdown."""
+def slot(phases: dict[str, list[float]], busy: list[float]) -> str:
+    """Where a slot's time goes between two trials of ours, and the processors' meanwhile, in Markdown."""
     lines = ["| where a slot's time goes between two trials | ms |", "|---|---|"]
     lines += [f"| {name} | {statistics.median(found):.0f} |" for name, found in phases.items()]
+    lines += ["", f"The processors of this machine were busy for {statistics.median(busy):.0%} of that run."]
     return "\n".join(lines) + "\n"
 
 
@@ -243,8 +250,8 @@ def main() -> None:
     for where in options.where.split(","):
         ways = able(where, wanted)
         for work in map(_work, options.work.split(",")):
-            times, phases = measure(where, ways, work, options.rounds)
-            found = table(where, work, times) + (f"\n{slot(phases)}" if phases else "")
+            times, phases, busy = measure(where, ways, work, options.rounds)
+            found = table(where, work, times) + (f"\n{slot(phases, busy)}" if phases else "")
             print(found, *judged(where, times), sep="\n", flush=True)
             print()
             text += f"\n{found}"
@@ -254,6 +261,7 @@ def main() -> None:
                     "work": work,
                     "seconds": times,
                     "phases": phases,
+                    "busy": busy,
                     "claims": judged(where, times),
                 }
             )

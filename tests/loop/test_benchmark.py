@@ -37,3 +37,33 @@ def test_quality_runs_every_way_and_goes_on_where_it_was(
     again = runs.read_text().splitlines()
     assert again[:-1] == lines[:-1]
     assert json.loads(again[-1])["trials"] == json.loads(lines[-1])["trials"]
+
+
+def test_what_a_time_buys_is_told_for_each_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks import walltime
+
+    figures, table = tmp_path / "found.json", tmp_path / "table.md"
+    numbers = {"seeds": "1", "seconds": "4", "median": "1", "slots": "4"}
+    options = {**numbers, "problems": "hartmann6", "json": str(figures), "markdown": str(table)}
+    walltime.main([f"--{name}={value}" for name, value in options.items()])
+    runs = json.loads(figures.read_text())["runs"]
+    assert [each["way"] for each in runs] == list(walltime.WAYS)
+    assert sum(each["completed"] for each in runs) > 0
+    for each in runs:
+        # The later, the better; and nothing beyond the optimum.
+        assert each["missing"] == sorted(each["missing"], reverse=True)
+        assert each["missing"][-1] > 0
+    text = table.read_text()
+    assert capsys.readouterr().out == text
+    assert [line.split(" | ")[1] for line in text.splitlines() if line.startswith("| hartmann6")] == list(
+        walltime.WAYS
+    )
+
+
+def test_a_benchmark_that_there_is_not_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks import suite
+
+    with pytest.raises(SystemExit):
+        suite.main(["--only", "cost,cots"])
+    assert "there is no cots; there are startup, workers," in capsys.readouterr().err
+    assert all((suite.ROOT / "benchmarks" / each.script).is_file() for each in suite.SUITE)
