@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=120.0, help="of the clock, for each run")
     parser.add_argument("--median", type=float, default=15.0, help="seconds of a trial")
     parser.add_argument("--slots", type=int, default=8)
-    parser.add_argument("--problems", default="hartmann6,branin-disk", metavar="NAME,...")
+    parser.add_argument("--problems", default="hartmann6", metavar="NAME,...")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--markdown", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
