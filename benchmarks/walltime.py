@@ -120,7 +120,7 @@ def table(runs: Sequence[Found], seconds: float) -> Iterator[str]:
                 for n in range(len(PARTS))
             ]
             completed = spread([each.completed for each in found])["median"]
-            beside = "| |"
+            beside = "| | |"
             if way != USUAL:
                 two = paired([each.missing[-1] for each in found], [each.missing[-1] for each in rows[USUAL]])
                 beside = f"| {two['better']}, {two['worse']} | {two['p']:.2g} |"
