@@ -113,6 +113,8 @@ def main() -> None:
         if error.errno not in _FULL or error.filename is not None:
             raise
         click.echo(f"axsched: The output cannot be written ({error.strerror}).", err=True)
+        # What it still holds cannot be written at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
     except ModuleNotFoundError as error:
         if error.name not in _NEEDED:

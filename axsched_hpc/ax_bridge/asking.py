@@ -122,7 +122,8 @@ class Asking:
         if reason != self._reason and reason is not None:
             level = logging.WARNING if reason.endswith(_WIDER) else logging.INFO
             logger.log(level, "%d of %d points generated. %s", len(candidates), n, reason)
-        self._reason = reason
+        # Told once: between two refusals for the same reason there are points for the slots that got free.
+        self._reason = reason or self._reason
         return Asked(tuple(candidates), reason, exhausted)
 
     def _blind(self) -> bool:

@@ -357,11 +357,13 @@ class Loop:
         return self._recorded(asked.candidates)
 
     def _recorded(self, candidates: Sequence[Candidate]) -> int:
-        """Record trials that Ax has now; how many."""
+        """Record trials that Ax has now; how many. It is told what has ended while it was asked, before it is
+        asked again.
+        """
+        self._session.owe(*(candidate.event() for candidate in candidates))
         if candidates:
-            self._session.owe(*(candidate.event() for candidate in candidates))
             faults.reach("ask.after")
-            self._session.record()
+        self._session.record()
         return len(candidates)
 
     def _time_over(self, goal: Goal) -> Stop:

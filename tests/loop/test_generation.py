@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from axsched_hpc.ax_bridge.asking import Asked
 from axsched_hpc.core.events import Event, TrialAdded
 from axsched_hpc.core.states import JobState, TrialState
 from axsched_hpc.loop.loop import Goal, Stop
@@ -101,6 +102,30 @@ def test_a_signal_while_ax_computes_loses_no_point(
     assert session.bridge.experiment == replayed(tmp_path)
     assert loop.run(Goal(8, synchronous=False), Interrupts()) is Stop.BUDGET
     assert session.ledger.counts[TrialState.COMPLETED] == 8
+
+
+def test_what_ends_while_ax_refuses_is_told_before_it_is_asked_again(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ax allows two trials at a time, and both end before its refusal of a third is taken."""
+    clock = PassingClock()
+    session, loop, _, _ = made(always(runs=5.0), slots=3, clock=clock)
+    session_ask, clock.session = session.bridge.ask, session
+    refusals = itertools.count(1)
+
+    def ask(n: int, **options: Any) -> Asked:
+        running = sum(trial.status.is_running for trial in session.bridge.experiment.trials.values())
+        if running < 2:
+            return session_ask(min(n, 2 - running), **options)
+        if next(refusals) == 1:
+            clock.begun.set()
+            assert clock.go_on.wait(60)
+        return Asked((), "Ax allows no more")
+
+    monkeypatch.setattr(session.bridge, "ask", ask)
+    clock.at(60.0, clock.go_on.set)
+    assert loop.run(Goal(6, synchronous=False), Interrupts()) is Stop.BUDGET
+    assert next(refusals) > 1
 
 
 def test_what_ax_raises_ends_the_run(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,10 @@ def ticks(scale: Scale, count: int = 5) -> list[tuple[float, str]]:
             return found
     step = _round_step((scale.high / 2 - scale.low / 2) / count * 2)
     first = math.ceil(scale.low / step)
-    values = [i * step for i in range(first, math.floor(scale.high / step) + 1)]
+    # Rounding may carry the outer ones a last digit beyond the ends.
+    values = [
+        min(max(i * step, scale.low), scale.high) for i in range(first, math.floor(scale.high / step) + 1)
+    ]
     return [(value, tick_text(value, step)) for value in values]
 
 
