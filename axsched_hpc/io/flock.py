@@ -8,8 +8,9 @@ from pathlib import Path
 
 from axsched_hpc.io import atomic
 
-#: How filesystems say that they have no locks, or that their lock service does not run.
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
+#: How filesystems say that they have no locks (Lustre without `flock`: ENOSYS), or that their lock service
+#: does not run.
+NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 
 
 class Flock:
@@ -41,10 +42,8 @@ class Flock:
             self._lock.acquire(timeout=0)
         except Timeout:
             return True
-        except NotImplementedError:
-            return False  # filelock's word for a filesystem without flock
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in NO_LOCKS:
                 raise
         return False
 

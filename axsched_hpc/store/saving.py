@@ -1,4 +1,6 @@
-"""Files that several processes save to and load from: one at a time, and always whole."""
+"""Files that several processes save to and load from: one at a time where the filesystem has locks, and
+always whole, since they are put in their place by a rename.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from pathlib import Path
 from filelock import Timeout, UnixFileLock
 
 from axsched_hpc.io import atomic
+from axsched_hpc.io.flock import NO_LOCKS
 
 #: Seconds to wait for another process that saves to the same path. One save takes seconds at the most.
 PATIENCE = 60.0
@@ -69,6 +72,9 @@ def _held(guard: Path) -> Iterator[None]:
             "gone, remove the lock",
             str(guard),
         ) from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
     try:
         yield
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 from dataclasses import replace
@@ -12,6 +14,7 @@ import pytest
 from axsched_hpc.core.errors import JournalError, SupersededError
 from axsched_hpc.core.events import AttemptStarted, DriverClosed, DriverOpened, Event, LeaseTaken, TrialAdded
 from axsched_hpc.io import faults
+from axsched_hpc.io.flock import Flock
 from axsched_hpc.io.layout import FORMAT
 from axsched_hpc.store import journal, saving
 from axsched_hpc.store.writer import JournalWriter
@@ -213,6 +216,39 @@ def test_a_saved_file_is_replaced_whole_and_leaves_nothing_else(tmp_path: Path) 
     saving.save(path, "two")
     assert path.read_text() == saving.load(path) == "two"
     assert sorted(p.name for p in tmp_path.iterdir()) == [".saved.json.lock", "saved.json"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
+def test_where_the_filesystem_has_no_locks_it_is_saved_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    path = tmp_path / "saved.json"
+    saving.save(path, "one")
+    saving.save(path, "two")
+    assert path.read_text() == saving.load(path) == "two"
+    lock = Flock(tmp_path / "driver.lock")
+    assert not lock.taken_by_another()
+    assert not lock.held
+
+
+def test_a_lock_that_fails_otherwise_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    saving.save(tmp_path / "saved.json", "one")
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    for attempt in (
+        lambda: saving.save(tmp_path / "saved.json", "two"),
+        lambda: saving.load(tmp_path / "saved.json"),
+        Flock(tmp_path / "driver.lock").taken_by_another,
+    ):
+        with pytest.raises(OSError, match="Input/output error"):
+            attempt()
+    assert (tmp_path / "saved.json").read_text() == "one"
 
 
 @pytest.mark.parametrize("version", [1, 2, 3, 4])
