@@ -6,9 +6,9 @@ objective's: each attempt loads that anew, as a worker that was started by itsel
 too: a session and logs of its own, a command line that names the attempt, the driver's environment.
 
 A request is one message on the channel, a socket that keeps messages apart, and is answered by one. It is
-``{"start": [COMMAND...]}``, with the open log of the new process, and the answer its name as a job; or
-``{}``, and the answer the exit codes of the workers that have ended since the last one. This process ends
-with the driver, when the channel does. Its workers go on.
+``{"start": [COMMAND...], "variables": {...}, "cpus": [...]}``, with the open log of the new process, and the
+answer its name as a job; or ``{}``, and the answer the exit codes of the workers that have ended since the
+last one. This process ends with the driver, when the channel does. Its workers go on.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from axsched_hpc import worker
 from axsched_hpc.io import claim
@@ -78,8 +79,8 @@ def main(arguments: list[str]) -> int:
         return 0
     sys.argv = words[words.index("-m") + 1 :]
     code = worker.main(sys.argv[1:])
-    _leave()
-    os._exit(code)
+    _leave(code)
+    raise AssertionError("exit(3) does not return")
 
 
 def _load() -> None:
@@ -94,19 +95,22 @@ def _serve(channel: socket.socket) -> list[str] | None:
         message, handles, _, _ = socket.recv_fds(channel, LONGEST, 1)
         if not message:
             return None
-        words = json.loads(message).get("start")
+        request = json.loads(message)
+        words = request.get("start")
         if words is None:
             answer: dict[str, object] = {"ended": _ended()}
         else:
-            # It is born with its command line: a driver that looks for it finds it from the first moment on.
+            # It is born with its command line and variables: a driver that looks for it finds them from the
+            # first moment on.
             _show(words)
+            _show_variables(request["variables"])
             try:
                 pid = os.fork()
             except OSError as error:
                 answer = {"errno": error.errno}
             else:
                 if pid == 0:
-                    _become(handles[0])
+                    _become(handles[0], request)
                     return list(words)
                 answer = {"job": claim.process_name(pid)}
             _show(sys.orig_argv[:-1])
@@ -114,17 +118,22 @@ def _serve(channel: socket.socket) -> list[str] | None:
         channel.send(json.dumps(answer).encode())
 
 
-def _become(log: int) -> None:
+def _become(log: int, request: Mapping[str, Any]) -> None:
     os.setsid()
+    os.environ.update(request["variables"])
+    if request["cpus"]:
+        os.sched_setaffinity(0, request["cpus"])
     for number in (1, 2):
         os.dup2(log, number)
     os.close(log)
 
 
-def _leave() -> None:
+def _leave(code: int) -> None:
     """Do what Python does at its end, but for taking itself apart: that would copy all that is shared, and
     take longer than everything else of an attempt.
     """
+    import ctypes
+
     # As multiprocessing does in the processes that it forks.
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
@@ -136,6 +145,8 @@ def _leave() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
+    # And what libraries do at theirs: files of C and Fortran that are still open have to be written.
+    ctypes.PyDLL(None).exit(code)
 
 
 def _ended() -> dict[str, int]:
@@ -151,16 +162,46 @@ def _show(words: list[str]) -> None:
     """Let this process have another command line, for ps and for drivers that look for their workers: it is
     written over the one with which the process was started. Nothing depends on that it succeeds.
     """
-    import ctypes
-
-    try:
-        fields = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
-        start, end = map(int, fields.split()[45:47])  # arg_start and arg_end, proc(5)
-    except (OSError, ValueError):
-        return
+    start, end, *_ = _regions()
     text = "\0".join(words).encode() + b"\0"
     if start and len(text) < end - start:
-        ctypes.memmove(start, text.ljust(end - start, b"\0"), end - start)
+        _overwrite(start, text.ljust(end - start, b"\0"))
+
+
+def _show_variables(variables: Mapping[str, str]) -> None:
+    """Let this process show other values of those variables that it was started with, where they are as long:
+    for drivers that look at their workers.
+    """
+    if not variables:
+        return
+    try:
+        there = Path("/proc/self/environ").read_bytes()
+    except OSError:
+        return
+    _, _, start, end = _regions()
+    place = 0
+    for word in there.split(b"\0"):
+        name, _, value = word.partition(b"=")
+        new = variables.get(os.fsdecode(name), "").encode()
+        if len(new) == len(value) and start and start + place + len(word) < end:
+            _overwrite(start + place, name + b"=" + new)
+        place += len(word) + 1
+
+
+def _regions() -> tuple[int, int, int, int]:
+    """Where this process's command line starts and ends, and its variables; zeros where that is unknown."""
+    try:
+        text = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+        arg_start, arg_end, env_start, env_end = map(int, text.split()[45:49])  # proc(5)
+    except (OSError, ValueError):
+        return 0, 0, 0, 0
+    return arg_start, arg_end, env_start, env_end
+
+
+def _overwrite(address: int, text: bytes) -> None:
+    import ctypes
+
+    ctypes.memmove(address, text, len(text))
 
 
 if __name__ == "__main__":

@@ -5,21 +5,35 @@ to its share of the allocation's CPUs and GPUs. A job id is ``1234/pid.start@hos
 from __future__ import annotations
 
 import os
+import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from axsched_hpc.core.shares import Share, shares
 from axsched_hpc.core.states import JobState
 from axsched_hpc.io import claim, processes
+from axsched_hpc.io.layout import AttemptFiles
 from axsched_hpc.runners.allocations import Allocations, claimed, inside
 from axsched_hpc.runners.base import Batch, JobStatus
-from axsched_hpc.runners.local_jobs import LocalJobs, command_lines, log_of, start
+from axsched_hpc.runners.local_jobs import WHOLE, LocalJobs, command_lines, log_of
 from axsched_hpc.runners.slurm_jobs import Execute
 from axsched_hpc.slurm.run import run, scrubbed
 
-#: The variable that has the number of a process's share.
+#: The variable that has the number of a process's share, always as long, so that a forked process can show
+#: its own.
 SHARE_VARIABLE = "AXSCHED_SHARE"
+SHARE_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class _Holder:
+    """Which share a worker has, and where its outcome will be; None where that is not known."""
+
+    share: int
+    result: Path | None = None
 
 
 class BoundJobs(LocalJobs):
@@ -41,37 +55,45 @@ class BoundJobs(LocalJobs):
             **scrubbed(os.environ, inside=True),
             **environment,
             claim.JOB_VARIABLE: f"{allocation}/",
+            SHARE_VARIABLE: "?" * SHARE_DIGITS,
         }
         cpus = processes.usable_cpus()
         siblings = {cpu: processes.core_of(cpu) for cpu in cpus}
         self._shares = shares(self._base, cpus, siblings, slots)
-        self._taken: dict[str, int] | None = None
+        self._taken: dict[str, _Holder] | None = None
 
     def prepare(self, folder: Path) -> None:
-        """Nothing is needed."""
+        """Have what workers are forked of at hand when the first ones are to run."""
+        self._source(sys.executable, self._base)
 
-    def _begin(self, batch: Batch, index: int, environment: Mapping[str, str]) -> str:
+    def _begin(self, batch: Batch, index: int, environment: Mapping[str, str], share: Share = WHOLE) -> str:
         number, share = self._free()
-        environment = {**self._base, **share.variables, SHARE_VARIABLE: str(number)}
-        job = self._watched(start(batch.command(index), log_of(batch, index), environment, share.cpus))
+        variables = {**share.variables, SHARE_VARIABLE: f"{number:0{SHARE_DIGITS}}"}
+        job = super()._begin(batch, index, self._base, replace(share, variables=variables))
         assert self._taken is not None
-        self._taken[job] = number
+        self._taken[job] = _Holder(number, AttemptFiles(batch.attempts[index].directory).result)
         return job
 
     def _free(self) -> tuple[int, Share]:
-        """The share that the fewest living processes have."""
+        """The share that the fewest living processes have. Where all have one, those no longer count that
+        have published their outcome and are about to end: the attempt takes the place of one of them.
+        """
         if self._taken is None:
             self._taken = self._found()
-        self._taken = {job: n for job, n in self._taken.items() if self._runs(job)}
-        used = list(self._taken.values())
-        number = min(range(len(self._shares)), key=lambda each: (used.count(each), each))
+        self._collect()
+        self._taken = {job: holder for job, holder in self._taken.items() if self._runs(job)}
+        holders = list(self._taken.values())
+        if {each.share for each in holders} >= set(range(len(self._shares))):
+            holders = [each for each in holders if each.result is None or not each.result.exists()]
+        used = Counter(each.share for each in holders)
+        number = min(range(len(self._shares)), key=lambda each: (used[each], each))
         return number, self._shares[number]
 
     def _runs(self, job: str) -> bool:
         status = self._look(job)
         return status is not None and status.state is JobState.RUNNING
 
-    def _found(self) -> dict[str, int]:
+    def _found(self) -> dict[str, _Holder]:
         """The shares of processes that an earlier driver has started."""
         found = {}
         for pid, words in command_lines():
@@ -81,7 +103,7 @@ class BoundJobs(LocalJobs):
             number = environment.get(SHARE_VARIABLE, "")
             same = environment.get(claim.JOB_VARIABLE) == self._base[claim.JOB_VARIABLE]
             if same and number.isdecimal():
-                found[claim.process_name(pid)] = int(number)
+                found[claim.process_name(pid)] = _Holder(int(number))
         return found
 
 
@@ -122,7 +144,8 @@ class ChildJobs:
         self._ended_for_time: set[str] = set()
 
     def prepare(self, folder: Path) -> None:
-        """Nothing is needed."""
+        """See :meth:`LocalJobs.prepare`."""
+        self._local.prepare(folder)
 
     def submit(self, batch: Batch) -> dict[int, str]:
         """Start one process per attempt; see :meth:`LocalJobs.submit`."""

@@ -9,7 +9,7 @@ import select
 import socket
 import subprocess
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from axsched_hpc import forking
@@ -64,7 +64,13 @@ class Forks:
         """
         return self.works and self._asked_for == (python, environment, _directory())
 
-    def start(self, command: Sequence[str], log: int) -> str | None:
+    def start(
+        self,
+        command: Sequence[str],
+        log: int,
+        variables: Mapping[str, str] | None = None,
+        cpus: Collection[int] = (),
+    ) -> str | None:
         """Fork a worker; its name as a job, or None where it has to be started by itself.
 
         Parameters
@@ -73,6 +79,10 @@ class Forks:
             Its command line.
         log
             Its output, an open file.
+        variables
+            What it has besides the environment of all.
+        cpus
+            Those to which it is bound; none for no binding.
 
         Raises
         ------
@@ -81,7 +91,9 @@ class Forks:
         """
         if not self._is_ready():
             return None
-        answer = self._ask({"start": list(command)}, log)
+        answer = self._ask(
+            {"start": list(command), "variables": dict(variables or {}), "cpus": sorted(cpus)}, log
+        )
         if (number := answer.get("errno")) is not None:
             raise OSError(number, os.strerror(number))
         if (job := answer.get("job")) is None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from axsched_hpc import forking
 from axsched_hpc.core.errors import SubmissionError
+from axsched_hpc.core.shares import Share
 from axsched_hpc.core.states import JobState
 from axsched_hpc.io import access, atomic, claim, faults, processes
 from axsched_hpc.io.layout import AttemptFiles
@@ -26,6 +27,9 @@ from axsched_hpc.runners.forks import Forks
 from axsched_hpc.slurm.run import scrubbed
 
 log = logging.getLogger("axsched_hpc")
+
+#: What an attempt has that is not bound to a part of the machine.
+WHOLE = Share(frozenset(), {})
 
 #: Seconds between TERM and KILL when an attempt is cancelled.
 GRACE = 15.0
@@ -74,10 +78,7 @@ class LocalJobs:
 
     def poll(self, jobs: Sequence[str]) -> dict[str, JobStatus]:
         """Look at the processes; those of another machine are not known here."""
-        for forks in set(self._forked.values()):
-            for job, code in forks.ended().items():
-                del self._forked[job]
-                self._codes[job] = code
+        self._collect()
         found = {}
         for job in jobs:
             status = self._look(job)
@@ -122,19 +123,24 @@ class LocalJobs:
 
     # ------------------------------------------------------------ inside
 
-    def _begin(self, batch: Batch, index: int, environment: Mapping[str, str]) -> str:
-        command = batch.command(index)
+    def _begin(self, batch: Batch, index: int, environment: Mapping[str, str], share: Share = WHOLE) -> str:
+        command, log_file = batch.command(index), log_of(batch, index)
         forks = self._source(batch.python, environment) if forking.runs(command) else None
-        job = None if forks is None else fork(forks, command, log_of(batch, index))
+        job = None if forks is None else fork(forks, command, log_file, share)
         if forks is None or job is None:
-            return self._watched(start(command, log_of(batch, index), environment))
-        self._forked[job] = forks
+            process = start(command, log_file, {**environment, **share.variables}, share.cpus)
+            job = claim.process_name(process.pid)
+            self._children[job] = process
+        else:
+            self._forked[job] = forks
         return job
 
-    def _watched(self, process: subprocess.Popen[bytes]) -> str:
-        job = claim.process_name(process.pid)
-        self._children[job] = process
-        return job
+    def _collect(self) -> None:
+        """Take the exit codes of the forked workers that have ended."""
+        for forks in set(self._forked.values()):
+            for job, code in forks.ended().items():
+                del self._forked[job]
+                self._codes[job] = code
 
     def _source(self, python: str, environment: Mapping[str, str]) -> Forks | None:
         """What workers of this environment are forked of; None where they have to be started."""
@@ -181,8 +187,8 @@ class LocalJobs:
             _signal(job, signal.SIGKILL)
 
 
-def fork(forks: Forks, argv: Sequence[str], log_file: Path) -> str | None:
-    """Fork a worker; None where it has to be started.
+def fork(forks: Forks, argv: Sequence[str], log_file: Path, share: Share = WHOLE) -> str | None:
+    """Fork a worker that has a share of the machine; None where it has to be started.
 
     Raises
     ------
@@ -193,7 +199,7 @@ def fork(forks: Forks, argv: Sequence[str], log_file: Path) -> str | None:
     """
     handle = access.open_append(log_file)
     try:
-        return forks.start(argv, handle)
+        return forks.start(argv, handle, share.variables, share.cpus)
     except OSError as error:
         raise _no_process(error) from error
     finally:

@@ -17,6 +17,7 @@ from axsched_hpc.io import processes
 from axsched_hpc.objectives.install import install
 from axsched_hpc.runners import forks
 from axsched_hpc.runners.base import Batch
+from axsched_hpc.runners.child_jobs import BoundJobs
 from axsched_hpc.runners.forks import Forks
 from axsched_hpc.runners.local_jobs import LocalJobs
 from axsched_hpc.testing.runner_contract import Task, Workshop
@@ -181,3 +182,96 @@ def test_one_that_is_not_ready_is_not_waited_for(workshop: Workshop, monkeypatch
     assert submitted[0] not in jobs._forked
     _ended(jobs, submitted)
     assert jobs.poll([submitted[0]])[submitted[0]].exit_code == 0
+
+
+def _bound(monkeypatch: pytest.MonkeyPatch, allocation: str) -> BoundJobs:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    return BoundJobs(allocation, 2, {"TEST_VALUE": "7"})
+
+
+def test_in_an_allocation_each_has_its_share_which_the_next_driver_sees(
+    jobs: LocalJobs, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(parameters: dict[str, Any]) -> dict[str, float]:
+        import os
+        import time
+        from pathlib import Path
+
+        from axsched_hpc.io import claim
+
+        folder = Path(parameters["started"]).parent
+        (folder / "seen").write_text(
+            f"{os.environ['CUDA_VISIBLE_DEVICES']} {os.environ['TEST_VALUE']} {claim.job_id()}"
+        )
+        while parameters["seconds"] and not (folder / "go").exists():
+            time.sleep(0.01)
+        return {"value": float(len(os.sched_getaffinity(0)))}
+
+    first = _bound(monkeypatch, "77")
+    workshop.objective = install(workshop.layout, look)
+    batch = workshop.batch(Task(), Task(seconds=1))
+    submitted = first.submit(batch)
+    sources = {_source(first, job) for job in submitted.values()}
+    assert len(sources) == 1, "both are forked of the same process"
+    _ended(first, {0: submitted[0]})
+    # A driver that is started again knows nothing of the first one's.
+    second = _bound(monkeypatch, "77")
+    later = workshop.batch(Task())
+    again = second.submit(later)
+    _source(second, again[0])
+    assert second._taken is not None
+    assert {job: holder.share for job, holder in second._taken.items()} == {submitted[1]: 1, again[0]: 0}
+    (workshop.layout.trial(batch.attempts[1].trial) / "go").touch()
+    _ended(first, submitted)
+    _ended(second, again)
+    places = [*batch.attempts, *later.attempts]
+    seen = [(workshop.layout.trial(each.trial) / "seen").read_text().split() for each in places]
+    assert [each[:2] for each in seen] == [["0", "7"], ["1", "7"], ["0", "7"]]
+    assert [each[2] for each in seen] == [f"77/{job}" for job in (*submitted.values(), again[0])]
+    usable = len(os.sched_getaffinity(0))
+    metrics = [workshop.outcome(each, 0).metrics for each in (batch, later)]  # type: ignore[union-attr]
+    assert [m["value"][0] for m in metrics if m is not None] == [max(1, usable // 2)] * 2
+
+
+def test_one_that_has_published_and_lingers_leaves_its_share(
+    jobs: LocalJobs, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def linger(parameters: dict[str, Any]) -> dict[str, float]:
+        import atexit
+        import time
+
+        atexit.register(time.sleep, 600)
+        return {"value": 1.0}
+
+    bound = _bound(monkeypatch, "78")
+    held, more = bound.submit(workshop.batch(Task(seconds=600))), workshop.batch(Task())
+    batch = _batch(workshop, linger)
+    lingering = bound.submit(batch)
+    _until(lambda: workshop.outcome(batch, 0) is not None)
+    last = bound.submit(more)
+    assert bound._taken is not None
+    shares = {job: holder.share for job, holder in bound._taken.items()}
+    assert shares == {held[0]: 0, lingering[0]: 1, last[0]: 1}
+    _ended(bound, last)
+    for job in (held[0], lingering[0]):
+        os.kill(_pid(job), signal.SIGKILL)
+    _ended(bound, {0: held[0], 1: lingering[0]})
+
+
+def test_what_a_library_has_buffered_is_written(jobs: LocalJobs, workshop: Workshop) -> None:
+    def written(parameters: dict[str, Any]) -> dict[str, float]:
+        import ctypes
+        from pathlib import Path
+
+        libc = ctypes.CDLL(None)
+        libc.fopen.restype = ctypes.c_void_p
+        file = libc.fopen(str(Path(parameters["started"]).parent / "of-c").encode(), b"w")
+        libc.fputs(b"never flushed", ctypes.c_void_p(file))
+        return {"value": 1.0}
+
+    batch = _batch(workshop, written)
+    submitted = jobs.submit(batch)
+    _source(jobs, submitted[0])
+    _ended(jobs, submitted)
+    assert (workshop.layout.trial(batch.attempts[0].trial) / "of-c").read_text() == "never flushed"
+    assert jobs.poll([submitted[0]])[submitted[0]].state is JobState.SUCCEEDED
