@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from ax.adapter.registry import Generators
 from ax.core.base_trial import BaseTrial
+from ax.core.generator_run import GeneratorRun
 from ax.core.parameter import ParameterType
 from ax.exceptions.core import DataRequiredError, OptimizationComplete, OptimizationShouldStop
 from ax.exceptions.generation_strategy import MaxParallelismReachedException
@@ -91,8 +92,9 @@ class Asking:
         The trials come one at a time: in one request Ax would stop at the end of its current node, and an
         error would lose those before it. At once come an experiment's first ones, as ``ax.Client`` does it:
         Ax then gives as many as there are slots, and one at a time only five before there are results. And
-        those that look at no results, which spares them a look at all trials for each. Where trials have
-        several arms each, the last one is made whole, for as long as there are no more than ``most`` points.
+        those that look at no results, as the arms of one generator run: for each run Ax looks at all points
+        that there are. Where trials have several arms each, the last one is made whole, for as long as there
+        are no more than ``most`` points.
 
         Where the points need not be ``whole``, it is over with those that have come together: the next may be
         chosen with the results that have come in by then.
@@ -126,36 +128,42 @@ class Asking:
         self._reason = reason or self._reason
         return Asked(tuple(candidates), reason, exhausted)
 
-    def _blind(self) -> bool:
-        """Whether the rest of the experiment is sampled at random, in a space that has room for all points:
-        where there are few, Ax would make some of them twice.
+    @property
+    def blind(self) -> bool:
+        """Whether the rest of the experiment is sampled at random, as many points at a time as one likes, in
+        a space that has room for all: where there are few, Ax would make some of them twice.
         """
         node = self._handles.generation_strategy.current_node
         parameters = self._handles.experiment.search_space.range_parameters.values()
         return (
-            not node.transition_criteria
+            self._arms_per_trial == 1
+            and self._stopping is None
+            and not (node.transition_criteria or node.pausing_criteria or node.input_constructors)
             and [spec.generator_enum for spec in node.generator_specs]
             in ([Generators.SOBOL], [Generators.UNIFORM])
             and any(each.parameter_type is ParameterType.FLOAT and each.digits is None for each in parameters)
         )
 
     def _generate(self, wanted: int, most: int) -> list[BaseTrial]:
-        """New trials, at least one: the first ones as many as are wanted."""
+        """New trials, at least one: the first ones, and random ones, as many as are wanted."""
         experiment, strategy = self._handles.experiment, self._handles.generation_strategy
         if self._stopping is not None and (reason := self._stopping.reason(experiment)) is not None:
             raise OptimizationShouldStop(reason)
-        batches = self._arms_per_trial > 1
-        at_once = not (batches or self._stopping) and (not experiment.trials or self._blind())
+        batches, blind = self._arms_per_trial > 1, self.blind
+        at_once = not (batches or self._stopping or blind or experiment.trials)
         with with_rng_seed(self._handles.seed), self._observed.without_running(), torch_threads(cores.own()):
             made = strategy.gen(
                 experiment=experiment,
-                n=min(self._arms_per_trial, most),
+                n=wanted if blind else min(self._arms_per_trial, most),
                 num_trials=wanted if at_once else 1,
             )
         if batches:
             # As Ax's Orchestrator does it: several nodes may contribute to one trial.
             return [experiment.new_batch_trial(generator_runs=runs) for runs in made]
         singles = [run for runs in made for run in runs]
+        if blind:
+            singles = [single for run in singles for single in split(run)]
+            strategy._generator_runs[-len(made) :] = singles
         for run in singles:
             if len(run.arms) != 1:
                 raise ConfigError(
@@ -164,6 +172,36 @@ class Asking:
                     "suggests single points, or set config['arms_per_trial']."
                 )
         return [experiment.new_trial(generator_run=run) for run in singles]
+
+
+def split(run: GeneratorRun) -> list[GeneratorRun]:
+    """A generator run of several arms as runs of one arm each, as if the generator had been asked for one
+    after the other. All have the state that the generator has after the last of them.
+    """
+    metadata = run.candidate_metadata_by_arm_signature or {}
+    singles: list[GeneratorRun] = []
+    for arm, weight in zip(run.arms, run.weights, strict=True):
+        mine = {arm.signature: metadata[arm.signature]} if arm.signature in metadata else None
+        single = GeneratorRun(
+            arms=[arm],
+            weights=[weight],
+            optimization_config=run.optimization_config,
+            search_space=run.search_space,
+            type=run.generator_run_type,
+            fit_time=(run.fit_time or 0.0) if not singles else 0.0,
+            gen_time=(run.gen_time or 0.0) / len(run.arms),
+            generator_key=run._generator_key,
+            generator_kwargs=run._generator_kwargs,
+            adapter_kwargs=run._adapter_kwargs,
+            gen_metadata=run.gen_metadata,
+            generator_state_after_gen=run._generator_state_after_gen,
+            candidate_metadata_by_arm_signature=mine,
+            generation_node_name=run._generation_node_name,
+            suggested_experiment_status=run.suggested_experiment_status,
+        )
+        single._time_created = run._time_created
+        singles.append(single)
+    return singles
 
 
 @contextmanager

@@ -205,6 +205,11 @@ class AxBridge:
 
     # ------------------------------------------------------------ generation
 
+    @property
+    def blind(self) -> bool:
+        """Whether all further points are random ones, for which results do not matter."""
+        return self._asking.blind
+
     def ask(self, n: int, *, time: float, most: int | None = None, whole: bool = True) -> Asked:
         """Generate ``n`` points or somewhat more, each an arm of a new trial that Ax counts as running from
         ``time`` on; or where they need not be whole, as many as it makes in one go.

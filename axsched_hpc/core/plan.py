@@ -22,6 +22,7 @@ def demand(
     synchronous: bool,
     pack: int = 1,
     prefetch: int = 0,
+    stock: int = 0,
 ) -> Demand:
     """Fill the slots.
 
@@ -45,6 +46,9 @@ def demand(
     prefetch
         Trials that are to wait when the slots are full, so that one that gets free waits for nothing; not for
         rounds.
+    stock
+        The same for points that wait for no results and come cheaper by the dozen: as many are asked for when
+        half of them have gone.
     """
     fresh = 0 if synchronous and active + waiting > 0 else remaining
     wanted = waiting + fresh
@@ -54,7 +58,9 @@ def demand(
     submit = min(waiting, number)
     ask = number - submit
     if not synchronous:
-        ask += max(0, min(fresh - ask, prefetch - (waiting - submit)))
+        left = waiting - submit
+        ahead = max(prefetch, stock if 2 * left <= stock else 0)
+        ask += max(0, min(fresh - ask, ahead - left))
     if submit < number:
         submit -= submit % pack  # those that are asked for now fill the last pack
     return Demand(submit, ask)

@@ -15,6 +15,10 @@ from axsched_hpc.loop.session import Session
 if TYPE_CHECKING:
     from axsched_hpc.ax_bridge.asking import Asked
 
+#: The part of the time between the ends of two trials for which Ax may be asked for the next, where points
+#: can as well be had ahead; and how many of them.
+ASKING_PART, MOST_AHEAD = 0.1, 64
+
 log = logging.getLogger("axsched_hpc")
 
 
@@ -38,6 +42,9 @@ class Generation:
         self._thread = ThreadPoolExecutor(1, "axsched-ask") if beside else None
         self._answer: Future[Asked] | None = None
         self.seconds = 0.0
+        self._requests = 0
+        #: When the call began, and how many trials had ended by then.
+        self._began, self._ended_before = 0.0, 0
 
     @property
     def under_way(self) -> bool:
@@ -48,6 +55,21 @@ class Generation:
     def answered(self) -> bool:
         """Whether there is an answer to take."""
         return self._answer is not None and self._answer.done()
+
+    def begin(self) -> None:
+        """A call begins to run trials."""
+        self._began, self._ended_before = self._session.clock.monotonic(), self._session.ledger.ended
+
+    def stock(self, slots: int) -> int:
+        """How many points to have at hand: none, unless they are random ones, and trials end so fast that
+        asking Ax for each by itself would take more than a small part of the time.
+        """
+        session = self._session
+        ended = session.ledger.ended - self._ended_before
+        if not ended or not self._requests or not session.bridge.blind:
+            return 0
+        between = (session.clock.monotonic() - self._began) / ended
+        return min(slots, MOST_AHEAD) if self.seconds / self._requests > ASKING_PART * between else 0
 
     def ask(self, number: int, *, most: int, whole: bool) -> None:
         """Ask for points, as :meth:`axsched_hpc.ax_bridge.bridge.AxBridge.ask` does; the clock is woken when
@@ -64,6 +86,7 @@ class Generation:
                 self.seconds += clock.monotonic() - begun
 
         session.ax_is_busy = True
+        self._requests += 1
         if self._thread is None:
             self._answer = Future()
             try:

@@ -114,6 +114,7 @@ class Loop:
         self._observer.stopping = None
         self._changer.total, self._changer.drives = goal.trials if goal.budget else None, True
         self._refused_at = None
+        self._generation.begin()
         tell_of_changes(session, self._runner.max_parallel, goal.trials if goal.budget else None)
         try:
             stop = self._tick_until(goal, interrupts)
@@ -330,6 +331,7 @@ class Loop:
             synchronous=goal.synchronous,
             pack=self._runner.pack,
             prefetch=self._session.config.prefetch,
+            stock=self._generation.stock(self._submitter.slots),
         )
 
     @property

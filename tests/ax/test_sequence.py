@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from ax.adapter.registry import Generators
 from ax.api.client import Client
 from ax.api.configs import RangeParameterConfig
+from ax.generation_strategy.generation_node import GenerationStep
+from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.utils.common.random import with_rng_seed
 
 from axsched_hpc.ax_bridge.asking import torch_threads
@@ -141,6 +144,50 @@ def test_random_points_come_together_and_are_those_that_come_one_by_one() -> Non
     together = bridge.ask(7, time=START, whole=False)
     assert together.reason is None
     assert [each.parameters for each in (*begun, *together.candidates)] == expected
+
+
+@pytest.mark.parametrize("generator", [Generators.SOBOL, Generators.UNIFORM])
+@pytest.mark.parametrize("constraints", [(), ("x0 + x1 <= 0.7",)], ids=["free", "constrained"])
+def test_points_of_one_run_are_those_of_as_many_runs(
+    generator: Generators, constraints: tuple[str, ...]
+) -> None:
+    def sampled() -> Client:
+        client = Client()
+        parameters = [
+            RangeParameterConfig(name=f"x{n}", parameter_type="float", bounds=(0, 1)) for n in (0, 1)
+        ]
+        client.configure_experiment(parameters=parameters, parameter_constraints=constraints)
+        client.configure_optimization("-f")
+        step = GenerationStep(generator, num_trials=-1, generator_kwargs={"seed": 3})
+        client.set_generation_strategy(GenerationStrategy(nodes=[step]))
+        return client
+
+    alone = sampled()
+    expected = [p for _ in range(12) for p in alone.get_next_trials(1).values()]
+    bridge, copy = (AxBridge.from_input(sampled()) for _ in range(2))
+    made = [each for n in (4, 1, 5) for each in bridge.ask(n, time=START).candidates]
+    assert [each.parameters for each in made] == expected[:10]
+    runs = [trial.generator_runs for trial in bridge.experiment.trials.values()]
+    assert [len(each) for each in runs] == [1] * 10 and all(len(run.arms) == 1 for (run,) in runs)
+    strategy = bridge._handles.generation_strategy
+    assert strategy._generator_runs == [run for (run,) in runs], "as if it had been asked for each"
+    theirs = alone._experiment.trials[9].generator_runs[0]
+    assert runs[9][0]._generator_state_after_gen == theirs._generator_state_after_gen
+    copy.replay([each.event() for each in made])
+    assert copy.experiment == bridge.experiment
+    assert copy._handles.generation_strategy._generator_runs == strategy._generator_runs
+    for each in (bridge, copy):
+        assert [c.parameters for c in each.ask(2, time=START).candidates] == expected[10:]
+
+
+def test_a_sampler_that_allows_so_many_trials_at_a_time_is_obeyed() -> None:
+    client = random_client()
+    step = GenerationStep(Generators.SOBOL, num_trials=-1, max_parallelism=3)
+    client.set_generation_strategy(GenerationStrategy(nodes=[step]))
+    bridge = AxBridge.from_input(client)
+    assert not bridge.blind
+    asked = bridge.ask(5, time=START)
+    assert len(asked.candidates) == 3 and asked.reason is not None
 
 
 def test_points_that_may_be_made_twice_come_one_by_one() -> None:

@@ -159,6 +159,29 @@ def test_trials_generated_ahead_wait_for_a_slot_and_stay_within_the_budget(made:
     assert len(session.bridge.experiment.trials) == 12
 
 
+@pytest.mark.parametrize(("seconds", "most"), [(0.2, 3), (10.0, 0)])
+def test_random_points_are_had_ahead_where_trials_end_faster_than_ax_answers(
+    made: Made, monkeypatch: pytest.MonkeyPatch, seconds: float, most: int
+) -> None:
+    session, loop, _, clock = made(always(runs=seconds), slots=3, poll_interval=0.1)
+    ask, numbers, waiting = session.bridge.ask, [], [0]
+
+    def slow(number: int, **options: Any) -> Any:
+        numbers.append(number)
+        clock.wait(0.05)
+        return ask(number, **options)
+
+    def note(event: Event, ledger: Any) -> None:
+        waiting.append(len(ledger.waiting) if not isinstance(event, TrialAdded) else 0)
+
+    monkeypatch.setattr(session.bridge, "ask", slow)
+    session.listeners.append(note)
+    assert loop.run(Goal(30, synchronous=False), Interrupts()) is Stop.BUDGET
+    assert session.ledger.own == session.ledger.counts[TrialState.COMPLETED] == 30
+    assert max(waiting) == most and sum(numbers) == 30
+    assert numbers[0] == 3, "nothing is known before the first ends"
+
+
 def test_rounds_are_not_generated_ahead(made: Made) -> None:
     session, loop, runner, _ = made(always(runs=10.0), slots=3, prefetch=2)
     assert loop.run(Goal(6, synchronous=True), Interrupts()) is Stop.BUDGET

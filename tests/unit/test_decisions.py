@@ -56,6 +56,25 @@ def test_trials_are_generated_ahead(
     assert got == expected
 
 
+@pytest.mark.parametrize(
+    ("active", "waiting", "remaining", "expected"),
+    [
+        (4, 0, 99, Demand(0, 6)),
+        (3, 4, 99, Demand(1, 3)),  # half of them have gone
+        (3, 5, 99, Demand(1, 0)),
+        (0, 0, 99, Demand(0, 10)),
+        (4, 1, 2, Demand(0, 2)),
+    ],
+)
+def test_random_points_are_asked_for_when_half_of_the_stock_has_gone(
+    active: int, waiting: int, remaining: int, expected: Demand
+) -> None:
+    got = demand(slots=4, active=active, waiting=waiting, remaining=remaining, synchronous=False, stock=6)
+    assert got == expected
+    rounds = demand(slots=4, active=active, waiting=waiting, remaining=remaining, synchronous=True, stock=6)
+    assert rounds.ask <= max(0, 4 - active - waiting), "not for rounds"
+
+
 def see(watch: Watch, trial: TrialState, job: JobState, now: float) -> tuple[Watch, Sight]:
     return look(watch, trial, job, now=now, settle=2.0, lost_after=60.0)
 
