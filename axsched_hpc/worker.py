@@ -301,11 +301,13 @@ def _publish(layout: Layout, ended: Outcome, told: _Told) -> bool:
 
 
 def _write_metrics(files: AttemptFiles, ended: Outcome) -> None:
-    """Write the metric file of a function; scripts and containers have written theirs."""
+    """Write the metric file of a function; scripts and containers have written theirs. What counts is the
+    result, which is synced.
+    """
     if ended.metrics is None or files.metrics.name in atomic.listing(files.root):
         return
     plain = {name: mean if sem is None else [mean, sem] for name, (mean, sem) in ended.metrics.items()}
-    atomic.write_json(files.metrics, plain)
+    atomic.write_json(files.metrics, plain, sync=False)
 
 
 class _Told:

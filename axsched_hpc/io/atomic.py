@@ -31,7 +31,7 @@ _STALE = 86_400.0
 _TEMPORARY = re.compile(r"\..+\.\d+\.[0-9a-f]{8}\.tmp")
 
 
-def write(path: Path, content: str | bytes, *, mode: int | None = None) -> None:
+def write(path: Path, content: str | bytes, *, mode: int | None = None, sync: bool = True) -> None:
     """Replace a file's content as a whole, and return when it is on the disk.
 
     Parameters
@@ -39,6 +39,9 @@ def write(path: Path, content: str | bytes, *, mode: int | None = None) -> None:
     mode
         The file's permissions; None for those that its directory passes on (see
         :mod:`axsched_hpc.io.access`).
+    sync
+        Whether to wait for the disk. Without it the file appears whole as well, on all hosts, but may be
+        missing or empty after a power failure: for what can be made again from something else.
 
     Raises
     ------
@@ -49,38 +52,46 @@ def write(path: Path, content: str | bytes, *, mode: int | None = None) -> None:
     temporary = _temporary(path)
     try:
         with _naming(path):
-            _write_new(temporary, data, mode)
+            _write_new(temporary, data, mode, sync=sync)
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    sync_directory(path.parent)
+    if sync:
+        sync_directory(path.parent)
 
 
-def write_json(path: Path, value: Any, *, mode: int | None = None) -> None:
-    """Replace a file by a JSON value."""
-    write(path, json.dumps(value, allow_nan=False, indent=1) + "\n", mode=mode)
+def write_json(path: Path, value: Any, *, mode: int | None = None, sync: bool = True) -> None:
+    """Replace a file by a JSON value; see :func:`write`."""
+    write(path, json.dumps(value, allow_nan=False, indent=1) + "\n", mode=mode, sync=sync)
 
 
-def create(path: Path, content: str) -> bool:
+def create(path: Path, content: str, *, sync_name: bool = True) -> bool:
     """Make a file with its whole content, unless it exists: of several callers exactly one gets True, on NFS
     too.
 
     The content is written under a temporary name and linked to the final one: a reader never sees the file
     empty, and link(2) fails where the name exists. A lost answer from an NFS server is told from a refusal by
     the link count.
+
+    Parameters
+    ----------
+    sync_name
+        Whether to wait until the name is on the disk, as the content is. Without it a file that was made just
+        before a power failure is there as a whole or not at all.
     """
     temporary = _temporary(path)
     try:
         with _naming(path):
-            _write_new(temporary, content.encode(), None)
+            _write_new(temporary, content.encode(), None, sync=True)
         try:
             os.link(temporary, path)
         except FileExistsError:
             if temporary.stat().st_nlink != 2:
                 return False
-        sync_directory(path.parent)
+        if sync_name:
+            sync_directory(path.parent)
         return True
     finally:
         with contextlib.suppress(OSError):
@@ -194,11 +205,12 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
 
 
-def _write_new(path: Path, data: bytes, mode: int | None) -> None:
+def _write_new(path: Path, data: bytes, mode: int | None, *, sync: bool) -> None:
     with os.fdopen(access.open_new(path, mode), "wb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
     reach("file.written")
 
 

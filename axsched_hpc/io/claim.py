@@ -207,7 +207,9 @@ def _requeued(claim: Claim, holder: Claim) -> bool:
 
 
 def _make(files: AttemptFiles, number: int, claim: Claim) -> bool:
-    return atomic.create(_path(files, number), document.encode(vars(claim)))
+    # A loss of power ends a worker too, so that its claim may go with it; what the driver closes stays so.
+    text = document.encode(vars(claim))
+    return atomic.create(_path(files, number), text, sync_name=claim.by is Claimer.DRIVER)
 
 
 def _path(files: AttemptFiles, number: int) -> Path:

@@ -39,8 +39,8 @@ class Manifest(Record):
     attempts: tuple[tuple[int, int], ...]
 
 
-def write(layout: Layout, manifest: Manifest) -> Path:
-    """Write a batch's manifest and return where it is."""
+def write(layout: Layout, manifest: Manifest, *, sync: bool = True) -> Path:
+    """Write a batch's manifest and return where it is; see :func:`axsched_hpc.io.atomic.write`."""
     path = layout.manifest(manifest.token)
     atomic.make_directory(path.parent)
     fields = {
@@ -49,7 +49,7 @@ def write(layout: Layout, manifest: Manifest) -> Path:
         "objective": manifest.objective,
         "attempts": [list(pair) for pair in manifest.attempts],
     }
-    atomic.write(path, document.encode(fields))
+    atomic.write(path, document.encode(fields), sync=sync)
     return path
 
 

@@ -8,12 +8,14 @@ one: should the job turn up late all the same, its worker finds the claim taken 
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 from axsched_hpc.core.errors import ClusterUnavailableError, ObjectiveError, SubmissionError
 from axsched_hpc.core.events import AttemptWithdrawn, BatchPlanned, BatchSubmitted, Event, Request
@@ -242,9 +244,15 @@ class Submitter:
         session = self._session
         if session.ledger.objective is None:
             raise ObjectiveError("No objective is set.")
-        # Each of them waits for the disk or the server most of the time: side by side they wait together.
-        with ThreadPoolExecutor(min(WRITERS, len(attempts)), "axsched-write") as pool:
-            list(pool.map(self._write_attempt, attempts))
+        # Processes of this machine end with it, and their files are made anew for the attempts after them.
+        sync = not self._runner.nearby
+        if sync:
+            # Each of them waits for the disk or the server most of the time: side by side they wait together.
+            with ThreadPoolExecutor(min(WRITERS, len(attempts)), "axsched-write") as pool:
+                list(pool.map(self._write_attempt, attempts))
+        else:
+            for place in attempts:
+                self._write_attempt(place, sync=False)
         manifest.write(
             session.layout,
             Manifest(
@@ -253,19 +261,20 @@ class Submitter:
                 objective=session.ledger.objective.objective,
                 attempts=tuple(attempts),
             ),
+            sync=sync,
         )
         batch = batch_of(session.ledger, session.layout, token)
         atomic.make_directory(batch.folder)
         return batch
 
-    def _write_attempt(self, place: tuple[int, int]) -> None:
+    def _write_attempt(self, place: tuple[int, int], *, sync: bool = True) -> None:
         (number, attempt), layout = place, self._session.layout
         files = layout.attempt(number, attempt)
         atomic.make_directory(files.root)
         access.require_inside(layout.root, files.root)
         parameters = layout.parameters(number)
-        if attempt == 1 or not parameters.exists():
-            atomic.write_json(parameters, self._session.ledger.trials[number].parameters)
+        if attempt == 1 or not _is_whole(parameters):
+            atomic.write_json(parameters, self._session.ledger.trials[number].parameters, sync=sync)
 
     def _back_off(self, error: Exception, *, said: bool = False) -> None:
         self._pause = longer(self._pause)
@@ -277,6 +286,15 @@ class Submitter:
             pause,
             error,
         )
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file is as it was written: one that was not synced may be empty after a power failure."""
+    try:
+        json.loads(atomic.read_text(path))
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
 
 
 def batch_of(ledger: Ledger, layout: Layout, token: str) -> Batch:
