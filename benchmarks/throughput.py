@@ -70,7 +70,7 @@ def once(way: str, where: str, work: tuple[int, float, int]) -> tuple[float, dic
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         if way == IN_JOB:
             path = f"PYTHONPATH={environment['PYTHONPATH']}"
-            asked = ["--nodes=1-4", f"--ntasks={slots}", f"--export=ALL,{path}"]
+            asked = [f"--nodes={_nodes(slots)}", f"--ntasks={slots}", f"--export=ALL,{path}"]
             output = allocation.in_job(argv, Path(folder), asked)
         else:
             done = subprocess.run(
@@ -106,6 +106,13 @@ def starts(count: int = 16) -> list[float]:
                     raise SystemExit("a batch script that does nothing does not start")
             found.append(float(told.read_text()) - begun)
     return found
+
+
+def _nodes(slots: int) -> int:
+    """The fewest nodes that have a CPU for each slot."""
+    done = subprocess.run(["sinfo", "--noheader", "--format=%c"], capture_output=True, text=True, check=True)
+    largest = max(int(word.rstrip("+")) for word in done.stdout.split())
+    return -(-slots // largest)
 
 
 def _path() -> Iterable[str]:

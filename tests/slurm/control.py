@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.slurm.accounts import set_up
 from tests.slurm.layout import (
     CPUS,
+    CPUS_VARIABLE,
     DIRECTORY_VARIABLE,
     GPUS,
     NODES,
@@ -304,7 +305,7 @@ def main(argv: Sequence[str]) -> int:
         "in tests/slurm/accounts.py.",
         epilog=f'Use it: eval "$(tests/slurm/cluster env acct)"; sinfo. State lies in ${DIRECTORY_VARIABLE} '
         f"(now {Site.from_environment().directory}); ports count from ${PORT_VARIABLE} "
-        f"(now {Site.from_environment().port}).",
+        f"(now {Site.from_environment().port}). ${CPUS_VARIABLE}: the CPUs of a node (now {CPUS}).",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start what does not run yet; also repairs")

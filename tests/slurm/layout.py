@@ -9,10 +9,11 @@ from pathlib import Path
 
 DIRECTORY_VARIABLE = "AXSCHED_CLUSTER_DIR"
 PORT_VARIABLE = "AXSCHED_CLUSTER_PORT"
+CPUS_VARIABLE = "AXSCHED_CLUSTER_CPUS"
 DEFAULT_DIRECTORY = Path("/var/tmp/axsched-cluster")
 DEFAULT_PORT = 16800
 NODES = ("n1", "n2", "n3", "n4")
-CPUS = 8
+CPUS = int(os.environ.get(CPUS_VARIABLE, "8"))
 MEMORY_MB = 64000
 GPUS = 4
 _LONG = "MaxTime=1-00:00:00"
