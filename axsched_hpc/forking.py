@@ -13,31 +13,26 @@ last one. This process ends with the driver, when the channel does. Its workers 
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import gc
 import importlib
-import io
 import json
 import os
 import socket
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from axsched_hpc import worker
 from axsched_hpc.io import claim
+from axsched_hpc.objectives.leaving import leave
 
 #: What a message may have at the most, in bytes, and how many exit codes; the others are in the next one.
 LONGEST, MOST = 32_768, 1000
 
 #: How many bytes of command line a worker's may have, to be shown as its own.
 ROOM = 1024
-
-#: Files that a function may have left open, with what is not written yet.
-_WRITERS = frozenset({io.BufferedRandom, io.BufferedWriter, io.TextIOWrapper})
 
 LOADED = (
     "cloudpickle",
@@ -75,12 +70,10 @@ def main(arguments: list[str]) -> int:
         gc.freeze()
         channel.send(b"{}")
         words = _serve(channel)
-    if words is None:
-        return 0
-    sys.argv = words[words.index("-m") + 1 :]
-    code = worker.main(sys.argv[1:])
-    _leave(code)
-    raise AssertionError("exit(3) does not return")
+    if words is not None:
+        sys.argv = words[words.index("-m") + 1 :]
+        leave(worker.main(sys.argv[1:]))
+    return 0
 
 
 def _load() -> None:
@@ -126,27 +119,6 @@ def _become(log: int, request: Mapping[str, Any]) -> None:
     for number in (1, 2):
         os.dup2(log, number)
     os.close(log)
-
-
-def _leave(code: int) -> None:
-    """Do what Python does at its end, but for taking itself apart: that would copy all that is shared, and
-    take longer than everything else of an attempt.
-    """
-    import ctypes
-
-    # As multiprocessing does in the processes that it forks.
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    # What was there before the fork is frozen, and not among these.
-    for each in gc.get_objects():
-        if type(each) in _WRITERS:
-            with contextlib.suppress(OSError, ValueError):
-                each.flush()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    # And what libraries do at theirs: files of C and Fortran that are still open have to be written.
-    ctypes.PyDLL(None).exit(code)
 
 
 def _ended() -> dict[str, int]:

@@ -31,6 +31,7 @@ from axsched_hpc.io.manifest import Manifest
 from axsched_hpc.io.outcome import Outcome
 from axsched_hpc.objectives import warning
 from axsched_hpc.objectives.context import LIFETIME, Terminated, insist, say
+from axsched_hpc.objectives.leaving import leave
 
 Result = TypeVar("Result")
 
@@ -338,4 +339,4 @@ def _refuse(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

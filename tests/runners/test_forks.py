@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from axsched_hpc import forking
 from axsched_hpc.core.states import JobState
 from axsched_hpc.io import processes
 from axsched_hpc.objectives.install import install
@@ -34,6 +35,14 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalJobs]:
     # It changes with each test's phase, and another environment takes another process.
     monkeypatch.delenv("PYTEST_CURRENT_TEST")
     yield LocalJobs()
+
+
+@pytest.fixture(params=["forked", "started"])
+def either(request: pytest.FixtureRequest, jobs: LocalJobs, monkeypatch: pytest.MonkeyPatch) -> LocalJobs:
+    """Jobs whose workers are forked, and jobs whose workers are started by themselves."""
+    if request.param == "started":
+        monkeypatch.setattr(forking, "runs", lambda words: False)
+    return jobs
 
 
 def _until(reached: Callable[[], bool]) -> None:
@@ -63,7 +72,7 @@ def _ended(jobs: LocalJobs, submitted: dict[int, str]) -> None:
     _until(lambda: all(status.state.final for status in jobs.poll(names).values()))
 
 
-def test_what_a_function_does_last_is_done(jobs: LocalJobs, workshop: Workshop, tmp_path: Path) -> None:
+def test_what_a_function_does_last_is_done(either: LocalJobs, workshop: Workshop) -> None:
     def last(parameters: dict[str, Any]) -> dict[str, float]:
         import atexit
         import builtins
@@ -80,9 +89,8 @@ def test_what_a_function_does_last_is_done(jobs: LocalJobs, workshop: Workshop, 
         return {"value": 1.0}
 
     batch = _batch(workshop, last)
-    submitted = jobs.submit(batch)
-    _source(jobs, submitted[0])
-    _ended(jobs, submitted)
+    submitted = either.submit(batch)
+    _ended(either, submitted)
     folder = Path(str(workshop.layout.root))
     found = {path.name: path for path in folder.rglob("*")}
     assert {"atexit", "thread"} <= set(found)
@@ -258,7 +266,7 @@ def test_one_that_has_published_and_lingers_leaves_its_share(
     _ended(bound, {0: held[0], 1: lingering[0]})
 
 
-def test_what_a_library_has_buffered_is_written(jobs: LocalJobs, workshop: Workshop) -> None:
+def test_what_a_library_has_buffered_is_written(either: LocalJobs, workshop: Workshop) -> None:
     def written(parameters: dict[str, Any]) -> dict[str, float]:
         import ctypes
         from pathlib import Path
@@ -270,8 +278,7 @@ def test_what_a_library_has_buffered_is_written(jobs: LocalJobs, workshop: Works
         return {"value": 1.0}
 
     batch = _batch(workshop, written)
-    submitted = jobs.submit(batch)
-    _source(jobs, submitted[0])
-    _ended(jobs, submitted)
+    submitted = either.submit(batch)
+    _ended(either, submitted)
     assert (workshop.layout.trial(batch.attempts[0].trial) / "of-c").read_text() == "never flushed"
-    assert jobs.poll([submitted[0]])[submitted[0]].state is JobState.SUCCEEDED
+    assert either.poll([submitted[0]])[submitted[0]].state is JobState.SUCCEEDED
