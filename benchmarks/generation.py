@@ -5,7 +5,9 @@ Milliseconds of the processor per point, or per trial:
 - `Sobol, one`: `GenerationStrategy.gen` for one trial, as it is asked whenever a slot gets free. Most of it
   is that Ax makes its adapter anew, from all data, and compares the point with all there are.
 - `16 at once`: the same for 16 trials in one call, for which Ax makes one adapter.
-- `16, no comparing`: with `generator_kwargs={"deduplicate": False}` too.
+- `16 in one run`: 16 points of one generator run, which are compared with all others together: as the bridge
+  asks for random points, and makes trials of them.
+- `not compared`: the same with `generator_kwargs={"deduplicate": False}`.
 - `new trial`: `Experiment.new_trial`, which looks for the trial among all others.
 - `attach`: `Experiment.attach_data` of one value, which compares all rows; and as the bridge does it.
 
@@ -82,8 +84,8 @@ def measure(bridge: AxBridge, trials: int, draw: random.Random) -> dict[str, flo
     found = {
         "Sobol, one": milliseconds(lambda: usual.gen(experiment, n=1)),
         f"{AT_ONCE} at once": milliseconds(lambda: usual.gen(experiment, n=1, num_trials=AT_ONCE)) / AT_ONCE,
-        f"{AT_ONCE}, no comparing": milliseconds(lambda: plain.gen(experiment, n=1, num_trials=AT_ONCE))
-        / AT_ONCE,
+        f"{AT_ONCE} in one run": milliseconds(lambda: usual.gen(experiment, n=AT_ONCE)) / AT_ONCE,
+        "not compared": milliseconds(lambda: plain.gen(experiment, n=AT_ONCE)) / AT_ONCE,
     }
     runs = iter([run for made in plain.gen(experiment, n=1, num_trials=ROUNDS) for run in made])
     found["new trial"] = milliseconds(lambda: experiment.new_trial(generator_run=next(runs)))
