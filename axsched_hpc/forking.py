@@ -113,12 +113,12 @@ def _serve(channel: socket.socket) -> list[str] | None:
 
 def _become(log: int, request: Mapping[str, Any]) -> None:
     os.setsid()
-    os.environ.update(request["variables"])
-    if request["cpus"]:
-        os.sched_setaffinity(0, request["cpus"])
     for number in (1, 2):
         os.dup2(log, number)
     os.close(log)
+    os.environ.update(request["variables"])
+    if request["cpus"]:
+        os.sched_setaffinity(0, request["cpus"])
 
 
 def _ended() -> dict[str, int]:

@@ -167,6 +167,33 @@ def pool(work: Work) -> Loop:
     return loop
 
 
+def processes(work: Work) -> Loop:
+    """multiprocessing: a process forked for each call, no optimiser and nothing on the disk."""
+    from multiprocessing import connection, get_context
+
+    fork = get_context("fork")
+
+    def loop() -> int:
+        waiting, running, values = points(work.trials), dict[Any, Any](), list[float]()
+        while waiting or running:
+            while waiting and len(running) < work.slots:
+                mine, theirs = fork.Pipe(duplex=False)
+                process = fork.Process(target=_send, args=(theirs, work.seconds, waiting.pop()))
+                process.start()
+                theirs.close()
+                running[mine] = process
+            for each in connection.wait(list(running)):
+                values.append(each.recv())  # type: ignore[union-attr]
+                running.pop(each).join()
+        return len(values)
+
+    return loop
+
+
+def _send(channel: Any, seconds: float, point: Mapping[str, float]) -> None:
+    channel.send(_call(seconds, point))
+
+
 def _call(seconds: float, point: Mapping[str, float]) -> float:
     return Work("", 0, 0, seconds, Path()).body()(**point)
 
@@ -381,6 +408,7 @@ WAYS: dict[str, tuple[Callable[[Work], Loop], str, tuple[str, ...]]] = {
     IN_JOB: (in_one_job, "", ("slurm",)),
     "map_array": (map_array, "", ("slurm",)),
     "pool": (pool, "", ("local",)),
+    "processes": (processes, "", ("local",)),
     "submitit": (as_slots_get_free, "", ("local", "slurm")),
     "Orchestrator": (orchestrator, "", ("local", "slurm")),
     "Client.run_trials": (client, "", ("local", "slurm")),

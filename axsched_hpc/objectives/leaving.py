@@ -34,6 +34,7 @@ def leave(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    # Without giving up the interpreter's lock: no other thread goes on meanwhile.
-    ctypes.PyDLL(None).exit(code)
+    # Without the interpreter's lock: threads of libraries that are told to end may want it once more (PyTorch's
+    # autograd), and are waited for.
+    ctypes.CDLL(None).exit(code)
     raise AssertionError("exit(3) does not return")
