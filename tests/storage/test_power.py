@@ -17,15 +17,15 @@ from typing import Any
 import pytest
 
 from axsched_hpc import LocalRunner
+from axsched_hpc.core.errors import AxSchedError
 from axsched_hpc.core.states import TrialState
-from axsched_hpc.io import atomic
+from axsched_hpc.io import atomic, outcome
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.reporting.reading import read_experiment
 from axsched_hpc.runners.local_jobs import command_lines
-from axsched_hpc.store import journal
 from tests.storage.kit import ended, forked, scheduler, wait_until
 
-SLOTS, TRIALS = 3, 14
+SLOTS, TRIALS = 3, 20
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -104,6 +104,16 @@ def objective(log: Path) -> Callable[[dict[str, Any]], dict[str, float]]:
     return bowl
 
 
+def completed(root: Path) -> dict[int, Path]:
+    """The results of the trials that a driver has recorded: their notices came after them."""
+    layout = Layout.at(root)
+    try:
+        trials = read_experiment(root).ledger.trials
+    except AxSchedError:
+        return {}  # there is none yet
+    return {n: layout.attempt(n, 1).result for n, t in trials.items() if t.state is TrialState.COMPLETED}
+
+
 @pytest.mark.parametrize("after", [1, 5, 9])
 def test_after_a_loss_of_power_the_run_goes_on_with_all_that_was_published(
     machine: Machine, after: int
@@ -116,13 +126,13 @@ def test_after_a_loss_of_power_the_run_goes_on_with_all_that_was_published(
         made.run_optimization(max_trials=TRIALS)
 
     driver = forked(run, machine.output)
-    wait_until(lambda: sum(machine.executed().values()) >= after)
-    results = {path for path in root.glob("trials/*/*/result.json")}
+    wait_until(lambda: len(completed(root)) >= after)
+    recorded = completed(root)
     machine.lose_power(driver)
-    assert all(path.stat().st_size for path in results), "what was published is there"
+    for trial, path in recorded.items():
+        assert outcome.read(path).trial == trial, "what was published is there"
     for claim in root.glob("trials/*/*/claim.json"):
         assert claim.read_text(), "a claim is whole or not there"
-    before = read_experiment(root).ledger.counts[TrialState.COMPLETED]
     code = ended(forked(run, machine.output))
     assert code == 0, machine.output.read_text()
     ledger = read_experiment(root).ledger
@@ -137,8 +147,6 @@ def test_after_a_loss_of_power_the_run_goes_on_with_all_that_was_published(
     # Those whose results were not published yet.
     assert sum(executed.values()) <= TRIALS + SLOTS
     assert max(executed.values()) <= 2
-    assert before <= after + SLOTS
-    assert not any(segment.torn for segment in journal.read(Layout.at(root).journal)[-1:])
 
 
 def test_what_was_not_synced_is_made_again_or_done_without(tmp_path: Path) -> None:
