@@ -34,7 +34,7 @@ def leave(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    # Without the interpreter's lock: threads of libraries that are told to end may want it once more (PyTorch's
-    # autograd), and are waited for.
+    # Without the interpreter's lock: threads of libraries that are told to end may want it once more, and are
+    # waited for (PyTorch's autograd).
     ctypes.CDLL(None).exit(code)
     raise AssertionError("exit(3) does not return")
