@@ -8,6 +8,7 @@ attempts are recognised, and the others are closed and submitted again.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,14 @@ _WORDS = {
 }
 
 
-def run_attempt(manifest: str, index: int) -> int:
-    """What such a job runs: the worker, in the process that submitit made."""
+def run_attempt(manifest: str, index: int) -> None:
+    """What such a job runs: the worker, in the process that submitit made, which ends with its exit code: a
+    job whose function returns has succeeded.
+    """
     from axsched_hpc import worker
 
-    return worker.run(manifest, index)
+    if code := worker.run(manifest, index):
+        sys.exit(code)
 
 
 class SubmititJobs:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +14,8 @@ from submitit.core import plugins
 
 from axsched_hpc import ConfigError, SubmititRunner
 from axsched_hpc.core.states import JobState
+from axsched_hpc.io import claim
+from axsched_hpc.io.layout import AttemptFiles
 from axsched_hpc.runners.base import BaseRunner
 from axsched_hpc.testing.runner_contract import RunnerContract, Task, Workshop
 
@@ -83,6 +88,21 @@ class TestPlugin(RunnerContract):
         ended = later.poll(list(jobs.values()))
         assert {status.state for status in ended.values()} == {JobState.SUCCEEDED}
         assert later.poll(["../experiment", *jobs.values()]).keys() == set(jobs.values())
+
+    def test_a_job_that_is_told_to_end_while_it_runs_has_not_succeeded(
+        self, runner: BaseRunner, workshop: Workshop
+    ) -> None:
+        batch = workshop.batch(Task(seconds=600))
+        (job,) = self.submit(runner, batch)
+        deadline = time.monotonic() + self.PATIENCE
+        while not workshop.started(batch, 0):
+            assert time.monotonic() < deadline
+            time.sleep(self.PAUSE)
+        owner = claim.read(AttemptFiles(batch.attempts[0].directory))
+        assert owner is not None
+        os.kill(owner.pid, signal.SIGTERM)
+        assert self.wait_for_end(runner, [job])[job].state is JobState.FAILED
+        assert workshop.outcome(batch, 0) is None
 
 
 def test_an_executor_that_nobody_registers(tmp_path: Path) -> None:
