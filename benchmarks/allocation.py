@@ -25,6 +25,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+# Where the package is not installed: for this process, and for the jobs and workers that it starts.
+ROOT = str(Path(__file__).resolve().parents[1])
+sys.path.insert(0, ROOT)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
+
 #: A way of running: what the runner is told, and what the driver's own allocation asks for, if any.
 WAYS: dict[str, tuple[dict[str, Any], list[str] | None]] = {
     "one job per trial": ({}, None),
