@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +86,16 @@ def test_an_error_anywhere_in_a_tick(
 ) -> None:
     runner = CountingRunner(2)
     made = scheduler(root, runner, TRIALS, save_interval=0, synchronous=True)
-    points.at(point, raising(getattr(errno, name)), arrival)
+    fail, seen = raising(getattr(errno, name)), root.parent.parent / "seen"
+
+    def happen() -> None:
+        seen.touch()
+        fail()
+
+    points.at(point, happen, arrival)
+    if point.startswith("poll."):
+        # Else an attempt may have ended before a look at its job finds it running.
+        made.set_objective_function(_held(objective(root.parent.parent / "executions.log"), seen))
     if point.startswith("request."):
         requests.lay_down(Layout.at(root), Change(RequestKind.SET, "ada@login1", 1.0, max_parallel=2))
     with made:
@@ -95,6 +106,23 @@ def test_an_error_anywhere_in_a_tick(
     assert messages.told(os.strerror(getattr(errno, name)))
     check_whole(root, TRIALS, attempts=None)
     assert _replayed(root) == living
+
+
+def _held(
+    run: Callable[[dict[str, Any]], dict[str, float]], until: Path
+) -> Callable[[dict[str, Any]], dict[str, float]]:
+    """An objective that waits for a file."""
+    where = str(until)
+
+    def hold(parameters: dict[str, Any]) -> dict[str, float]:
+        import time
+        from pathlib import Path
+
+        while not Path(where).exists():
+            time.sleep(0.01)
+        return run(parameters)
+
+    return hold
 
 
 def test_every_point_of_an_open_driver_is_tried() -> None:

@@ -23,7 +23,9 @@ from axsched_hpc.io import atomic, outcome
 from axsched_hpc.io.layout import Layout
 from axsched_hpc.reporting.reading import read_experiment
 from axsched_hpc.runners.local_jobs import command_lines
+from tests.slurm.fixtures import missing
 from tests.storage.kit import ended, forked, scheduler, wait_until
+from tests.storage.mounts import mounted
 
 SLOTS, TRIALS = 3, 20
 
@@ -43,19 +45,12 @@ class Machine:
         with self._image.open("wb") as file:
             file.truncate(100_000_000)
         if shutil.which("mkfs.ext4") is None:
-            pytest.skip("there is no mkfs.ext4.")
+            missing("there is no mkfs.ext4 (e2fsprogs).", "AXSCHED_REQUIRE_NFS")
         subprocess.run(["mkfs.ext4", "-q", str(self._image)], check=True)
         self._mount()
 
     def _mount(self) -> None:
-        command = ["mount", "-o", "loop", str(self._image), str(self.disk)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            pytest.skip(f"a filesystem in a file cannot be mounted here: {done.stderr.strip()}")
-        self._stack.callback(self._unmount)
-
-    def _unmount(self) -> None:
-        subprocess.run(["umount", "--lazy", str(self.disk)], check=True)
+        self._stack.enter_context(mounted(self.disk, "-o", "loop", str(self._image)))
 
     def lose_power(self, driver: int) -> None:
         """End all processes at once, and have the disk back as it was in that moment."""
@@ -83,8 +78,6 @@ def end_all(driver: int, directory: Path) -> None:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a disk of its own.")
     with ExitStack() as stack:
         yield Machine(tmp_path, stack)
 
